@@ -1,0 +1,78 @@
+"""The backchannel protocol without I/O.
+
+Bytes, events and monotonic time in; bytes and actions out. Put it under any loop:
+
+- :class:`WorkerSide` is a worker's end of its channel,
+- :class:`Parent` is the parent's end of all channels: table, dispatch, deadlines, scaling,
+- :mod:`backchannel.frames` is the codec, :mod:`backchannel.machines` the state tables.
+
+No module of this package imports a socket, a selector, a process or a clock.
+"""
+
+from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Send, Spawn
+from .errors import SettingError, Violation
+from .frames import (
+    FRAME_SIZE,
+    VERSION,
+    Accept,
+    Busy,
+    Features,
+    Frame,
+    FrameReader,
+    Gone,
+    Hello,
+    Idle,
+    Reason,
+    Type,
+    decode,
+    decode_hello,
+    encode,
+)
+from .machines import State, WorkerState
+from .parent import Counters, Parent
+from .scaling import Decision, Memory, WorkerView, decide
+from .settings import POLICIES, Scaling, Settings
+from .worker import CLEAN, CONFIGURATION, PROTOCOL, WorkerSide
+
+__all__ = [
+    "CLEAN",
+    "CONFIGURATION",
+    "FRAME_SIZE",
+    "POLICIES",
+    "PROTOCOL",
+    "VERSION",
+    "Accept",
+    "Action",
+    "Busy",
+    "CloseListeners",
+    "Counters",
+    "Decision",
+    "Features",
+    "Frame",
+    "FrameReader",
+    "GiveUp",
+    "Gone",
+    "HalfClose",
+    "Hello",
+    "Idle",
+    "Kill",
+    "Memory",
+    "Note",
+    "Parent",
+    "Reason",
+    "Scaling",
+    "Send",
+    "SettingError",
+    "Settings",
+    "Spawn",
+    "State",
+    "Type",
+    "Violation",
+    "WorkerSide",
+    "WorkerState",
+    "WorkerView",
+    "decide",
+    "decode",
+    "decode_hello",
+    "encode",
+]

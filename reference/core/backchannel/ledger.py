@@ -1,0 +1,74 @@
+"""One listener's ledger: which of its pending connections have an order.
+
+P is what the shell counted last, R (``covered``) the connections covered by orders that are neither answered nor void. R never
+exceeds P when an order is sent (BC-PEND-01), and P is read after the last report that lowered R (BC-PEND-02): each such
+report makes the ledger ``dirty``, and a dirty ledger is counted before it is ordered from.
+
+``owed`` counts connections whose order became void. The worker may still take them, late, or may not, so they are ordered again one at a
+time (BC-SILENT-03).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .table import Order
+
+__all__ = ["Ledger"]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The orders of one listener."""
+
+    covered: int = 0
+    owed: int = 0
+    retrying: bool = False
+    """An order for an owed connection is under way."""
+    dirty: bool = False
+    """P may have changed, or R has fallen, since P was counted."""
+    resting: bool = False
+    empty: bool = False
+    """The last count found nothing pending."""
+
+    def wanted(self, pending: int) -> tuple[int, bool]:
+        """Connections that the next order may cover, ``pending`` being P, and whether that is one that is owed."""
+        uncovered = pending - self.covered
+        if uncovered > self.owed:
+            return uncovered - self.owed, False
+        if uncovered > 0 and not self.retrying:
+            return 1, True
+        return 0, False
+
+    def sent(self, order: Order) -> None:
+        """``order`` has been sent."""
+        self.covered += order.max
+        self.retrying = self.retrying or order.again
+
+    def ended(self, order: Order, accepted: int = 0) -> None:
+        """``order`` was answered, or its worker is gone."""
+        if order.void:
+            self.owed = max(0, self.owed - order.max)
+        else:
+            self.covered -= order.max
+            self._retried(order, accepted)
+        self.dirty = True
+
+    def voided(self, order: Order) -> None:
+        """``order`` has become void."""
+        self.covered -= order.max
+        self._retried(order, 0)
+        self.owed += order.max
+        self.dirty = True
+
+    def counted(self, pending: int) -> None:
+        """P has just been read."""
+        self.dirty = False
+        self.empty = pending == 0
+        if self.empty:
+            self.owed = 0
+
+    def _retried(self, order: Order, accepted: int) -> None:
+        if order.again:
+            self.retrying = False
+            self.owed = max(0, self.owed - accepted)

@@ -1,0 +1,129 @@
+"""The two state machines, as tables.
+
+``TABLE[state][event]`` is the next state. An event that a state does not list cannot happen in it: looking it up raises,
+so a forgotten transition is an error by construction. The tables are those of ``spec/1.0/protocol.toml``, and a test
+keeps them equal.
+
+The parent keeps one :data:`PARENT` machine for each worker; a worker is one :data:`WORKER` machine.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+__all__ = ["PARENT", "WORKER", "ParentEvent", "State", "WorkerEvent", "WorkerState"]
+
+
+class State(Enum):
+    """What a worker is to its parent."""
+
+    STARTING = "STARTING"
+    READY = "READY"
+    SUSPECT = "SUSPECT"
+    DRAINING = "DRAINING"
+    LOST = "LOST"
+    KILLED = "KILLED"
+    GONE = "GONE"
+
+
+class ParentEvent(Enum):
+    """What can happen to a worker, as its parent sees it."""
+
+    HELLO = "hello"
+    VOID = "void"
+    LATE_ANSWER = "late_answer"
+    DRAIN = "drain"
+    START_DEADLINE = "start_deadline"
+    SILENCE_DEADLINE = "silence_deadline"
+    DRAIN_DEADLINE = "drain_deadline"
+    EXIT_DEADLINE = "exit_deadline"
+    VIOLATION = "violation"
+    EOF = "eof"
+    EXIT = "exit"
+
+
+_E = ParentEvent
+_S = State
+
+PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
+    _S.STARTING: {
+        _E.HELLO: _S.READY,
+        _E.DRAIN: _S.DRAINING,
+        _E.START_DEADLINE: _S.KILLED,
+        _E.VIOLATION: _S.KILLED,
+        _E.EOF: _S.LOST,
+        _E.EXIT: _S.GONE,
+    },
+    _S.READY: {
+        _E.VOID: _S.SUSPECT,
+        _E.DRAIN: _S.DRAINING,
+        _E.VIOLATION: _S.KILLED,
+        _E.EOF: _S.LOST,
+        _E.EXIT: _S.GONE,
+    },
+    _S.SUSPECT: {
+        _E.LATE_ANSWER: _S.READY,
+        _E.DRAIN: _S.DRAINING,
+        _E.SILENCE_DEADLINE: _S.KILLED,
+        _E.VIOLATION: _S.KILLED,
+        _E.EOF: _S.LOST,
+        _E.EXIT: _S.GONE,
+    },
+    _S.DRAINING: {
+        _E.HELLO: _S.DRAINING,
+        _E.VOID: _S.DRAINING,
+        _E.LATE_ANSWER: _S.DRAINING,
+        _E.DRAIN_DEADLINE: _S.KILLED,
+        _E.VIOLATION: _S.KILLED,
+        _E.EOF: _S.LOST,
+        _E.EXIT: _S.GONE,
+    },
+    _S.LOST: {
+        _E.EXIT_DEADLINE: _S.KILLED,
+        _E.EXIT: _S.GONE,
+    },
+    _S.KILLED: {
+        _E.EXIT: _S.GONE,
+    },
+}
+
+
+class WorkerState(Enum):
+    """What a worker is to itself."""
+
+    STARTING = "STARTING"
+    GREETED = "GREETED"
+    SERVING = "SERVING"
+    RETIRING = "RETIRING"
+    DRAINING = "DRAINING"
+    EXITED = "EXITED"
+
+
+class WorkerEvent(Enum):
+    """What can happen to a worker, as it sees it."""
+
+    HELLO = "hello"
+    ORDER = "order"
+    RETIRE = "retire"
+    EOF = "eof"
+    VIOLATION = "violation"
+    FINISHED = "finished"
+    DRAIN_DEADLINE = "drain_deadline"
+
+
+_F = WorkerEvent
+_W = WorkerState
+
+WORKER: Final[dict[WorkerState, dict[WorkerEvent, WorkerState]]] = {
+    _W.STARTING: {_F.HELLO: _W.GREETED, _F.EOF: _W.DRAINING},
+    _W.GREETED: {_F.ORDER: _W.SERVING, _F.EOF: _W.DRAINING, _F.VIOLATION: _W.DRAINING},
+    _W.SERVING: {
+        _F.ORDER: _W.SERVING,
+        _F.RETIRE: _W.RETIRING,
+        _F.EOF: _W.DRAINING,
+        _F.VIOLATION: _W.DRAINING,
+    },
+    _W.RETIRING: {_F.ORDER: _W.RETIRING, _F.EOF: _W.DRAINING, _F.VIOLATION: _W.DRAINING},
+    _W.DRAINING: {_F.FINISHED: _W.EXITED, _F.DRAIN_DEADLINE: _W.EXITED},
+}

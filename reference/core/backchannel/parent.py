@@ -1,0 +1,503 @@
+"""The parent's side: the table of workers, dispatch, deadlines, scaling.
+
+What happened goes in (bytes, ends, deaths, readable listeners, the time), actions come out. A turn of the shell around it
+follows the specification's pass (BC-PASS-01):
+
+    parent.received(slot, data, now)        # for each channel that can be read; parent.eof(slot, now) at its end
+    parent.exited(slot, status, now)        # for each worker waitpid returned, after its channel was read
+    parent.readable(listener)               # for each listener that has news
+    for slot in parent.overdue(now): ...    # read these channels until they would block (BC-PASS-02)
+    parent.judge(now)
+    counts = {listener: count(listener) for listener in parent.to_count()}
+    parent.dispatch(counts)
+    parent.scale(now)
+    for action in parent.take_actions(): ...
+    # then sleep until parent.next_deadline()
+
+Nothing in here blocks, opens, closes, forks or looks at a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Send, Spawn
+from .candidates import Candidates
+from .deadlines import Deadline, Deadlines, Kind
+from .errors import Violation
+from .frames import VERSION, Accept, Busy, Reason, decode, decode_hello, encode
+from .ledger import Ledger
+from .machines import ParentEvent, State
+from .settings import Scaling, Settings
+from .sizing import Sizing
+from .table import Order, Slots, Worker
+
+__all__ = ["Counters", "Parent"]
+
+NEVER_AGAIN: Final = frozenset({76, 78})
+"""Exit statuses of workers that can never start (BC-SCALE-13)."""
+
+_READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
+"""States in which a channel's bytes are believed."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the start. ``orders`` to ``dead`` and ``late`` count connections, not orders.
+
+    orders = accepted + voids + short + dead + what is under way; ``late`` ones are among the ``voids``.
+    """
+
+    orders: int = 0
+    probes: int = 0
+    accepted: int = 0
+    late: int = 0
+    voids: int = 0
+    short: int = 0
+    dead: int = 0
+    spawned: int = 0
+    deaths: int = 0
+    kills: int = 0
+    retired: int = 0
+
+
+class Parent:
+    """The parent's end of every channel. ``listeners`` is how many there are."""
+
+    def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1) -> None:
+        self.settings = settings
+        self.rules = scaling
+        self.counters = Counters()
+        self.workers: dict[int, Worker] = {}
+        self.stopping = False
+        self.ledgers = [Ledger() for _ in range(listeners)]
+        self._candidates = Candidates(settings.policy, self.workers)
+        self._deadlines = Deadlines(self._meant)
+        self._slots = Slots()
+        self._sizing = Sizing(scaling, settings.capacity)
+        self._fallen_short: set[Worker] = set()
+        self._voids_in_row = 0
+        self._turn = 0
+        self._actions: list[Action] = []
+        self._now = 0.0
+        self._ever_ready = False
+        self._draining_all = False
+
+    # -------------------------------------------------------------------------- what the shell asks
+
+    def take_actions(self) -> list[Action]:
+        """What is to be done now, in this order. Carrying it out may lead to more: ask until there is none."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def next_deadline(self) -> float | None:
+        """When the shell must turn again even if nothing happens; ``None``: not at all."""
+        times = [self._deadlines.next(), None if self.stopping else self._sizing.next_pass()]
+        return min((time for time in times if time is not None), default=None)
+
+    def overdue(self, now: float) -> set[int]:
+        """Slots whose channels must be read until they would block before :meth:`judge` (BC-PASS-02)."""
+        listeners = (Kind.LISTENER_REST, Kind.STOP)
+        return {item.subject for item in self._deadlines.due(now) if item.kind not in listeners}
+
+    def to_count(self) -> list[int]:
+        """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
+        if not self._candidates and not self.stopping:
+            return []
+        return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
+
+    def watching(self, listener: int) -> bool:
+        """Whether news from ``listener`` would be of use; a level-triggered watch is disarmed while not (BC-WATCH-05)."""
+        ledger = self.ledgers[listener]
+        return bool(self._candidates) and not ledger.covered and not ledger.resting
+
+    @property
+    def finished(self) -> bool:
+        """A stop is over: nobody is left."""
+        return self._draining_all and not self.workers
+
+    # ---------------------------------------------------------------------------- what has happened
+
+    def start(self, now: float) -> None:
+        """Begin: spawn the first workers (BC-SCALE-01)."""
+        self._now = now
+        for ledger in self.ledgers:
+            ledger.dirty = True
+        for _ in range(self.rules.start):
+            self._spawn(now)
+
+    def readable(self, listener: int) -> None:
+        """``listener`` has news: an event of its watch."""
+        self.ledgers[listener].dirty = True
+
+    def received(self, slot: int, data: bytes, now: float) -> None:
+        """``data`` was read from the channel of ``slot``. Never raises for what a worker wrote (BC-VIOL-01)."""
+        self._now = now
+        worker = self.workers[slot]
+        if worker.state not in _READING:
+            return
+        try:
+            for raw in worker.reader.feed(data):
+                if worker.greeted:
+                    self._report(worker, raw)
+                else:
+                    self._hello(worker, raw)
+                if worker.state not in _READING:
+                    return
+        except Violation as violation:
+            self._kill(worker, ParentEvent.VIOLATION, violation.message, violation.requirement)
+
+    def eof(self, slot: int, now: float) -> None:
+        """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-06)."""
+        self._now = now
+        worker = self.workers[slot]
+        if worker.state in _READING:
+            worker.step(ParentEvent.EOF)
+            self._drop_order(worker)
+            self._add_deadline(worker, Kind.EXIT, self.settings.exit_deadline)
+            self._refresh(worker)
+
+    def send_failed(self, slot: int, now: float) -> None:
+        """The channel of ``slot`` did not take a whole ACCEPT (BC-KILL-02)."""
+        self._now = now
+        worker = self.workers[slot]
+        if worker.state in _READING:
+            text = "the channel did not take a whole ACCEPT: its worker does not read"
+            self._kill(worker, ParentEvent.VIOLATION, text, "BC-KILL-02")
+
+    def spawn_failed(self, slot: int, reason: str, now: float) -> None:
+        """A worker for ``slot`` could not be started."""
+        self._now = now
+        worker = self.workers[slot]
+        self._note(None, f"cannot start a worker: {reason}; trying again later")
+        worker.step(ParentEvent.EXIT)
+        self.counters.spawned -= 1
+        self._forget(worker)
+        self._died_young()
+
+    def exited(self, slot: int, status: int, now: float) -> None:
+        """``waitpid`` returned the worker of ``slot``, and its channel has been read (BC-DEATH-01).
+
+        ``status`` is its exit status, negative for a signal.
+        """
+        self._now = now
+        worker = self.workers[slot]
+        expected = worker.drained or worker.state is State.KILLED
+        youth = not worker.accepted and now - worker.spawned_at < self.rules.young
+        worker.step(ParentEvent.EXIT)
+        self._drop_order(worker)
+        self.counters.deaths += 1
+        self._forget(worker)
+        if expected:
+            return
+        ended = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
+        self._note(slot, f"{ended}{', before it had accepted anything' if youth else ''}")
+        if status in NEVER_AGAIN:
+            self._hopeless(status, f"worker in slot {slot} {ended}")
+        elif youth:
+            self._died_young()
+
+    def stop(self, now: float) -> None:
+        """Serve what is pending, then drain everybody (BC-STOP-01)."""
+        self._now = now
+        if not self.stopping:
+            self.stopping = True
+            self._deadlines.add(now + self.settings.stop_deadline, Deadline(Kind.STOP, 0, 0))
+            for ledger in self.ledgers:
+                ledger.dirty = True
+
+    # ------------------------------------------------------------------------------------ one pass
+
+    def judge(self, now: float) -> None:
+        """Deadlines: who is late, who has rested."""
+        self._now = now
+        for deadline in self._deadlines.passed(now):
+            if deadline.kind is Kind.STOP:
+                self._drain_all()
+            elif deadline.kind is Kind.LISTENER_REST:
+                self.ledgers[deadline.subject].resting = False
+            else:
+                self._late(self.workers[deadline.subject], deadline.kind)
+
+    def dispatch(self, counts: Mapping[int, int]) -> None:
+        """Order workers to accept. ``counts`` holds P for each listener that :meth:`to_count` named."""
+        for listener, pending in counts.items():
+            self.ledgers[listener].counted(pending)
+            if not pending:
+                self._seen_empty(listener)
+        waiting = {listener: pending for listener, pending in counts.items() if pending}
+        while waiting:
+            # rotation: the next listener after the one that was served last (BC-PICK-04)
+            listener = min(waiting, key=lambda index: (index < self._turn, index))
+            if not self._order_one(listener, waiting[listener]):
+                del waiting[listener]
+        if self.stopping and all(ledger.empty and not ledger.covered for ledger in self.ledgers):
+            self._drain_all()
+
+    def scale(self, now: float) -> None:
+        """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06)."""
+        self._now = now
+        if self.stopping:
+            return
+        decision = self._sizing.decide(self.workers.values(), now)
+        for _ in range(decision.spawn):
+            self._spawn(now)
+        if decision.retire is not None:
+            self.counters.retired += 1
+            self._drain(self.workers[decision.retire])
+
+    # --------------------------------------------------------------------------- reports, in detail
+
+    def _hello(self, worker: Worker, raw: bytes) -> None:
+        idle = decode_hello(raw)
+        assert idle.hello is not None
+        if not idle.hello.lowest <= VERSION <= idle.hello.highest:
+            text = (
+                f"speaks versions {idle.hello.lowest:#04x} to {idle.hello.highest:#04x}, "
+                f"this parent {VERSION:#04x}: run a worker built for this version"
+            )
+            self._kill(worker, ParentEvent.VIOLATION, text, "BC-VER-05", young=False)
+            self._hopeless(76, f"worker in slot {worker.slot} {text}")
+            return
+        if idle.capacity > self.settings.capacity_ceiling:
+            raise Violation("BC-STATUS-07", self._too_much(idle.capacity))
+        worker.greet(idle)
+        worker.step(ParentEvent.HELLO)
+        if worker.state is State.READY:
+            self._ever_ready = True
+            self._send(worker, worker.new_order(0, 0))
+        self._refresh(worker)
+
+    def _report(self, worker: Worker, raw: bytes) -> None:
+        frame = decode(raw)
+        if isinstance(frame, Accept):
+            raise Violation("BC-FRAME-03", "ACCEPT from a worker")
+        if frame.capacity > self.settings.capacity_ceiling:
+            raise Violation("BC-STATUS-07", self._too_much(frame.capacity))
+        worker.believe(frame)
+        if isinstance(frame, Busy):
+            self._answered(worker, frame)
+        if not worker.capacity and worker.state in (State.READY, State.SUSPECT):
+            self._drain(worker)
+        self._refresh(worker)
+
+    def _too_much(self, capacity: int) -> str:
+        return f"capacity {capacity} is above the ceiling of {self.settings.capacity_ceiling}"
+
+    def _answered(self, worker: Worker, busy: Busy) -> None:
+        order, worker.order = worker.order, None
+        assert order is not None
+        worker.accepted += busy.accepted
+        if order.max:
+            self.ledgers[order.listener].ended(order, busy.accepted)
+        if busy.accepted:
+            worker.short_row = 0
+            self._sizing.served()
+        if order.void:
+            self.counters.late += busy.accepted
+            worker.step(ParentEvent.LATE_ANSWER)
+            return
+        self._voids_in_row = 0
+        self.counters.accepted += busy.accepted
+        if busy.accepted < order.max:
+            self.counters.short += order.max - busy.accepted
+            self._fell_short(worker, order, busy.reason)
+
+    def _fell_short(self, worker: Worker, order: Order, reason: Reason) -> None:
+        worker.passed_over.add(order.listener)
+        self._fallen_short.add(worker)
+        if reason is not Reason.PEER:
+            worker.short_row += 1
+        if reason is Reason.WORKER or worker.short_row >= self.settings.short_in_a_row:
+            worker.short_row = 0
+            worker.resting = True
+            self._note(worker.slot, f"rests for {self.settings.rest} s: its last answer was {reason.name}")
+            self._add_deadline(worker, Kind.REST, self.settings.rest)
+        elif reason is Reason.SYSTEM:
+            self.ledgers[order.listener].resting = True
+            self._note(None, f"listener {order.listener} rests for {self.settings.rest} s: SYSTEM")
+            rest = Deadline(Kind.LISTENER_REST, order.listener, 0)
+            self._deadlines.add(self._now + self.settings.rest, rest)
+        elif reason is Reason.UNUSABLE:
+            self._note(worker.slot, f"cannot use listener {order.listener}: it is drained", "BC-SHORT-04")
+            if worker.state is State.READY:
+                self._drain(worker)
+            self._died_young()
+
+    # ------------------------------------------------------------------------- dispatch, in detail
+
+    def _order_one(self, listener: int, pending: int) -> bool:
+        """Send one order for ``listener``; ``False`` when none is wanted or nobody can take it."""
+        ledger = self.ledgers[listener]
+        wanted, again = ledger.wanted(pending)
+        if not wanted:
+            return False
+        worker = self._candidates.best(listener)
+        if worker is None:
+            ledger.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
+            return False
+        most = min(wanted, worker.room, self.settings.max_per_order)
+        accept = worker.new_order(listener, most, again=again)
+        assert worker.order is not None
+        ledger.sent(worker.order)
+        self.counters.orders += most
+        self._turn = (listener + 1) % len(self.ledgers)
+        self._send(worker, accept)
+        self._refresh(worker)
+        return True
+
+    def _send(self, worker: Worker, accept: Accept) -> None:
+        if not accept.max:
+            self.counters.probes += 1
+        doublings = min(self._voids_in_row, self.settings.order_deadline_doublings)
+        when = self._now + self.settings.order_deadline * 2**doublings
+        self._deadlines.add(when, Deadline(Kind.ORDER, worker.slot, worker.serial << 32 | accept.order))
+        self._actions.append(Send(worker.slot, encode(accept)))
+
+    def _seen_empty(self, listener: int) -> None:
+        for worker in self._fallen_short:
+            worker.passed_over.discard(listener)
+            worker.short_row = 0
+        self._fallen_short = {worker for worker in self._fallen_short if worker.passed_over}
+
+    # ------------------------------------------------------------------------ deadlines, in detail
+
+    def _add_deadline(self, worker: Worker, kind: Kind, after: float) -> None:
+        self._deadlines.add(self._now + after, Deadline(kind, worker.slot, worker.serial))
+
+    def _meant(self, deadline: Deadline) -> bool:
+        """Whether ``deadline`` still matters."""
+        kind = deadline.kind
+        if kind is Kind.STOP:
+            return not self._draining_all
+        if kind is Kind.LISTENER_REST:
+            return self.ledgers[deadline.subject].resting
+        worker = self.workers.get(deadline.subject)
+        if worker is None:
+            return False
+        if kind is Kind.ORDER:
+            order = worker.order
+            return (
+                order is not None and not order.void and deadline.token == worker.serial << 32 | order.id
+            )
+        if worker.serial != deadline.token:
+            return False
+        if kind is Kind.REST:
+            return worker.resting
+        return worker.state is _DEADLINE_STATE[kind]
+
+    def _late(self, worker: Worker, kind: Kind) -> None:
+        """A deadline of ``worker`` has passed."""
+        if kind is Kind.REST:
+            worker.resting = False
+            self._refresh(worker)
+        elif kind is Kind.ORDER:
+            self._void(worker)
+        else:
+            after = getattr(self.settings, kind.value)
+            self._kill(worker, _DEADLINE_EVENT[kind], f"passed its {kind.value} of {after} s")
+
+    def _void(self, worker: Worker) -> None:
+        order = worker.order
+        assert order is not None
+        order.void = True
+        self._voids_in_row += 1
+        self.counters.voids += order.max
+        if order.max:
+            self.ledgers[order.listener].voided(order)
+        was_ready = worker.state is State.READY
+        worker.step(ParentEvent.VOID)
+        if was_ready:
+            self._note(worker.slot, f"has not answered order {order.id} in time: suspect")
+            self._add_deadline(worker, Kind.SILENCE, self.settings.silence_deadline)
+        self._refresh(worker)
+
+    # ----------------------------------------------------------------------- the pool, in detail
+
+    def _spawn(self, now: float) -> None:
+        slot = self._slots.take()
+        self.counters.spawned += 1
+        worker = Worker(slot, self.counters.spawned, now)
+        self.workers[slot] = worker
+        self._sizing.add(worker)
+        self._add_deadline(worker, Kind.START, self.settings.start_deadline)
+        self._actions.append(Spawn(slot))
+
+    def _drain(self, worker: Worker) -> None:
+        worker.step(ParentEvent.DRAIN)
+        worker.drained = True
+        self._add_deadline(worker, Kind.DRAIN, self.settings.drain_deadline)
+        self._actions.append(HalfClose(worker.slot))
+        self._refresh(worker)
+
+    def _drain_all(self) -> None:
+        if self._draining_all:
+            return
+        self._draining_all = True
+        self._actions.append(CloseListeners())
+        for worker in list(self.workers.values()):
+            if worker.state in _READING and worker.state is not State.DRAINING:
+                self._drain(worker)
+
+    def _kill(
+        self, worker: Worker, event: ParentEvent, text: str, requirement: str | None = None, *, young: bool = True
+    ) -> None:
+        """Kill ``worker``; the state changes before the signal goes out (BC-KILL-01)."""
+        worker.step(event)
+        self.counters.kills += 1
+        self._note(worker.slot, f"is killed: {text}", requirement)
+        self._drop_order(worker)
+        self._refresh(worker)
+        self._actions.append(Kill(worker.slot))
+        if young and not worker.accepted and event in (ParentEvent.START_DEADLINE, ParentEvent.VIOLATION):
+            self._died_young()
+
+    def _drop_order(self, worker: Worker) -> None:
+        """An order that can no longer be answered ends; what it covered may be ordered again (BC-DEATH-02)."""
+        order, worker.order = worker.order, None
+        if order is None or not order.max:
+            return
+        self.ledgers[order.listener].ended(order)
+        if not order.void:
+            self.counters.dead += order.max
+
+    def _forget(self, worker: Worker) -> None:
+        self._candidates.refresh(worker)
+        self._fallen_short.discard(worker)
+        self._sizing.remove(worker)
+        del self.workers[worker.slot]
+        self._slots.give_back(worker.slot)
+
+    def _died_young(self) -> None:
+        self._sizing.died_young(self.workers.values(), self._now)
+
+    def _hopeless(self, status: int, text: str) -> None:
+        if self._ever_ready:
+            self._died_young()
+        else:
+            self._actions.append(GiveUp(status, text))
+
+    def _note(self, slot: int | None, text: str, requirement: str | None = None) -> None:
+        self._actions.append(Note(slot, text, requirement))
+
+    def _refresh(self, worker: Worker) -> None:
+        """``worker`` has changed: bring the candidates and the totals up to date."""
+        self._candidates.refresh(worker)
+        self._sizing.refresh(worker)
+
+
+_DEADLINE_STATE: Final = {
+    Kind.START: State.STARTING,
+    Kind.SILENCE: State.SUSPECT,
+    Kind.DRAIN: State.DRAINING,
+    Kind.EXIT: State.LOST,
+}
+
+_DEADLINE_EVENT: Final = {
+    Kind.START: ParentEvent.START_DEADLINE,
+    Kind.SILENCE: ParentEvent.SILENCE_DEADLINE,
+    Kind.DRAIN: ParentEvent.DRAIN_DEADLINE,
+    Kind.EXIT: ParentEvent.EXIT_DEADLINE,
+}

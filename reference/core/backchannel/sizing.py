@@ -1,0 +1,88 @@
+"""The pool's size over time: when to ask :func:`~backchannel.scaling.decide`, and what it remembers.
+
+Every order and every answer changes the pool's spare room, so the sums are kept up to date rather than taken anew, and a pass looks
+at single workers only when the sums say that the pool is short or has too much. A pool that is as it should be sets no
+timer: a parent with nothing to do does not wake (BC-WAIT-03).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from .scaling import Decision, Memory, Totals, decide, delayed, short, surplus
+from .settings import Scaling
+from .table import Worker
+
+__all__ = ["Sizing"]
+
+
+class Sizing:
+    """Passes, and the delay after young deaths. ``capacity`` is what a worker is expected to have."""
+
+    def __init__(self, rules: Scaling, capacity: int) -> None:
+        self._rules = rules
+        self._capacity = capacity
+        self._totals = Totals()
+        self._memory = Memory()
+        self._looked = float("-inf")
+        self._changed = True
+        self._last_young_death = float("-inf")
+
+    def add(self, worker: Worker) -> None:
+        """``worker`` is new."""
+        self._totals.add(worker.view)
+        self._changed = True
+
+    def remove(self, worker: Worker) -> None:
+        """``worker`` has gone."""
+        self._totals.add(worker.view, -1)
+        self._changed = True
+
+    def refresh(self, worker: Worker) -> None:
+        """``worker`` may have changed."""
+        view = worker.now_view()
+        if view != worker.view:
+            self._totals.add(worker.view, -1)
+            self._totals.add(view)
+            worker.view = view
+            self._changed = True
+
+    def next_pass(self) -> float | None:
+        """When the next pass may do something; ``None`` while the pool is as it should be."""
+        is_short = self._is_short()
+        if not is_short and not (self._changed and surplus(self._totals, self._rules)):
+            return None
+        last = self._memory.last
+        when = float("-inf") if last is None else last + self._rules.period
+        # a surplus that cannot be retired is looked at once a period, not at each change
+        return max(when, self._memory.not_before if is_short else self._looked + self._rules.period)
+
+    def decide(self, workers: Collection[Worker], now: float) -> Decision:
+        """One pass, if it is time for one (BC-SCALE-06)."""
+        if self._memory.rate > 1 and not self._is_short():
+            self._memory = replace(self._memory, rate=1)
+        when = self.next_pass()
+        if when is None or now < when:
+            return Decision()
+        views = [worker.view for worker in workers]
+        decision, self._memory = decide(views, self._rules, self._capacity, self._memory, now)
+        self._looked = now
+        self._changed = decision != Decision()
+        return decision
+
+    def served(self) -> None:
+        """A worker has accepted something: no series of young deaths goes on (BC-SCALE-12)."""
+        if self._memory.young_deaths:
+            self._memory = Memory(self._memory.rate, self._memory.last)
+
+    def died_young(self, workers: Collection[Worker], now: float) -> None:
+        """Delay all spawning, longer each time; a worker that has outlived its youth since breaks the series."""
+        grown = now - self._rules.young
+        if any(self._last_young_death < worker.spawned_at < grown for worker in workers):
+            self.served()
+        self._last_young_death = now
+        self._memory = delayed(self._memory, self._rules, now)
+
+    def _is_short(self) -> bool:
+        return short(self._totals, self._rules, self._capacity)

@@ -1,0 +1,164 @@
+"""The parent's table: one :class:`Worker` for each slot, and the order it may owe an answer to.
+
+Plain records with the arithmetic that belongs to one worker alone. What concerns several workers, listeners or time is in
+:mod:`backchannel.parent` and the modules it uses.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from .errors import Violation
+from .frames import Accept, Busy, Features, FrameReader, Gone, Idle, Reason, Report
+from .machines import PARENT, ParentEvent, State
+from .scaling import WorkerView
+
+__all__ = ["Order", "Slots", "Worker"]
+
+LAST_ORDER = 0xFFFF_FFFF
+
+
+@dataclass(slots=True)
+class Order:
+    """One unanswered ACCEPT."""
+
+    id: int
+    listener: int
+    max: int
+    void: bool = False
+    again: bool = False
+    """It covers a connection that a void order had covered (BC-SILENT-03)."""
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One worker, as its parent knows it."""
+
+    slot: int
+    serial: int
+    """Counts the workers of this parent: two workers of one slot differ here."""
+    spawned_at: float
+    state: State = State.STARTING
+    open: int = 0
+    capacity: int = 0
+    features: Features = Features.NONE
+    order: Order | None = None
+    last_order: int = 0
+    reader: FrameReader = field(default_factory=FrameReader)
+    passed_over: set[int] = field(default_factory=set)
+    """Listeners for which it gave a short answer (BC-SHORT-01)."""
+    short_row: int = 0
+    resting: bool = False
+    greeted: bool = False
+    """Its hello has been read."""
+    drained: bool = False
+    """The parent half-closed it."""
+    orders: int = 0
+    """Connections it was ordered to take."""
+    accepted: int = 0
+    """Connections it took."""
+    view: WorkerView = field(init=False)
+    """What :class:`~backchannel.scaling.Totals` has counted for it."""
+    ticket: int = 0
+    """Names its one valid entry among the candidates; 0 while it has none."""
+
+    def __post_init__(self) -> None:
+        self.view = self.now_view()
+
+    @property
+    def reserved(self) -> int:
+        """Room promised to the unanswered order, void or not (BC-ROOM-01)."""
+        return self.order.max if self.order else 0
+
+    @property
+    def room(self) -> int:
+        """Connections it could still be given."""
+        return max(0, self.capacity - self.open - self.reserved)
+
+    @property
+    def may_be_chosen(self) -> bool:
+        """Whether an order may go to it at all (BC-ORDER-01, BC-ORDER-02)."""
+        return (
+            self.order is None
+            and self.state is State.READY
+            and self.capacity > self.open
+            and not self.resting
+        )
+
+    def now_view(self) -> WorkerView:
+        """The worker as scaling sees it."""
+        return WorkerView(self.slot, self.state, self.open, self.capacity, self.reserved)
+
+    def step(self, event: ParentEvent) -> None:
+        """Move the machine. ``KeyError``: the event cannot happen in this state, which is a bug."""
+        self.state = PARENT[self.state][event]
+
+    def new_order(self, listener: int, most: int, *, again: bool = False) -> Accept:
+        """Reserve room for an order and return its frame (BC-ACCEPT-01)."""
+        self.last_order = self.last_order + 1 if self.last_order < LAST_ORDER else 1
+        self.order = Order(self.last_order, listener, most, again=again)
+        self.orders += most
+        return Accept(self.last_order, listener, most)
+
+    def believe(self, report: Report) -> None:
+        """Take over the figures of ``report``, or raise :class:`Violation` if they are not earned."""
+        match report:
+            case Busy(order, accepted, reason):
+                self._check_answer(order, accepted, reason)
+                limit, open_ = self.open + accepted, report.open
+            case Gone():
+                limit, open_ = self.open, report.open
+            case Idle(_, hello):
+                if hello is not None:
+                    raise Violation("BC-HELLO-03", "a second hello")
+                limit, open_ = self.open, 0
+        if open_ > limit:
+            raise Violation("BC-STATUS-06", f"open {open_} where at most {limit} was earned")
+        if type(report) is not Busy and (open_, report.capacity) == (self.open, self.capacity):
+            raise Violation("BC-STATUS-06", f"a status that changes nothing (open {open_})")
+        self._check_capacity(report.capacity)
+        self.open, self.capacity = open_, report.capacity
+
+    def _check_answer(self, order: int, accepted: int, reason: Reason) -> None:
+        mine = self.order
+        if mine is None:
+            raise Violation("BC-BUSY-06", f"BUSY for order {order} while no order is unanswered")
+        if order != mine.id:
+            raise Violation("BC-BUSY-06", f"BUSY for order {order} while {mine.id} is unanswered")
+        if accepted > mine.max:
+            raise Violation("BC-BUSY-06", f"accepted {accepted} of at most {mine.max}")
+        if (accepted == mine.max) is not (reason is Reason.FILLED):
+            raise Violation(
+                "BC-BUSY-06", f"reason {reason.name} with {accepted} of {mine.max} accepted"
+            )
+
+    def _check_capacity(self, capacity: int) -> None:
+        if capacity and not self.capacity:
+            raise Violation("BC-CAP-03", f"capacity {capacity} after the final 0")
+
+    def greet(self, hello: Idle) -> None:
+        """Take over the figures of the hello."""
+        self.greeted = True
+        self.capacity = hello.capacity
+        if hello.hello:
+            self.features = hello.hello.features
+
+
+class Slots:
+    """Hands out the smallest free number (BC-SCALE-10)."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self._next = 0
+
+    def take(self) -> int:
+        """The smallest number that is not taken."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, slot: int) -> None:
+        """``slot`` is free again."""
+        heapq.heappush(self._free, slot)
