@@ -1,0 +1,12 @@
+"""The backchannel protocol on ``selectors``: a pre-forking server that needs the standard library alone.
+
+:func:`serve` runs a pool; ``python -m backchannel_sync`` is its command line. A handler for capacity 1 is a function of a
+socket; one for more is a generator function of a :class:`Connection`. :func:`current_worker` tells a handler where it runs.
+"""
+
+from .context import WorkerInfo, current_worker
+from .errors import StartError
+from .events import Connection, Wait, Waiting
+from .serving import serve
+
+__all__ = ["Connection", "StartError", "Wait", "Waiting", "WorkerInfo", "current_worker", "serve"]

@@ -1,0 +1,5 @@
+"""``python -m backchannel_sync``."""
+
+from .cli import main
+
+raise SystemExit(main())

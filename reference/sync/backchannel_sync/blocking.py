@@ -1,0 +1,85 @@
+"""The worker of capacity 1: read an order, accept, serve, report, and read the next.
+
+Nothing is polled. Between connections the worker sits in one blocking read of its channel, so nothing but an order or the
+end of the channel ever wakes it. While the handler runs, the worker reads nothing: it has no room, so the parent sends
+nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from backchannel import Violation, WorkerSide
+
+from .accepting import attempt
+
+__all__ = ["BlockingHandler", "run"]
+
+log = logging.getLogger("backchannel.worker")
+
+BlockingHandler = Callable[[socket.socket], object]
+"""Serves one connection; the worker closes it when this returns or raises."""
+
+
+def run(
+    channel: socket.socket,
+    listeners: Sequence[socket.socket],
+    handler: BlockingHandler,
+    *,
+    quota: int = 0,
+) -> int:
+    """Work until the channel ends. Returns the exit status. ``quota``: retire after so many connections; 0: never."""
+    side = WorkerSide(1, len(listeners))
+    served = 0
+    channel.setblocking(True)
+    side.hello()
+    _flush(side, channel)
+    while not side.draining:
+        try:
+            data = channel.recv(4096)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            side.eof()
+            break
+        try:
+            orders = side.receive(data)
+        except Violation as violation:
+            log.error("the parent broke the protocol (%s)", violation)
+            break
+        for order in orders:
+            connections, reason = attempt(listeners, order)
+            side.answer(order, len(connections), reason)
+            _flush(side, channel)
+            for connection in connections:
+                connection.setblocking(True)
+                _serve(handler, connection)
+                side.ended()
+                served += 1
+            if quota and served >= quota:
+                side.retire()
+            _flush(side, channel)
+    for listener in listeners:
+        listener.close()
+    return side.exit_status
+
+
+def _serve(handler: BlockingHandler, connection: socket.socket) -> None:
+    """An error of the handler ends this connection and nothing else (BC-WORK-07)."""
+    try:
+        handler(connection)
+    except Exception:
+        log.exception("the handler failed; its connection is closed, the worker goes on")
+    finally:
+        connection.close()
+
+
+def _flush(side: WorkerSide, channel: socket.socket) -> None:
+    """The parent always reads, so this blocks for no longer than the parent is stopped."""
+    while data := side.outgoing():
+        try:
+            side.sent(channel.send(data))
+        except (BrokenPipeError, ConnectionResetError):
+            side.parent_gone()

@@ -1,0 +1,257 @@
+"""The event-based worker: many connections, one thread, handlers that are generators.
+
+A handler is a generator function of one :class:`Connection`. Where it would wait it says ``yield from``, and the worker turns to others:
+
+    def echo(connection):
+        while data := (yield from connection.recv(4096)):
+            yield from connection.sendall(data)
+
+Generators rather than callbacks, because the code then reads in the order in which it runs: a loop is a loop, ``finally`` is
+``finally``, a traceback shows where the handler was, and a connection that is torn down unwinds its handler. They need
+nothing but the language, and hide nothing: what a handler yields is a :class:`Wait`.
+
+The worker watches its channel and its connections, never a listener (BC-WORK-01). Reports are made once for each turn of the
+loop, after everything that could be done in it was done (BC-STATUS-03).
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import selectors
+import socket
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from backchannel import Violation, WorkerSide
+
+from .accepting import attempt
+
+__all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
+
+log = logging.getLogger("backchannel.worker")
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a handler waits for: its socket (``READ`` or ``WRITE``), or ``until`` a monotonic time, whichever comes first."""
+
+    events: int
+    until: float | None = None
+
+
+Waiting = Generator[Wait, None, None]
+"""What a handler that returns nothing is, for annotations."""
+
+
+class Connection:
+    """One accepted connection. ``socket`` does not block."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.socket = accepted
+
+    def recv(self, count: int) -> Generator[Wait, None, bytes]:
+        """At most ``count`` octets; none at end-of-file. Raises ``OSError`` as ``socket.recv`` does."""
+        while True:
+            try:
+                return self.socket.recv(count)
+            except BlockingIOError:
+                yield Wait(READ)
+
+    def sendall(self, data: bytes) -> Waiting:
+        """Write all of ``data``. Raises ``OSError`` as ``socket.send`` does."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                yield Wait(WRITE)
+
+    def sleep(self, seconds: float) -> Waiting:
+        """Let others run for ``seconds``."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            yield Wait(0, until)
+
+
+EventHandler = Callable[[Connection], Generator[Wait, None, object]]
+"""Serves one connection; the worker closes it when the generator ends."""
+
+
+class _Task:
+    """One connection and the generator that serves it."""
+
+    __slots__ = ("connection", "events", "steps", "waits")
+
+    def __init__(self, connection: Connection, steps: Generator[Wait, None, object]) -> None:
+        self.connection = connection
+        self.steps = steps
+        self.events = 0
+        self.waits = 0
+        """Counts its waits, so that a timer of an earlier one is known to be stale."""
+
+
+class _Worker:
+    """The loop."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        listeners: Sequence[socket.socket],
+        handler: EventHandler,
+        capacity: int,
+        drain_deadline: float,
+        quota: int,
+    ) -> None:
+        self.side = WorkerSide(capacity, len(listeners), responsive=True)
+        self.channel = channel
+        self.listeners = list(listeners)
+        self.handler = handler
+        self.drain_deadline = drain_deadline
+        self.quota = quota
+        self.served = 0
+        self.selector = selectors.DefaultSelector()
+        self.timers: list[tuple[float, int, int, _Task]] = []
+        self.count = 0
+        self.give_up: float | None = None
+        self.channel_events = 0
+
+    def run(self) -> int:
+        self.channel.setblocking(False)
+        self.side.hello()
+        self.flush()
+        while not self.side.finished:
+            for key, _mask in self.selector.select(self.timeout()):
+                if key.data is None:
+                    self.channel_ready()
+                else:
+                    self.step(key.data)
+            now = time.monotonic()
+            while self.timers and self.timers[0][0] <= now:
+                _, _, waits, task = heapq.heappop(self.timers)
+                if waits == task.waits:
+                    self.step(task)
+            self.flush()
+            if self.give_up is not None and now >= self.give_up:
+                log.warning("%d connections still open at the drain deadline: leaving them", self.side.open)
+                break
+        return self.side.exit_status
+
+    def timeout(self) -> float | None:
+        times = [self.timers[0][0]] if self.timers else []
+        if self.give_up is not None:
+            times.append(self.give_up)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    # ------------------------------------------------------------------------------------ channel
+
+    def channel_ready(self) -> None:
+        try:
+            data = self.channel.recv(4096)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        try:
+            orders = self.side.receive(data) if data else []
+        except Violation as violation:
+            log.error("the parent broke the protocol (%s)", violation)
+            orders = []
+        fresh: list[socket.socket] = []
+        for order in orders:
+            connections, reason = attempt(self.listeners, order)
+            self.side.answer(order, len(connections), reason)
+            fresh += connections
+        if orders:
+            self.flush()  # before any service (BC-BUSY-02)
+        for accepted in fresh:
+            accepted.setblocking(False)
+            connection = Connection(accepted)
+            self.step(_Task(connection, self.handler(connection)))
+        self.served += len(fresh)
+        if self.quota and self.served >= self.quota:
+            self.side.retire()
+        if not data:
+            self.side.eof()
+        if self.side.draining:
+            self.drain()
+
+    def drain(self) -> None:
+        """No more orders: close the listeners, stop reading the channel, and let a deadline run."""
+        for listener in self.listeners:
+            listener.close()
+        self.give_up = time.monotonic() + self.drain_deadline
+        self.watch_channel(0)
+
+    def flush(self) -> None:
+        """Write what is owed; what the channel does not take is made up anew when it does."""
+        blocked = False
+        while not blocked and (data := self.side.outgoing()):
+            try:
+                self.side.sent(self.channel.send(data))
+            except BlockingIOError:
+                blocked = True
+            except (BrokenPipeError, ConnectionResetError):
+                self.side.parent_gone()
+        self.watch_channel((0 if self.side.draining else READ) | (WRITE if blocked else 0))
+
+    def watch_channel(self, events: int) -> None:
+        if events != self.channel_events:
+            _watch(self.selector, self.channel, self.channel_events, events, None)
+            self.channel_events = events
+
+    # -------------------------------------------------------------------------------- connections
+
+    def step(self, task: _Task) -> None:
+        """Run a handler until it waits or ends. Its error ends its connection and nothing else (BC-WORK-07)."""
+        task.waits += 1
+        try:
+            wait = next(task.steps)
+        except StopIteration:
+            self.end(task)
+        except Exception:
+            log.exception("a handler failed; its connection is closed, the worker goes on")
+            self.end(task)
+        else:
+            if wait.events != task.events:
+                _watch(self.selector, task.connection.socket, task.events, wait.events, task)
+                task.events = wait.events
+            if wait.until is not None:
+                self.count += 1
+                heapq.heappush(self.timers, (wait.until, self.count, task.waits, task))
+
+    def end(self, task: _Task) -> None:
+        if task.events:
+            self.selector.unregister(task.connection.socket)
+        task.connection.socket.close()
+        self.side.ended()
+
+
+def _watch(
+    selector: selectors.BaseSelector, sock: socket.socket, old: int, new: int, data: object
+) -> None:
+    if not old:
+        selector.register(sock, new, data)
+    elif not new:
+        selector.unregister(sock)
+    else:
+        selector.modify(sock, new, data)
+
+
+def run(
+    channel: socket.socket,
+    listeners: Sequence[socket.socket],
+    handler: EventHandler,
+    *,
+    capacity: int,
+    drain_deadline: float,
+    quota: int = 0,
+) -> int:
+    """Work until the channel has ended and all connections have, or ``drain_deadline`` seconds after its end.
+
+    Returns the exit status. ``quota``: retire after so many connections; 0: never.
+    """
+    return _Worker(channel, listeners, handler, capacity, drain_deadline, quota).run()

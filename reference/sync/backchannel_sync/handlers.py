@@ -1,0 +1,63 @@
+"""Handlers: found by name, and sorted into the two kinds of worker."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from backchannel import CONFIGURATION
+
+from .errors import StartError
+
+__all__ = ["Handler", "check", "is_event_handler", "load"]
+
+Handler = Callable[[Any], Any]
+"""A :data:`~backchannel_sync.blocking.BlockingHandler` or an :data:`~backchannel_sync.events.EventHandler`."""
+
+
+def load(name: str) -> Handler:
+    """The handler called ``MODULE:ATTRIBUTE``. The current directory is searched first, as with ``python -m``.
+
+    Raises :class:`StartError` when there is none. What the module itself raises while it is imported is raised as it is: the
+    traceback is what its author needs.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise StartError(2, f"handler {name!r}: write MODULE:ATTRIBUTE, as in mypackage.server:handle")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: object = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        text = f"handler {name!r}: there is no module {error.name!r}; is its directory the current one, or on PYTHONPATH?"
+        raise StartError(CONFIGURATION, text) from None
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise StartError(CONFIGURATION, f"handler {name!r}: {module_name} has no {attribute!r}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise StartError(CONFIGURATION, f"handler {name!r} is no function")
+    return found
+
+
+def is_event_handler(handler: Handler) -> bool:
+    """Whether ``handler`` is a generator function, and so wants an event-based worker."""
+    return inspect.isgeneratorfunction(handler) or inspect.isgeneratorfunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is a generator function
+    )
+
+
+def check(handler: Handler, capacity: int) -> None:
+    """Raise :class:`StartError` if ``handler`` cannot serve ``capacity`` connections at once."""
+    if capacity > 1 and not is_event_handler(handler):
+        text = (
+            f"handler {getattr(handler, '__qualname__', handler)!r} is a plain function and serves one connection "
+            f"at a time, but capacity is {capacity}: use --capacity 1, or a generator function"
+        )
+        raise StartError(CONFIGURATION, text)

@@ -1,0 +1,133 @@
+"""Forking a worker, and what a fresh worker must undo before it is one.
+
+A child begins as a copy of its parent, with the parent's descriptors, pollers and signal set-up. What is left open by mistake hurts
+later and elsewhere: a sibling's channel end keeps that sibling from seeing that the parent has died (BC-FORK-02); the
+parent's epoll set, changed here, is changed there (BC-FORK-03); its wake-up descriptor tells the parent of our signals (BC-FORK-04).
+So signals are blocked across the fork, and :func:`fork_worker` undoes it all before a signal can arrive.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from backchannel import CONFIGURATION, Settings
+
+from . import blocking, events
+from .context import WorkerInfo, enter
+from .errors import StartError
+from .handlers import Handler, check, is_event_handler
+
+__all__ = ["Reasons", "fork_worker", "work"]
+
+log = logging.getLogger("backchannel.worker")
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Reasons:
+    """Why workers could not start: a pipe on which each says so, so that the parent can say it once."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+
+    def give(self, text: str) -> None:
+        """In a worker: leave ``text`` for the parent. What is longer than a pipe writes whole is cut."""
+        os.write(self._writer, text.encode(errors="replace")[:500] + b"\0")
+
+    def take(self) -> list[str]:
+        """In the parent: what workers have left, each text once."""
+        try:
+            texts = os.read(self._reader, 1 << 16).decode(errors="replace").split("\0")
+        except BlockingIOError:
+            return []
+        return list(dict.fromkeys(text for text in texts if text))
+
+    def close(self) -> None:
+        """Close both ends."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def fork_worker(child: Callable[[], int]) -> int:
+    """Fork; run ``child`` in the new process and exit with what it returns. Returns the new process id.
+
+    Raises ``OSError`` when the system has no process to give.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 70
+        try:
+            _undo_signals()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            status = child()
+        except BaseException:
+            # nothing of the parent's stack may run in the child: no finally, no atexit of its
+            traceback.print_exc()
+        finally:
+            try:
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _undo_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    # Ctrl-C reaches the whole foreground group, but what it means for workers is for the parent to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def work(
+    slot: int,
+    channel: socket.socket,
+    listeners: Sequence[socket.socket],
+    find_handler: Callable[[], Handler],
+    settings: Settings,
+    quota: int,
+    reasons: Reasons,
+) -> int:
+    """Be a worker, from loading the handler to the end. Returns the exit status."""
+    gc.enable()
+    enter(WorkerInfo(slot, settings.capacity))
+    try:
+        handler = find_handler()
+        check(handler, settings.capacity)
+    except StartError as error:
+        reasons.give(str(error))
+        return error.status if error.status != 2 else CONFIGURATION
+    except BaseException as error:
+        reasons.give(f"the handler cannot be loaded: {type(error).__name__}: {error}\n{_where(error)}")
+        return CONFIGURATION
+    reasons.close()
+    if is_event_handler(handler):
+        return events.run(
+            channel,
+            listeners,
+            handler,
+            capacity=settings.capacity,
+            drain_deadline=settings.drain_deadline,
+            quota=quota,
+        )
+    return blocking.run(channel, listeners, handler, quota=quota)
+
+
+def _where(error: BaseException) -> str:
+    return "".join(traceback.format_tb(error.__traceback__)[-1:]).rstrip()
