@@ -1,60 +1,60 @@
-"""The project's sessions, as shown by ``nox -l``.
+"""What can be run: ``nox -s conformance`` is the suite against the references, ``nox -s tests`` the project's own tests.
 
-Every session makes a virtual environment of its own and runs on the interpreter that runs nox, so a
-machine needs nothing but that. What follows ``--`` on the command line is appended to the session's
-main command and replaces nothing. What each session installs stands in the dependency groups of
-pyproject.toml.
+Each session makes an environment of its own, with uv where it is installed and with plain virtualenv where it is not.
 """
+
+from __future__ import annotations
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "conformance", "lint", "types", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+ROOTS = ("reference/core/backchannel", "reference/sync/backchannel_sync", "conformance/backchannel_conformance")
 
 
-def group(*names: str) -> list[str]:
-    return list(nox.project.dependency_groups(PROJECT, *names))
+def group(session: nox.Session, name: str) -> None:
+    """Install a dependency group."""
+    session.install(*nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the conformance suite, with its controls, against the references."""
+    session.install("-e", ".[conformance]")
+    arguments = session.posargs or ["--impl", "sync"]
+    session.run("python", "-m", "backchannel_conformance", "run", "--report", "build/conformance", *arguments)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the project's own tests."""
-    session.install("-e", ".", *group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
-
-
-@nox.session
-def conformance(session: nox.Session) -> None:
-    """Run the conformance suite against the sync implementation, both as installed."""
-    session.install(".", *group("conformance"))
-    command = "python -m backchannel_conformance run --impl sync --report build/conformance"
-    session.run(*command.split(), *session.posargs)
+    session.install("-e", ".[conformance]")
+    group(session, "test")
+    session.run("pytest", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting of code and prose."""
-    session.install(*group("lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
+    """Check style: ruff for code, sphinx-lint for prose."""
+    group(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
     session.run("sphinx-lint", "docs", "spec")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly, as each supported platform sees them."""
-    session.install(*group("types", "conformance"))
+    """Check types, strictly, as on Linux, FreeBSD and macOS."""
+    group(session, "types")
     for platform in ("linux", "freebsd", "darwin"):
-        session.run("mypy", "--platform", platform, *session.posargs)
+        session.run("mypy", "--platform", platform, *ROOTS)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the specification and the documentation into build/docs."""
-    session.install(*group("docs"))
-    # -E: a page that was read before would keep its warnings to itself, and pass the second time.
-    options = "-n -W --keep-going -E -c docs -d build/doctrees"
-    session.run("sphinx-build", *options.split(), *session.posargs, ".", "build/docs")
+    """Build the documentation, the specification included; any warning is an error."""
+    group(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-c", "docs", ".", "build/docs")

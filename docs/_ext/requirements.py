@@ -1,246 +1,95 @@
-"""The specification's own markup.
+"""``.. req:: BC-FRAME-01``: one normative sentence with an id, and ``:req:`BC-FRAME-01``` to refer to it.
 
-``.. req:: ID`` is one normative requirement, and ``:req:`ID``` refers to it. All of them are kept in
-the build environment, whole, as ``env.get_domain("bc").requirements``: an extractor needs no
-parser of its own. ``.. state-table:: WHO`` and ``.. defaults-table::`` show parts of the
-protocol.toml that stands beside the page.
+An id that is used twice is an error, and so is a reference to one that does not exist (under ``-n``).
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator, Set
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
-from sphinx.builders import Builder
-from sphinx.domains import Domain, ObjType
-from sphinx.environment import BuildEnvironment
+from sphinx.domains import Domain
+from sphinx.errors import ExtensionError
 from sphinx.roles import XRefRole
-from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
-logger = logging.getLogger(__name__)
-
-LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY")
-ROLES = ("parent", "worker", "pool")
+LEVELS = ("must", "must not", "should", "should not", "may")
 
 
-class Requirement(NamedTuple):
-    id: str
-    level: str
-    roles: tuple[str, ...]
-    classes: tuple[str, ...]
-    since: str
-    text: str  # as written, in reStructuredText
-    docname: str
-    line: int
-    anchor: str
+class Requirement(SphinxDirective):
+    """The block of one requirement."""
 
-
-def level(argument: str) -> str:
-    return directives.choice(argument.upper(), LEVELS)
-
-
-def words(argument: str) -> tuple[str, ...]:
-    found = tuple(directives.unchanged_required(argument).split())
-    if len(found) != len(set(found)):
-        raise ValueError("a word stands there twice")
-    return found
-
-
-def roles(argument: str) -> tuple[str, ...]:
-    found = words(argument)
-    if unknown := set(found) - set(ROLES):
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}")
-    return found
-
-
-class RequirementDirective(SphinxDirective):
-    required_arguments = 1
     has_content = True
+    required_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {
-        "level": level,
-        "role": roles,
-        "class": words,
-        "since": directives.unchanged_required,
+        "level": lambda text: directives.choice(text, tuple(level.lower() for level in LEVELS)).upper(),
+        "role": directives.unchanged_required,
+        "class": directives.unchanged_required,
+        "since": directives.unchanged,
     }
 
     def run(self) -> list[nodes.Node]:
-        ident = self.arguments[0]
-        if not re.fullmatch(r"BC(-[A-Z][A-Z0-9]*)+-[0-9]{2,}", ident):
-            raise self.error(f"requirement {ident!r}: not an id such as BC-FRAME-01")
-        if missing := {"level", "role", "class"} - self.options.keys():
-            raise self.error(f"requirement {ident}: without {', '.join(sorted(missing))}")
-        self.assert_has_content()
-        requirement = Requirement(
-            id=ident,
-            level=self.options["level"],
-            roles=self.options["role"],
-            classes=self.options["class"],
-            since=self.options.get("since", "1.0"),
-            text="\n".join(self.content),
-            docname=self.env.docname,
-            line=self.lineno,
-            anchor=nodes.make_id(ident),
-        )
-        domain = self.env.get_domain("bc")
+        name = self.arguments[0]
+        domain = self.env.get_domain("req")
         assert isinstance(domain, RequirementDomain)
-        domain.note(requirement)
-
-        slug = requirement.level.lower().replace(" ", "-")
-        block = nodes.container(ids=[requirement.anchor], classes=["req", f"req-{slug}"])
-        head = nodes.paragraph(classes=["req-head"])
-        head += nodes.reference("", ident, internal=True, refid=requirement.anchor)
-        head += nodes.Text(" · ")
-        head += nodes.inline("", requirement.level, classes=["req-level"])
-        facts = (*requirement.roles, *(f"class {name}" for name in requirement.classes))
-        head += nodes.Text(f" · {', '.join(facts)} · since {requirement.since}")
+        domain.note(name, self.env.docname, self.get_location())
+        tags = (self.options["level"], self.options["role"], self.options["class"], f"since {self.options.get('since', '1.0')}")
+        block = nodes.container(classes=["requirement"], ids=[name])
+        link = nodes.reference("", name, refuri=f"#{name}", classes=["requirement-id"])
+        head = nodes.paragraph("", "", link, classes=["requirement-head"])
+        for tag in tags:
+            head += nodes.inline("", f" {tag}", classes=["requirement-tag"])
         block += head
-        block += self.parse_content_to_nodes()
-        self.set_source_info(block)
+        self.state.nested_parse(self.content, self.content_offset, block)
         return [block]
 
 
-class RequirementRole(XRefRole):
-    """``:req:`` without a prefix, though the target is in a domain of its own."""
-
-    def process_link(
-        self,
-        env: BuildEnvironment,
-        refnode: nodes.Element,
-        has_explicit_title: bool,
-        title: str,
-        target: str,
-    ) -> tuple[str, str]:
-        refnode["refdomain"] = "bc"
-        return title, target
-
-
 class RequirementDomain(Domain):
-    name = "bc"
-    label = "backchannel requirements"
-    object_types: ClassVar[dict[str, ObjType]] = {"req": ObjType("requirement", "req")}
-    initial_data: ClassVar[dict[str, Any]] = {"requirements": {}}
-    dangling_warnings: ClassVar[dict[str, str]] = {"req": "there is no requirement %(target)s"}
-    data_version = 1
+    """Knows where each requirement stands."""
 
-    @property
-    def requirements(self) -> dict[str, Requirement]:
-        return self.data["requirements"]
+    name = "req"
+    label = "requirements"
+    roles: ClassVar[dict[str, Any]] = {"req": XRefRole(warn_dangling=True)}
+    initial_data: ClassVar[dict[str, Any]] = {"places": {}}
 
-    def note(self, requirement: Requirement) -> None:
-        if other := self.requirements.get(requirement.id):
-            logger.warning(
-                "requirement %s is already in %s, line %d",
-                requirement.id,
-                other.docname,
-                other.line,
-                location=(requirement.docname, requirement.line),
-                type="req",
-                subtype="duplicate",
-            )
-            return
-        self.requirements[requirement.id] = requirement
+    def note(self, name: str, docname: str, location: str) -> None:
+        known = self.data["places"].get(name)
+        if known is not None:
+            raise ExtensionError(f"{location}: requirement {name} stands in {known} already")
+        self.data["places"][name] = docname
 
     def clear_doc(self, docname: str) -> None:
-        for ident in [r.id for r in self.requirements.values() if r.docname == docname]:
-            del self.requirements[ident]
+        self.data["places"] = {name: place for name, place in self.data["places"].items() if place != docname}
 
-    def merge_domaindata(self, docnames: Set[str], otherdata: dict[str, Any]) -> None:
-        for requirement in otherdata["requirements"].values():
-            if requirement.docname in docnames:
-                self.note(requirement)
+    def merge_domaindata(self, docnames: set[str], otherdata: dict[str, Any]) -> None:
+        self.data["places"].update(otherdata["places"])
 
-    def resolve_xref(
-        self,
-        env: BuildEnvironment,
-        fromdocname: str,
-        builder: Builder,
-        typ: str,
-        target: str,
-        node: pending_xref,
-        contnode: nodes.Element,
-    ) -> nodes.reference | None:
-        found = self.requirements.get(target)
-        if found is None:
+    def resolve_xref(self, env, fromdocname, builder, typ, target, node, contnode):  # type: ignore[no-untyped-def]
+        place = self.data["places"].get(target)
+        if place is None:
             return None
-        title = f"{found.level}: {' '.join(found.text.split())}"
-        return make_refnode(builder, fromdocname, found.docname, found.anchor, contnode, title)
+        return make_refnode(builder, fromdocname, place, target, contnode, target)
 
-    def resolve_any_xref(
-        self,
-        env: BuildEnvironment,
-        fromdocname: str,
-        builder: Builder,
-        target: str,
-        node: pending_xref,
-        contnode: nodes.Element,
-    ) -> list[tuple[str, nodes.reference]]:
-        found = self.resolve_xref(env, fromdocname, builder, "req", target, node, contnode)
-        return [("bc:req", found)] if found else []
+    def resolve_any_xref(self, *_arguments: Any) -> list[Any]:
+        return []
 
-    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        for r in self.requirements.values():
-            yield r.id, r.id, "req", r.docname, r.anchor, 1
+    def get_objects(self) -> Any:
+        for name, place in self.data["places"].items():
+            yield name, name, "requirement", place, name, 1
 
 
-class ProtocolTable(SphinxDirective):
-    """A table made from the protocol.toml beside the page."""
+class ShortRole(XRefRole):
+    """``:req:`` without the prefix of its domain."""
 
-    def read(self) -> tuple[str, dict[str, Any]]:
-        path = Path(self.env.doc2path(self.env.docname)).parent / "protocol.toml"
-        self.env.note_dependency(str(path))
-        source = path.read_text("utf-8")
-        return source, tomllib.loads(source)
-
-    def table(self, *rows: tuple[str, ...]) -> list[nodes.Node]:
-        lines = [".. list-table::", "   :header-rows: 1", ""]
-        for row in rows:
-            starts = ["   * -", *["     -"] * (len(row) - 1)]
-            lines += [f"{start} {cell}" for start, cell in zip(starts, row, strict=True)]
-        return self.parse_text_to_nodes("\n".join(lines))
-
-
-class StateTable(ProtocolTable):
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        who = self.arguments[0]
-        machine = self.read()[1].get(who)
-        if not machine:
-            raise self.error(f"protocol.toml has no machine {who!r}")
-        rows = [
-            (state, ", ".join(f"``{event}`` → {then}" for event, then in events.items()))
-            for state, events in machine.items()
-        ]
-        return self.table(("State", "Events, and the next state"), *rows)
-
-
-class DefaultsTable(ProtocolTable):
-    TABLES = ("defaults", "scaling")
-
-    def run(self) -> list[nodes.Node]:
-        source, data = self.read()
-        result: list[nodes.Node] = []
-        for table in self.TABLES:
-            body = re.split(r"(?m)^\[", source.split(f"\n[{table}]\n")[1])[0]
-            notes = dict(re.findall(r"(?m)^(\w+) *= *[^#\n]*# *(.*)$", body))
-            rows = [(f"*{key}*", f"{value}", notes.get(key, "")) for key, value in data[table].items()]
-            result += self.table((f"``[{table}]``", "Default", "Meaning"), *rows)
-        return result
+    def __call__(self, name, *arguments, **options):  # type: ignore[no-untyped-def]
+        return super().__call__("req:req", *arguments, **options)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_domain(RequirementDomain)
-    app.add_directive("req", RequirementDirective)
-    app.add_role("req", RequirementRole(warn_dangling=True))
-    app.add_directive("state-table", StateTable)
-    app.add_directive("defaults-table", DefaultsTable)
+    app.add_directive("req", Requirement)
+    app.add_role("req", ShortRole(warn_dangling=True))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

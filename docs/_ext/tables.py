@@ -1,0 +1,58 @@
+"""Tables made from ``spec/1.0/protocol.toml``: ``.. state-table:: parent`` and ``.. defaults-table::``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+PROTOCOL = Path(__file__).parents[2] / "spec" / "1.0" / "protocol.toml"
+
+
+def table(head: list[str], rows: list[list[str]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+    group += nodes.thead("", row(head))
+    group += nodes.tbody("", *map(row, rows))
+    return nodes.table("", group)
+
+
+def row(cells: list[str]) -> nodes.row:
+    entries = [nodes.entry("", nodes.paragraph("", "", *([nodes.literal("", cell)] if cell else []))) for cell in cells]
+    return nodes.row("", *entries)
+
+
+class FromProtocol(SphinxDirective):
+    def protocol(self) -> dict[str, Any]:
+        self.env.note_dependency(str(PROTOCOL))
+        return tomllib.loads(PROTOCOL.read_text())
+
+
+class StateTable(FromProtocol):
+    """A machine: a row for each state and event."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        machine = self.protocol()[self.arguments[0]]
+        rows = [[state, event, after] for state, events in machine.items() for event, after in events.items()]
+        return [table(["state", "event", "next state"], rows)]
+
+
+class DefaultsTable(FromProtocol):
+    """All settings."""
+
+    def run(self) -> list[nodes.Node]:
+        protocol = self.protocol()
+        rows = [[name, str(value)] for part in ("defaults", "scaling") for name, value in protocol[part].items()]
+        return [table(["setting", "default"], rows)]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("state-table", StateTable)
+    app.add_directive("defaults-table", DefaultsTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
