@@ -1,9 +1,13 @@
-"""The conformance suite of the backchannel protocol: it knows the specification, and runs pools it knows nothing else of.
+"""The conformance suite of the backchannel protocol.
 
-A pool under test is reached through its manifest and the pool contract alone. Neither the core nor the shells are
-imported here, and the suite has its own codec and its own oracle: if it shared the core's, a wrong core would look right.
+It runs an implementation that it knows only by a manifest (``spec/adapter``), watches it from outside, and says which requirements of
+the specification hold. It is built on pytest: cases are tests, and :mod:`backchannel_conformance.plugin` adds implementations,
+requirements, figures and the report. It imports nothing of what it tests.
 """
 
-SUITE_VERSION = "0.1"
-SPEC_VERSION = "1.0"
-CONTRACT_VERSION = "1.0"
+SUITE = "0.1.0"
+"""The suite's own version."""
+SPEC = "1.0"
+"""The version of the protocol that it tests."""
+CONTRACT = "1.0"
+"""The version of the adapter contract that it speaks."""

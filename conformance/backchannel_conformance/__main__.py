@@ -1,8 +1,5 @@
 """``python -m backchannel_conformance``."""
 
-import sys
+from .cli import main
 
-from backchannel_conformance.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+raise SystemExit(main())

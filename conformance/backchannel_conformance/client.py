@@ -1,144 +1,130 @@
-"""Clients of the test service: one connection, a load of them one after another, and a crowd of them at once.
-
-Every client sends its line right after it has connected, so that it is there when the connection is accepted. There are
-no threads: a crowd is watched with one selector.
-"""
+"""Clients of the test service (``spec/adapter``): each connection says one line."""
 
 from __future__ import annotations
 
-import selectors
 import socket
-import time
+import struct
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
-from backchannel_conformance.clock import scaled
-from backchannel_conformance.errors import HarnessError
+from .waiting import scale
 
-PATIENCE = 20.0
-"""Seconds that a client waits for an answer which is due at once."""
+__all__ = ["Client", "Held", "NoAnswer", "Who"]
 
-
-@dataclass(frozen=True)
-class Who:
-    pid: int
-    slot: int | None
-    switches: int | None = None
-
-
-def parse_who(line: bytes) -> Who:
-    """A *who*: process id, slot or "-", and for ``usage`` the voluntary context switches."""
-    fields = line.decode("ascii", "replace").split()
-    try:
-        slot = None if fields[1] == "-" else int(fields[1])
-        return Who(int(fields[0]), slot, int(fields[2]) if len(fields) > 2 else None)
-    except (ValueError, IndexError):
-        raise HarnessError(f"the test service answered {line[:80]!r}, which is no who") from None
-
-
-class Ended(Exception):
-    """The connection ended, by end-of-file or a reset, before there was an answer."""
+TIMEOUT = 15.0
 
 
 class NoAnswer(Exception):
-    """The connection is there and nothing came in time."""
+    """The service said nothing before the time limit, or closed, or was reset."""
 
 
-class Connection:
-    """One client of the test service."""
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who answered; ``slot`` is ``None`` where there are no slots."""
 
-    def __init__(self, address: tuple[str, int], line: str, seconds: float = PATIENCE) -> None:
-        self._patience = scaled(seconds)
-        self.socket = socket.create_connection(address, timeout=self._patience)
-        self._rest = b""
-        self.send(line)
+    pid: int
+    slot: int | None
+    usage: int | None = None
 
-    def send(self, line: str) -> None:
-        self.socket.sendall(line.encode("ascii") + b"\n")
+    @classmethod
+    def parse(cls, line: bytes) -> Who:
+        """Read a *who*. ``ValueError``: it is none."""
+        pid, slot, *more = line.split()
+        return cls(int(pid), None if slot == b"-" else int(slot), int(more[0]) if more else None)
 
-    def answer(self, seconds: float | None = None) -> Who:
-        """The next *who*; ``Ended`` or ``NoAnswer`` when there is none."""
-        deadline = time.monotonic() + (self._patience if seconds is None else scaled(seconds))
-        while b"\n" not in self._rest:
-            self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
+
+class Held:
+    """One connection whose request has been sent and which may not have been answered yet."""
+
+    def __init__(self, address: tuple[str, int], command: str) -> None:
+        self.socket = socket.create_connection(address, timeout=TIMEOUT * scale())
+        # a closed port must be free at once for the next case
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.sendall(command.encode() + b"\n")
+        self._buffer = b""
+
+    @property
+    def port(self) -> int:
+        """This end's port: the kernel's tables name the connection by it."""
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    def answer(self, timeout: float = TIMEOUT) -> Who:
+        """Wait for the next *who*. Raises :class:`NoAnswer`."""
+        self.socket.settimeout(timeout * scale())
+        while b"\n" not in self._buffer:
             try:
-                octets = self.socket.recv(4096)
+                data = self.socket.recv(4096)
             except TimeoutError:
-                raise NoAnswer("no answer in time") from None
-            except ConnectionError as error:
-                raise Ended(str(error)) from None
-            if not octets:
-                raise Ended("end-of-file")
-            self._rest += octets
-        line, _, self._rest = self._rest.partition(b"\n")
-        return parse_who(line)
+                raise NoAnswer(f"no answer within {timeout * scale():g} s") from None
+            except OSError as error:
+                raise NoAnswer(f"no answer: {error.strerror}") from None
+            if not data:
+                raise NoAnswer("no answer: the connection was closed")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return Who.parse(line)
 
-    def again(self, seconds: float | None = None) -> Who:
-        """One more exchange on a connection that is held."""
-        try:
-            self.send("again")
-        except ConnectionError as error:
-            raise Ended(str(error)) from None
-        return self.answer(seconds)
+    def again(self) -> Who:
+        """Ask once more on a connection that is held."""
+        self.socket.sendall(b"\n")
+        return self.answer()
 
-    def ended(self, seconds: float | None = None) -> bool:
-        """Wait for the end of the connection; False when it is still there, or an answer came instead."""
+    def ended(self, timeout: float = TIMEOUT) -> bool:
+        """Wait for the end of the connection; ``False`` when something else came, or nothing in time."""
+        self.socket.settimeout(timeout * scale())
         try:
-            self.answer(seconds)
-        except Ended:
+            return not self._buffer and not self.socket.recv(4096)
+        except ConnectionError:
             return True
-        except NoAnswer:
+        except TimeoutError:
             return False
-        return False
 
     def close(self) -> None:
+        """Close this end."""
         self.socket.close()
 
-    def __enter__(self) -> Connection:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def reset(self) -> None:
+        """Close this end with a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
 
-def one_after_another(address: tuple[str, int], count: int) -> Counter[int]:
-    """Serve ``count`` connections, each begun when the one before has ended; how many each process served."""
-    served: Counter[int] = Counter()
-    patience = scaled(PATIENCE)
-    for number in range(count):
-        with socket.create_connection(address, timeout=patience) as client:
-            client.sendall(b"who\n")
-            answer = client.recv(4096)
-            # To end-of-file: the worker has closed, so this connection is over when the next one begins.
-            while octets := client.recv(4096):
-                answer += octets
-        if not answer:
-            raise HarnessError(f"connection {number + 1} of {count} was closed without an answer")
-        served[parse_who(answer).pid] += 1
-    return served
+class Client:
+    """Makes connections to one address, and closes what a case leaves open."""
 
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self._open: list[Held] = []
 
-def answered(crowd: Iterable[Connection], wanted: int, seconds: float = PATIENCE) -> list[Connection]:
-    """Those of the crowd that have something to read, as soon as they are ``wanted``, or at the deadline."""
-    deadline = time.monotonic() + scaled(seconds)
-    ready: list[Connection] = []
-    with selectors.DefaultSelector() as selector:
-        for connection in crowd:
-            selector.register(connection.socket, selectors.EVENT_READ, connection)
-        while True:
-            left = deadline - time.monotonic()
-            # One more look without waiting after all have come: more than were wanted is news, too.
-            enough = len(ready) >= wanted or left <= 0
-            events = selector.select(0 if enough else left)
-            for key, _ in events:
-                ready.append(key.data)
-                selector.unregister(key.fileobj)
-            if enough and not events:
-                return ready
+    def send(self, command: str) -> Held:
+        """Connect and send ``command``, without waiting for its answer."""
+        held = Held(self.address, command)
+        self._open.append(held)
+        return held
+
+    def ask(self, command: str = "who") -> Who:
+        """One connection: send ``command``, wait for its answer and for the end."""
+        held = Held(self.address, command)
+        try:
+            who = held.answer()
+            if not held.ended():
+                raise NoAnswer(f"the connection was not closed after {command!r}")
+            return who
+        finally:
+            held.close()
+
+    def hold(self) -> tuple[Held, Who]:
+        """A connection that is kept open, and who serves it."""
+        held = self.send("hold")
+        return held, held.answer()
+
+    def serve(self, count: int, command: str = "who") -> Counter[int]:
+        """``count`` connections one after another; how many each process served."""
+        return Counter(self.ask(command).pid for _ in range(count))
+
+    def close(self) -> None:
+        """Close everything."""
+        for held in self._open:
+            held.close()
+        self._open.clear()

@@ -1,16 +1,13 @@
-"""Manifests: how the suite learns of an implementation or a control, and what a mistake in one is answered with.
+"""Manifests: the one file by which an implementation joins (``spec/adapter``).
 
-A manifest is all that the suite needs to know of a pool. It is checked before anything is started, and each mistake
-gives one line that names the file, the thing, and what to do about it.
+Everything that can be wrong with one is said in a line that names the file, the key and what would do.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import shutil
-import string
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,204 +15,162 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backchannel_conformance import CONTRACT_VERSION, SPEC_VERSION
-from backchannel_conformance.errors import Mistake
+from . import CONTRACT, SPEC
+from .errors import Mistake
 
-PLACEHOLDERS = (
-    "python",
-    "here",
-    "listen",
-    "status",
-    "capacity",
-    "start",
-    "min",
-    "max",
-    "min_spare",
-    "max_spare",
-    "pass",
-    "policy",
-    "max_per_order",
-    "order_deadline",
-    "silence_deadline",
-    "drain_deadline",
-)
-REQUIRED_PLACEHOLDERS = ("listen", "max")
+__all__ = ["CLASSES", "DEFAULTS", "Manifest", "find", "load"]
+
 CLASSES = ("minimum", "event", "counted", "listeners", "scaling", "responsive", "replace")
 
+DEFAULTS: Mapping[str, str] = {
+    "listen": "127.0.0.1:0",
+    "status": "",
+    "capacity": "1",
+    "start": "2",
+    "min": "2",
+    "max": "2",
+    "min_spare": "0",
+    "max_spare": "1000000",
+    "pass": "1",
+    "policy": "",
+    "max_per_order": "1",
+    "order_deadline": "10",
+    "silence_deadline": "30",
+    "drain_deadline": "30",
+}
+"""Every placeholder that a case may set, with what it is where the case does not."""
+
+_FIXED = ("python", "here")
 _KEYS = {
     "": ("contract", "spec", "implementation", "pool", "expect"),
     "implementation": ("name", "language", "classes"),
     "pool": ("command", "command_event", "environment"),
     "expect": ("must_fail", "show"),
 }
-_NAME = re.compile(r"[A-Za-z0-9_+-]+")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w*)\}")
+_HOME = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Manifest:
+    """An implementation, or a control."""
+
     path: Path
     name: str
     language: str
     classes: frozenset[str]
     command: tuple[str, ...]
-    command_event: tuple[str, ...] | None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    must_fail: tuple[str, ...] = ()
-    show: tuple[str, ...] = ()
+    command_event: tuple[str, ...]
+    environment: Mapping[str, str]
+    must_fail: frozenset[str] = frozenset()
+    show: frozenset[str] = frozenset()
+    placeholders: frozenset[str] = field(default=frozenset())
 
     @property
     def is_control(self) -> bool:
+        """Whether it says what must fail or is shown only."""
         return bool(self.must_fail or self.show)
 
-    def command_for(self, capacity: int) -> tuple[str, ...]:
-        return self.command_event if capacity > 1 and self.command_event else self.command
-
-    def mentions(self, capacity: int = 1) -> frozenset[str]:
-        """The placeholders that the command for this capacity has a place for."""
-        words = (*self.command_for(capacity), *self.environment.values())
-        return frozenset(name for word in words for name in placeholders(word))
-
-    def expand(self, capacity: int, values: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """The command line and the environment it adds, with every placeholder replaced."""
+    def fill(self, text: str, values: Mapping[str, str]) -> str:
+        """``text`` with its placeholders replaced."""
         known = {"python": sys.executable, "here": str(self.path.parent), **values}
-        command = [word.format_map(known) for word in self.command_for(capacity)]
-        return command, {key: word.format_map(known) for key, word in self.environment.items()}
+        return _PLACEHOLDER.sub(lambda match: known[match[1]] if match[1] else match[0][0], text)
 
 
-def placeholders(word: str) -> list[str]:
-    """The names between braces; ``ValueError`` when the braces do not match or hold more than a name."""
-    names = []
-    for _, name, spec, conversion in string.Formatter().parse(word):
-        if name is None:
-            continue
-        if spec or conversion or not name.isidentifier():
-            raise ValueError(f"{{{name}}} is not a placeholder")
-        names.append(name)
-    return names
+def find(name: str) -> Manifest:
+    """The manifest that comes with the suite under ``name``."""
+    for folder in ("manifests", "controls"):
+        path = _HOME / folder / f"{name}.toml"
+        if path.exists():
+            return load(path)
+    raise Mistake(f"--impl {name}: no such implementation{_nearest(name, names('manifests'))}; or give --manifest FILE")
+
+
+def names(folder: str) -> list[str]:
+    """The manifests that come with the suite in ``folder``."""
+    return sorted(path.stem for path in (_HOME / folder).glob("*.toml"))
 
 
 def load(path: Path) -> Manifest:
+    """Read and check a manifest. Raises :class:`Mistake`."""
+    path = path.resolve()
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text())
     except OSError as error:
-        raise Mistake(f"manifest {path}: {error.strerror}; give a file that can be read") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"manifest {path}: not TOML: {error}") from None
-    return _Reader(path).read(data)
+        raise Mistake(f"manifest {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Mistake(f"manifest {path} is no TOML: {error}") from None
+    _check_keys(path, data)
+    if data.get("contract") != CONTRACT:
+        raise Mistake(f"manifest {path}: contract is {data.get('contract')!r}; this suite speaks {CONTRACT!r}")
+    if data.get("spec") != SPEC:
+        raise Mistake(f"manifest {path}: spec is {data.get('spec')!r}; this suite tests {SPEC!r}")
+    about, pool, expect = (data.get(part, {}) for part in ("implementation", "pool", "expect"))
+    name = _need(path, about, "implementation", "name", str)
+    if not re.fullmatch(r"[A-Za-z0-9+_-]+", name):
+        raise Mistake(f"manifest {path}: name {name!r} may hold letters, digits, '-', '_' and '+' only")
+    classes = _strings(path, "implementation.classes", about.get("classes", ["minimum"]))
+    for item in classes:
+        if item not in CLASSES:
+            raise Mistake(f"manifest {path}: no class {item!r}{_nearest(item, CLASSES)}")
+    command = _strings(path, "pool.command", _need(path, pool, "pool", "command", list))
+    event = _strings(path, "pool.command_event", pool.get("command_event", list(command)))
+    environment = pool.get("environment", {})
+    used = _placeholders(path, (*command, *event, *environment.values()))
+    if not command:
+        raise Mistake(f"manifest {path}: pool.command is empty; write the program and its arguments")
+    manifest = Manifest(
+        path,
+        name,
+        _need(path, about, "implementation", "language", str),
+        frozenset(classes),
+        command,
+        event,
+        environment,
+        frozenset(_strings(path, "expect.must_fail", expect.get("must_fail", []))),
+        frozenset(_strings(path, "expect.show", expect.get("show", []))),
+        used,
+    )
+    for program in {manifest.fill(command[0], DEFAULTS), manifest.fill(event[0], DEFAULTS)}:
+        if shutil.which(program) is None:
+            raise Mistake(f"manifest {path}: there is no program {program!r}; build or install it, or mend the command")
+    return manifest
 
 
-class _Reader:
-    """Turns the data of one file into a manifest, or says what is wrong with it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
-
-    def wrong(self, message: str) -> Mistake:
-        return Mistake(f"manifest {self.path}: {message}")
-
-    def read(self, data: dict[str, Any]) -> Manifest:
-        self.keys("", data)
-        self.version(data, "contract", CONTRACT_VERSION)
-        self.version(data, "spec", SPEC_VERSION)
-        implementation = self.table(data, "implementation", required=True)
-        pool = self.table(data, "pool", required=True)
-        expect = self.table(data, "expect", required=False)
-        name = self.text(implementation, "implementation", "name")
-        if not _NAME.fullmatch(name):
-            raise self.wrong(f"implementation.name {name!r}: use letters, digits, - _ and +")
-        classes = self.texts(implementation, "implementation", "classes", required=True)
-        for item in classes:
-            if item not in CLASSES:
-                raise self.wrong(f"class {item!r} does not exist{_nearest(item, CLASSES)}")
-        command = self.command(pool, "command")
-        if not command:
-            raise self.wrong("pool.command is missing or empty; give the command that starts the pool")
-        mentioned = {item for word in command for item in placeholders(word)}
-        for item in REQUIRED_PLACEHOLDERS:
-            if item not in mentioned:
-                raise self.wrong(f"pool.command has no place for {{{item}}}; no pool can do without it")
-        manifest = Manifest(
-            path=self.path,
-            name=name,
-            language=self.text(implementation, "implementation", "language"),
-            classes=frozenset(classes),
-            command=command,
-            command_event=self.command(pool, "command_event") or None,
-            environment=self.environment(pool),
-            must_fail=self.texts(expect, "expect", "must_fail"),
-            show=self.texts(expect, "expect", "show"),
-        )
-        self.binaries(manifest)
-        return manifest
-
-    def keys(self, where: str, table: Mapping[str, Any]) -> None:
+def _check_keys(path: Path, data: Mapping[str, Any]) -> None:
+    for part, known in _KEYS.items():
+        table = data if not part else data.get(part, {})
+        if not isinstance(table, dict):
+            raise Mistake(f"manifest {path}: {part} is no table; write [{part}]")
         for key in table:
-            if key not in _KEYS[where]:
-                dotted = f"{where}.{key}" if where else key
-                raise self.wrong(f"unknown key {dotted!r}{_nearest(key, _KEYS[where])}")
-
-    def version(self, data: Mapping[str, Any], key: str, supported: str) -> None:
-        found = data.get(key)
-        if found != supported:
-            said = "is missing" if found is None else f"is {found!r}"
-            raise self.wrong(f'{key} {said}; this suite speaks {key} = "{supported}"')
-
-    def table(self, data: Mapping[str, Any], key: str, *, required: bool) -> dict[str, Any]:
-        found = data.get(key, {})
-        if not isinstance(found, dict) or (required and not found):
-            raise self.wrong(f"table [{key}] is missing; see the adapter contract")
-        self.keys(key, found)
-        return found
-
-    def text(self, table: Mapping[str, Any], where: str, key: str) -> str:
-        found = table.get(key)
-        if not isinstance(found, str) or not found:
-            raise self.wrong(f"{where}.{key} must be a string that is not empty")
-        return found
-
-    def texts(
-        self, table: Mapping[str, Any], where: str, key: str, *, required: bool = False
-    ) -> tuple[str, ...]:
-        found = table.get(key, [])
-        strings = isinstance(found, list) and all(isinstance(item, str) for item in found)
-        if not strings or (required and not found):
-            raise self.wrong(f"{where}.{key} must be a list of strings")
-        return tuple(found)
-
-    def command(self, pool: Mapping[str, Any], key: str) -> tuple[str, ...]:
-        words = self.texts(pool, "pool", key)
-        for word in words:
-            self.word(word, f"pool.{key}")
-        return words
-
-    def environment(self, pool: Mapping[str, Any]) -> dict[str, str]:
-        found = pool.get("environment", {})
-        if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
-            raise self.wrong("pool.environment must be a table of strings")
-        for key, word in found.items():
-            self.word(word, f"pool.environment.{key}")
-        return found
-
-    def word(self, word: str, where: str) -> None:
-        try:
-            names = placeholders(word)
-        except ValueError as error:
-            raise self.wrong(f"{where}: {word!r}: {error}; a brace itself is written twice") from None
-        for name in names:
-            if name not in PLACEHOLDERS:
-                nearest = _nearest(name, PLACEHOLDERS)
-                raise self.wrong(f"{where}: unknown placeholder {{{name}}}{nearest}")
-
-    def binaries(self, manifest: Manifest) -> None:
-        """The first word of each command must be something that can be run, and is looked for at once."""
-        for capacity in (1, 2):
-            values = dict.fromkeys(PLACEHOLDERS[2:], "")
-            program = manifest.expand(capacity, values)[0][0]
-            if shutil.which(program, path=os.environ.get("PATH")) is None:
-                raise self.wrong(f"command {program!r} is not there or not executable; install it")
+            if key not in known:
+                full = f"{part}.{key}" if part else key
+                raise Mistake(f"manifest {path}: no key {full!r} in the contract{_nearest(key, known)}")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = tuple(known)
-    found = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else f"; known are {', '.join(known)}"
+def _need(path: Path, table: Mapping[str, Any], part: str, key: str, kind: type) -> Any:
+    value = table.get(key)
+    if not isinstance(value, kind):
+        what = "is missing" if value is None else f"must be a {kind.__name__}"
+        raise Mistake(f"manifest {path}: {part}.{key} {what}")
+    return value
+
+
+def _strings(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Mistake(f"manifest {path}: {key} must be a list of strings")
+    return tuple(value)
+
+
+def _placeholders(path: Path, texts: Iterable[str]) -> frozenset[str]:
+    used = {match[1] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1] is not None}
+    for name in used:
+        if name not in DEFAULTS and name not in _FIXED:
+            near = _nearest(name, (*DEFAULTS, *_FIXED))
+            raise Mistake(f"manifest {path}: no placeholder {{{name}}} in the contract{near}")
+    return frozenset(used)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"

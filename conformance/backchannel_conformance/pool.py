@@ -1,242 +1,233 @@
-"""A running pool: started from its manifest, spoken to by the contract, watched, and never left behind.
-
-A pool runs in a session of its own, so that everything it forks can be found and killed by its number, and its standard
-error goes to a file that a failing case shows.
-"""
+"""A pool under test: started from a manifest, spoken to, and cleaned up after."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
-from backchannel_conformance import procfs
-from backchannel_conformance.client import Connection, Who
-from backchannel_conformance.clock import scaled, until
-from backchannel_conformance.errors import HarnessError
-from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.status import Status, read_status
+from . import kernel
+from .client import Client
+from .manifest import DEFAULTS, Manifest
+from .waiting import TimedOut, deadline_in, until
 
-START_SECONDS = 30.0
-STOP_SECONDS = 15.0
-PLENTY = 1_000_000
+__all__ = ["Failure", "Pool", "Status"]
+
+
+class Failure(Exception):
+    """The pool did not do what the contract asks of it, so nothing can be tested: an error, not a verdict."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a case asks of a pool. A pool is of fixed size unless its bounds are given one by one."""
+class Status:
+    """A status document."""
 
-    workers: int = 2
-    capacity: int = 1
-    start: int | None = None
-    min: int | None = None
-    max: int | None = None
-    min_spare: int = 0
-    max_spare: int = PLENTY
-    pass_seconds: float = 1.0
-    policy: str | None = None
-    max_per_order: int = 1
-    # So long that a busy machine makes no order void; a case about silence sets its own.
-    order_deadline: float = 10.0
-    silence_deadline: float = 30.0
-    drain_deadline: float = 30.0
+    counters: Mapping[str, int]
+    workers: tuple[Mapping[str, Any], ...]
+    state: str
 
-    def values(self) -> dict[str, str]:
-        policy = self.policy or ("lowest" if self.capacity == 1 else "least-loaded")
-        return {
-            "capacity": str(self.capacity),
-            "start": str(self.workers if self.start is None else self.start),
-            "min": str(self.workers if self.min is None else self.min),
-            "max": str(self.workers if self.max is None else self.max),
-            "min_spare": str(self.min_spare),
-            "max_spare": str(self.max_spare),
-            "pass": str(self.pass_seconds),
-            "policy": policy,
-            "max_per_order": str(self.max_per_order),
-            "order_deadline": str(self.order_deadline),
-            "silence_deadline": str(self.silence_deadline),
-            "drain_deadline": str(self.drain_deadline),
-        }
+    def slots(self, state: str | None = None) -> dict[int, Mapping[str, Any]]:
+        """Workers by slot; only those in ``state`` if one is given."""
+        return {worker["slot"]: worker for worker in self.workers if state in (None, worker["state"])}
+
+    def pids(self) -> dict[int, int]:
+        """Process ids by slot."""
+        return {worker["slot"]: worker["pid"] for worker in self.workers}
+
+    @property
+    def open(self) -> int:
+        """Connections that all workers hold, by the parent's figures."""
+        return sum(worker["open"] for worker in self.workers)
+
+    @property
+    def quiet(self) -> bool:
+        """Every worker is READY and holds nothing."""
+        return all(worker["state"] == "READY" and not worker["open"] for worker in self.workers)
 
 
 class Pool:
-    """One run of an implementation."""
+    """One running pool. Its processes have a session of their own, so that all of them can be found."""
 
-    def __init__(self, manifest: Manifest, options: Options) -> None:
+    def __init__(self, manifest: Manifest, options: Mapping[str, str], log: Path) -> None:
         self.manifest = manifest
-        self.options = options
-        self.has_status = "status" in manifest.mentions(options.capacity)
-        # Not pytest's directory: the path of a socket must be short.
-        self._directory = tempfile.TemporaryDirectory(prefix="bcc-")
-        self.directory = Path(self._directory.name)
-        self.log_path = self.directory / "log"
-        self.status_path = self.directory / "s"
-        self.connections: list[Connection] = []
-        self.exit_status: int | None = None
-        self.tree_switches: int | None = None
-        self.address: tuple[str, int] = ("", 0)
-        self._log = ""
-        self._process = self._launch()
-        self.pid = self._process.pid
-        self._closed = False
-
-    def _launch(self) -> subprocess.Popen[bytes]:
-        values = {
-            **self.options.values(),
-            "listen": "127.0.0.1:0",
-            "status": str(self.status_path),
-        }
-        command, environment = self.manifest.expand(self.options.capacity, values)
-        with self.log_path.open("wb") as log:
-            return subprocess.Popen(
-                command,
+        self.log = log
+        self._directory = tempfile.TemporaryDirectory(prefix="bc-")
+        self._status_path = f"{self._directory.name}/status"
+        self.options = {**DEFAULTS, "status": self._status_path, **options}
+        if not self.options["policy"]:
+            self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
+        template = manifest.command if self.options["capacity"] == "1" else manifest.command_event
+        environment = {key: manifest.fill(value, self.options) for key, value in manifest.environment.items()}
+        with log.open("wb") as stream:
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                [manifest.fill(part, self.options) for part in template],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=self.manifest.path.parent,
+                stderr=stream,
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
+        self.usage = 0
+        """Voluntary context switches of the whole tree, once it was waited for."""
+        self.status_code: int | None = None
+        try:
+            self.addresses = self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+        self.client = Client(self.addresses[0])
 
-    # -------------------------------------------------------------------------------- the start
+    # ------------------------------------------------------------------------------------- start
 
-    def wait_ready(self) -> None:
-        """Read the READY line."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + scaled(START_SECONDS)
-        pipe = self._process.stdout.fileno()
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while b"\n" not in line:
-                if not selector.select(max(deadline - time.monotonic(), 0)):
-                    raise HarnessError(f"no READY line in {scaled(START_SECONDS):.0f} s")
-                octets = os.read(pipe, 4096)
-                if not octets:
-                    status = self.wait(5)
-                    log = self.log()[-600:].strip()
-                    raise HarnessError(f"the pool ended (status {status}) before READY: {log}")
-                line += octets
-        words = line.split(b"\n")[0].decode("ascii", "replace").split()
-        if len(words) < 2 or words[0] != "READY":
-            raise HarnessError(f"the readiness line is {line[:80]!r}, not READY HOST:PORT")
-        host, _, port = words[1].rpartition(":")
-        if not port.isdigit():
-            raise HarnessError(f"the readiness line names {words[1]!r}, not HOST:PORT")
-        self.address = (host.strip("[]"), int(port))
+    def _wait_until_ready(self) -> list[tuple[str, int]]:
+        stdout = self.process.stdout
+        assert stdout is not None
+        line = _read_line(stdout, 30.0)
+        if not line.startswith(b"READY "):
+            tail = self.log.read_text(errors="replace")[-600:]
+            said = f"it wrote {line!r}" if line else "it wrote nothing"
+            raise Failure(f"{self.manifest.name} did not say READY: {said}; its log ends:\n{tail}")
+        found = []
+        for word in line.split()[1:]:
+            host, _, port = word.decode().rpartition(":")
+            found.append((host.strip("[]"), int(port)))
+        return found
 
-    # ---------------------------------------------------------------------------------- talking
+    # ------------------------------------------------------------------------------------- status
+
+    @property
+    def pid(self) -> int:
+        """The parent."""
+        return self.process.pid
 
     @property
     def port(self) -> int:
-        return self.address[1]
+        """The port of the first listener."""
+        return self.addresses[0][1]
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the manifest offers a status document."""
+        return "status" in self.manifest.placeholders
 
     def status(self) -> Status:
-        if not self.has_status:
-            raise HarnessError("a case asks for a status document without declaring it")
-        return read_status(self.status_path)
-
-    def connect(self, line: str) -> Connection:
-        """A client that the case need not close."""
-        connection = Connection(self.address, line)
-        self.connections.append(connection)
-        return connection
-
-    def hold(self) -> tuple[Connection, Who]:
-        connection = self.connect("hold")
-        return connection, connection.answer()
-
-    def ask(self, line: str = "who") -> Who:
-        with Connection(self.address, line) as connection:
-            return connection.answer()
+        """Read the status document."""
+        with socket.socket(socket.AF_UNIX) as reader:
+            reader.settimeout(15)
+            reader.connect(self._status_path)
+            data = b""
+            while part := reader.recv(1 << 16):
+                data += part
+        document = json.loads(data)
+        return Status(document["counters"], tuple(document["workers"]), document["state"])
 
     def workers(self) -> list[int]:
-        """Process ids: from the status document, or else the children of the process that was started."""
+        """Process ids of the workers: by the status document, or else the rest of the session."""
         if self.has_status:
-            return [worker.pid for worker in self.status().workers]
-        return procfs.children(self.pid)
+            return list(self.status().pids().values())
+        return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
-    def until_status(self, wanted: object, seconds: float = 10.0) -> Status | None:
-        """The first status document for which ``wanted(document)`` holds, or None in time."""
-        assert callable(wanted)
-        test = wanted
-        seen = until(lambda: next(iter([s for s in [self.status()] if test(s)]), None), seconds)
-        return seen
+    def until(self, what: str, ask: Any, seconds: float = 10.0) -> Status:
+        """The first status for which ``ask`` is true."""
+        last: list[Status] = []
 
-    def settle(self, *, served: int | None = None, seconds: float = 20.0) -> None:
-        """Wait until nothing is under way: all that was ordered has been answered, and every worker sleeps.
+        def answer() -> Status | None:
+            last[:] = [self.status()]
+            return last[0] if ask(last[0]) else None
 
-        Only then are counters read. ``served``: and the parent has counted that many connections.
+        try:
+            found = until(answer, seconds, what=what)
+        except TimedOut as error:
+            raise TimedOut(f"{error}; the status was last {last[0]}") from None
+        assert found is not None
+        return found
+
+    def settle(self) -> None:
+        """Wait until every worker has nothing to do and is asleep.
+
+        The welcome, if there is one, has then been answered: it makes its worker runnable when it is written, so a worker
+        that sleeps afterwards has dealt with it.
         """
         if self.has_status:
+            self.until(
+                "a quiet pool", lambda s: s.quiet and s.counters.get("probes", 0) >= len(s.workers)
+            )
+        pids = [self.pid, *self.workers()]
+        until(lambda: all(kernel.state(pid) == "S" for pid in pids), what="all processes of the pool to sleep")
 
-            def quiet(status: Status) -> bool:
-                taken = status["accepted"] + status["late"]
-                return (
-                    status.outstanding == 0
-                    and all(w.state == "READY" and w.open == 0 for w in status.workers)
-                    and (served is None or taken >= served)
-                )
+    # ------------------------------------------------------------------------------------- the end
 
-            if self.until_status(quiet, seconds) is None:
-                raise HarnessError(f"the pool does not come to rest: {self.status()}")
-        if procfs.available() and not until(self.asleep, seconds):
-            states = {pid: procfs.state(pid) for pid in self.workers()}
-            raise HarnessError(f"the workers do not come to rest: {states}")
+    def signal(self, number: int) -> None:
+        """Send a signal to the parent."""
+        os.kill(self.pid, number)
 
-    def asleep(self) -> bool:
-        return all(procfs.state(pid) == "S" for pid in self.workers())
+    def wait(self, seconds: float = 15.0) -> int:
+        """Wait for the parent to exit; its exit status, negative for a signal. Also fills :attr:`usage`."""
+        if self.status_code is None:
+            found, status, usage = until(
+                lambda: (result if (result := os.wait4(self.pid, os.WNOHANG))[0] else None),
+                seconds,
+                what=f"{self.manifest.name} to exit",
+            ) or (0, 0, None)
+            assert found and usage
+            self.usage = usage.ru_nvcsw
+            self.status_code = os.waitstatus_to_exitcode(status)
+            self.process.returncode = self.status_code
+        return self.status_code
 
-    # ---------------------------------------------------------------------------------- the end
+    def stop(self) -> int:
+        """Drain by SIGTERM and wait."""
+        if self.status_code is None:
+            self.signal(signal.SIGTERM)
+        return self.wait()
 
-    def signal(self, number: signal.Signals) -> None:
-        if self.exit_status is None:
-            os.kill(self.pid, number)
-
-    def reap(self) -> bool:
-        """Whether the main process has ended; its usage holds that of all it has waited for."""
-        if self.exit_status is None:
-            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if pid:
-                self.exit_status = os.waitstatus_to_exitcode(status)
-                self.tree_switches = usage.ru_nvcsw
-                # It has been waited for here, for the usage; the Popen object must not try again.
-                self._process.returncode = self.exit_status
-        return self.exit_status is not None
-
-    def wait(self, seconds: float = STOP_SECONDS) -> int | None:
-        """The exit status of the main process, or None when it is still there."""
-        until(self.reap, seconds)
-        return self.exit_status
-
-    def log(self) -> str:
-        if self.log_path.exists():
-            self._log = self.log_path.read_text(encoding="utf-8", errors="replace")
-        return self._log
-
-    def kill_all(self) -> None:
-        """Without asking, everything that the pool has started and that is still in its process group."""
-        try:
+    def close(self) -> list[int]:
+        """Kill what is left. Returns the processes that had outlived a pool that was stopped."""
+        if hasattr(self, "client"):
+            self.client.close()
+        left: list[int] = []
+        if self.status_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.process.wait()
+            self.status_code = self.process.returncode
+        elif kernel.AVAILABLE:
+            left = _alive(self.pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            # Some systems say this of a group in which only zombies are left.
-            pass
-
-    def close(self) -> None:
-        """Give back what the suite itself holds of the pool; it must have ended."""
-        if self._closed:
-            return
-        self._closed = True
-        for connection in self.connections:
-            connection.close()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self.log()
+        if kernel.AVAILABLE:
+            until(lambda: not _alive(self.pid), what="the pool's processes to go")
+        if self.process.stdout:
+            self.process.stdout.close()
         self._directory.cleanup()
+        return left
+
+
+def _alive(leader: int) -> list[int]:
+    """Processes of the session that run. Orphans that are dead wait for init, and that is not the pool's fault."""
+    return [pid for pid in kernel.session_of(leader) if kernel.state(pid) not in ("", "Z")]
+
+
+def _read_line(stream: IO[bytes], seconds: float) -> bytes:
+    """One line, or what there was of it at the end or the time limit."""
+    deadline = deadline_in(seconds)
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while not data.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
+            if not (part := os.read(stream.fileno(), 1)):
+                break
+            data += part
+    return data.rstrip(b"\n")

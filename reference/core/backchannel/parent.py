@@ -82,7 +82,8 @@ class Parent:
         self._turn = 0
         self._actions: list[Action] = []
         self._now = 0.0
-        self._ever_ready = False
+        self.greeted = 0
+        """Workers that have ever become READY."""
         self._draining_all = False
 
     # -------------------------------------------------------------------------- what the shell asks
@@ -266,7 +267,7 @@ class Parent:
         worker.greet(idle)
         worker.step(ParentEvent.HELLO)
         if worker.state is State.READY:
-            self._ever_ready = True
+            self.greeted += 1
             self._send(worker, worker.new_order(0, 0))
         self._refresh(worker)
 
@@ -474,7 +475,7 @@ class Parent:
         self._sizing.died_young(self.workers.values(), self._now)
 
     def _hopeless(self, status: int, text: str) -> None:
-        if self._ever_ready:
+        if self.greeted:
             self._died_young()
         else:
             self._actions.append(GiveUp(status, text))

@@ -30,7 +30,6 @@ from backchannel import (
     Send,
     Settings,
     Spawn,
-    State,
 )
 
 from . import system
@@ -139,13 +138,9 @@ class Pool:
                 self._do(action)
         if self._watch is not None:
             self._watch.rearm(core.watching)
-        if self._on_ready is not None and self._ready():
+        if self._on_ready is not None and core.greeted >= core.rules.start:
             on_ready, self._on_ready = self._on_ready, None
             on_ready(self)
-
-    def _ready(self) -> bool:
-        workers = self.core.workers.values()
-        return sum(worker.state is State.READY for worker in workers) >= self.core.rules.start
 
     # ------------------------------------------------------------------------------------ actions
 

@@ -1,0 +1,140 @@
+"""P1: a connection wakes one worker, the one that was ordered.
+
+Every case serves connections one after another and counts voluntary context switches: workers that served nothing must have made none, and those
+that served at most three for each connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from backchannel_conformance import kernel
+from backchannel_conformance.errors import check
+from backchannel_conformance.observers import Live, Observer, Portable
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool
+
+PER_CONNECTION = 3
+QUIET = 0.5
+
+
+def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
+    """Serve ``connections`` and judge who was woken."""
+    pool.settle()
+    workers = pool.workers()
+    first = Live.read([pool.pid, *workers])
+    time.sleep(QUIET)  # the quiet rate is measured over this time; nothing is concluded from having waited
+    before = Live.read([pool.pid, *workers])
+    started = time.monotonic()
+    served = pool.client.serve(connections)
+    took = time.monotonic() - started
+    pool.settle()
+    after = Live.read([pool.pid, *workers])
+
+    quiet = {pid: (before[pid] - first[pid]) / QUIET * took for pid in workers}
+    gained = {pid: after[pid] - before[pid] - quiet[pid] for pid in workers}
+    idle = {pid: gained[pid] for pid in workers if not served[pid]}
+    total = sum(gained.values()) / connections
+    figures |= {
+        "workers": len(workers),
+        "connections": connections,
+        "workers that served": len(served),
+        "most switches of a worker that served nothing": max(idle.values(), default=0),
+        "switches of all workers per connection": round(total, 3),
+        "switches of the parent per connection": round((after[pool.pid] - before[pool.pid]) / connections, 3),
+    }
+    check(
+        not any(gain > 0 for gain in idle.values()),
+        "BC-HERD-01",
+        f"workers that served nothing made context switches: {idle} while {connections} connections were served",
+    )
+    over = {pid: (gained[pid], served[pid]) for pid in workers if gained[pid] > PER_CONNECTION * served[pid]}
+    check(
+        not over,
+        "BC-HERD-01",
+        f"{len(over)} of {len(workers)} workers were woken for connections that others served; "
+        f"all workers together made {total:.1f} switches for each connection; for example (switches, served) {max(over.values(), default=None)}",
+    )
+    check(total <= PER_CONNECTION, "BC-HERD-02", f"all workers together made {total:.2f} switches for each connection")
+
+
+@pytest.mark.proc
+@pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
+def test_no_herd(pools: Pools, figures: dict[str, Any]) -> None:
+    """Capacity 1, 16 workers, 2,000 connections."""
+    measure(pools(16), 2000, figures)
+
+
+@pytest.mark.proc
+@pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
+def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
+    """Capacity 1, 32 workers, 5,000 connections."""
+    measure(pools(32), 5000, figures)
+
+
+@pytest.mark.proc
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
+def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
+    """Capacity 8, 16 workers, 2,000 connections."""
+    measure(pools(16, capacity=8), 2000, figures)
+
+
+@pytest.mark.parametrize("observer", [Portable(), pytest.param(Live(), marks=pytest.mark.proc)], ids=["portable", "live"])
+@pytest.mark.req("BC-HERD-02", "BC-WAIT-04")
+def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observer) -> None:
+    """The whole tree, parent included, makes at most 6 switches for each connection: 3 the parent, 3 the worker."""
+    per_connection = observer.per_connection(pools.factory(32), 500)
+    figures[f"switches of the tree per connection, {type(observer).__name__.lower()} observer"] = round(per_connection, 3)
+    check(per_connection <= 6, "BC-HERD-02", f"the tree made {per_connection:.2f} switches for each connection, 32 workers")
+
+
+@pytest.mark.needs("status")
+@pytest.mark.classes("counted")
+@pytest.mark.parametrize("capacity", [1, 8])
+@pytest.mark.req("BC-HERD-03", "BC-BUSY-03")
+def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
+    """As many connections are ordered as are served, and each order's outcome is recorded."""
+    pool = pools(8, capacity=capacity)
+    pool.client.serve(1000)
+    counters = pool.until("a quiet pool", lambda s: s.quiet).counters
+    figures[f"orders at capacity {capacity}"] = counters["orders"]
+    outcomes = counters["accepted"] + counters["voids"] + counters["short"] + counters["dead"]
+    check(counters["orders"] == outcomes, "BC-HERD-03", f"{counters['orders']} ordered, {outcomes} accounted for: {counters}")
+    served = counters["accepted"] + counters["late"]
+    check(served == 1000, "BC-BUSY-03", f"1000 connections were served, reports say {served}")
+    check(counters["orders"] == 1000 + counters["voids"] + counters["short"] + counters["dead"] - counters["late"],
+          "BC-HERD-03", f"{counters['orders']} ordered for 1000 connections: {counters}")
+
+
+@pytest.mark.needs("status")
+@pytest.mark.req("BC-WAIT-04")
+def test_parent_wakes_at_most_three_times(pools: Pools, figures: dict[str, Any]) -> None:
+    """The parent's own count of its wake-ups, and the kernel's where there is one."""
+    pool = pools(8)
+    pool.settle()
+    before = pool.status().counters["wakeups"]
+    switches = kernel.switches(pool.pid) if kernel.AVAILABLE else 0
+    pool.client.serve(1000)
+    per_connection = (pool.status().counters["wakeups"] - before) / 1000
+    figures["wake-ups of the parent per connection"] = per_connection
+    # reading the status wakes it as well: once to begin with, once more for each time
+    check(per_connection <= 3.02, "BC-WAIT-04", f"the parent woke {per_connection:.2f} times for each connection")
+    if kernel.AVAILABLE:
+        slept = (kernel.switches(pool.pid) - switches) / 1000
+        check(slept <= 3.02, "BC-WAIT-04", f"the parent made {slept:.2f} voluntary switches for each connection")
+
+
+@pytest.mark.proc
+@pytest.mark.req("BC-WAIT-02")
+def test_parent_accepts_nothing(pools: Pools) -> None:
+    """While connections are held, the parent has no descriptor of any of them."""
+    pool = pools(4)
+    served = Counter(pool.client.hold()[1].pid for _ in range(4))
+    check(pool.pid not in served, "BC-WAIT-02", "the parent answered a connection")
+    held = kernel.established([pool.pid], pool.port)[pool.pid]
+    check(held == 0, "BC-WAIT-02", f"the parent holds {held} connections of its own listener")

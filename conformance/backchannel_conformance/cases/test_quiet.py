@@ -1,0 +1,102 @@
+"""P3: a parent that can do nothing does nothing. And what a worker holds that it should not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from backchannel_conformance import kernel
+from backchannel_conformance.errors import check
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool
+from backchannel_conformance.waiting import until
+
+pytestmark = pytest.mark.proc
+
+WATCHED = 2.0
+WAKEUPS = 20
+
+
+def quiet(pool: Pool, what: str, figures: dict[str, Any]) -> None:
+    """Count what the parent does in a stretch of time in which it can do nothing."""
+    before = kernel.cpu_seconds(pool.pid), kernel.switches(pool.pid)
+    began = time.monotonic()
+    time.sleep(WATCHED)  # the figures are taken over this time
+    took = time.monotonic() - began
+    share = (kernel.cpu_seconds(pool.pid) - before[0]) / took
+    woken = kernel.switches(pool.pid) - before[1]
+    figures[f"parent {what}: share of a processor, wake-ups a second"] = f"{share:.2%}, {woken / took:.1f}"
+    check(share < 0.01, "BC-WAIT-03", f"{what}, the parent took {share:.1%} of a processor")
+    check(woken <= WAKEUPS, "BC-WAIT-03", f"{what}, the parent woke {woken} times in {took:.1f} s")
+
+
+@pytest.mark.req("BC-WAIT-03")
+def test_idle_parent_sleeps(pools: Pools, figures: dict[str, Any]) -> None:
+    """No connection, nothing to do."""
+    pool = pools(8)
+    pool.settle()
+    quiet(pool, "idle", figures)
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+@pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-ORDER-03")
+def test_saturated_parent_sleeps(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
+    """Every worker is full and clients wait in the backlog."""
+    pool = pools(2, capacity=capacity)
+    held = [pool.client.hold()[0] for _ in range(2 * capacity)]
+    waiting = [pool.client.send("who") for _ in range(5)]
+    if pool.has_status:
+        pool.until("the reports", lambda s: s.open == len(held))
+    quiet(pool, f"saturated at capacity {capacity}", figures)
+    for connection in held:
+        connection.close()
+    for connection in waiting:
+        connection.answer()
+
+
+@pytest.mark.needs("order_deadline", "status")
+@pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-WAIT-01")
+def test_parent_sleeps_on_an_order(pools: Pools, figures: dict[str, Any]) -> None:
+    """An order is unanswered and its connection pending, with the deadline far away."""
+    pool = pools(2, order_deadline=30)
+    pool.settle()
+    pid = pool.status().pids()[0]
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: kernel.state(pid) == "T", what="the worker to stop")
+    connection = pool.client.send("who")
+    pool.until("its order", lambda s: s.slots()[0]["orders"] == 1)
+    quiet(pool, "with an order unanswered", figures)
+    os.kill(pid, signal.SIGCONT)
+    check(connection.answer().pid == pid, "BC-WORK-04", "the order was not attempted after all")
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+@pytest.mark.req("BC-FORK-02", "BC-FORK-03", "BC-FORK-05", "BC-CHAN-01")
+def test_worker_descriptors(pools: Pools, capacity: int) -> None:
+    """Each worker holds its channel, the listener and pollers of its own; a replaced one no more than the first."""
+    pool = pools(3, capacity=capacity)
+    pool.settle()
+    victim = pool.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: victim not in pool.workers() and len(pool.workers()) == 3, what="the new worker")
+    pool.settle()
+    for pid in pool.workers():
+        kinds = kernel.kinds(pid)
+        check(kinds.pop("unix", 0) == 1, "BC-FORK-02", f"worker {pid} does not hold exactly one channel: {kernel.kinds(pid)}")
+        check(kinds.pop("tcp-listen", 0) == 1, "BC-FORK-05", f"worker {pid} does not hold the one listener: {kernel.kinds(pid)}")
+        pollers = kinds.pop("anon_inode:[eventpoll]", 0)
+        check(pollers <= (capacity > 1), "BC-FORK-03", f"worker {pid} holds {pollers} epoll sets")
+        check(not kinds, "BC-FORK-05", f"worker {pid} also holds {kinds}")
+
+
+@pytest.mark.req("BC-FORK-01", "BC-WORK-05")
+def test_listener_stays_non_blocking(pools: Pools) -> None:
+    """O_NONBLOCK, which all processes share, is set on the listener, and still is after service."""
+    pool = pools(2)
+    pool.client.serve(10)
+    number = next(fd for fd in kernel.descriptors(pool.pid) if kernel.is_listener(pool.pid, fd))
+    check(kernel.flags(pool.pid, number) & os.O_NONBLOCK != 0, "BC-FORK-01", "the listener blocks")

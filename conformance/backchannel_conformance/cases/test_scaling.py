@@ -1,0 +1,82 @@
+"""P5: the pool grows and shrinks by the rules, and stays within its bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from backchannel_conformance.client import Held
+from backchannel_conformance.errors import check
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Status
+
+pytestmark = [pytest.mark.classes("scaling"), pytest.mark.needs("status", "min_spare", "max_spare", "pass")]
+
+PASS = 0.1
+
+
+def counting(status: Status) -> int:
+    """Workers that count: all but those draining."""
+    return sum(worker["state"] != "DRAINING" for worker in status.workers)
+
+
+def spare(status: Status) -> int:
+    """Room of READY workers."""
+    return sum(max(0, w["capacity"] - w["open"]) for w in status.workers if w["state"] == "READY")
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+@pytest.mark.req("BC-SCALE-01", "BC-SCALE-03", "BC-SCALE-04", "BC-SCALE-08")
+def test_grows_to_keep_spare(pools: Pools, capacity: int) -> None:
+    """As connections are held, min_spare is kept, until max workers count."""
+    pool = pools(capacity=capacity, start=2, min=1, max=6, min_spare=2, max_spare=4 * capacity, **{"pass": PASS})
+    check(counting(pool.status()) >= 2, "BC-SCALE-01", f"{counting(pool.status())} workers at the start instead of 2")
+    for held in range(1, 6 * capacity + 1):
+        pool.client.hold()
+        room = 6 * capacity - held
+        status = pool.until(
+            f"spare of 2, or all 6 workers, with {held} held",
+            lambda s, held=held, room=room: s.open == held and spare(s) >= min(2, room),
+        )
+        check(counting(status) <= 6, "BC-SCALE-08", f"{counting(status)} workers count, the maximum is 6")
+    check(counting(pool.status()) == 6, "BC-SCALE-04", f"{counting(pool.status())} workers hold what needs 6")
+
+
+@pytest.mark.req("BC-SCALE-07", "BC-SCALE-08", "BC-DRAIN-01", "BC-LOSS-02")
+def test_shrinks_when_idle(pools: Pools) -> None:
+    """When the load has gone, workers retire one at a time, the highest slots first, down to max_spare and no further."""
+    pool = pools(start=8, min=2, max=8, min_spare=1, max_spare=3, **{"pass": PASS})
+    status = pool.until("only 3 spare", lambda s: spare(s) == 3 and len(s.workers) == 3)
+    check(sorted(status.slots()) == [0, 1, 2], "BC-SCALE-07", f"slots {sorted(status.slots())} are left instead of 0, 1, 2")
+    check(status.counters["retired"] == 5, "BC-SCALE-07", f"{status.counters['retired']} were retired instead of 5")
+    check(status.counters["kills"] == 0, "BC-DRAIN-01", "a retired worker was killed")
+
+
+@pytest.mark.req("BC-SCALE-07")
+def test_never_below_min(pools: Pools) -> None:
+    """min holds even when there is too much spare."""
+    pool = pools(start=5, min=4, max=6, min_spare=0, max_spare=1, **{"pass": PASS})
+    status = pool.until("4 workers", lambda s: len(s.workers) == 4)
+    check(status.counters["retired"] == 1, "BC-SCALE-08", f"{status.counters['retired']} were retired instead of 1")
+    # one more death and one more pass: still 4
+    for _ in range(5):
+        check(counting(pool.status()) == 4, "BC-SCALE-08", f"{counting(pool.status())} workers count, the minimum is 4")
+        pool.client.ask()
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-SCALE-07", "BC-DRAIN-04")
+def test_retires_the_least_loaded(pools: Pools) -> None:
+    """The worker with the fewest connections is retired, and finishes those it has."""
+    pool = pools(start=3, min=1, max=3, capacity=4, min_spare=1, max_spare=6, policy="least-loaded", **{"pass": 1})
+    held: dict[int, list[Held]] = {0: [], 1: [], 2: []}
+    for _ in range(6):
+        connection, who = pool.client.hold()
+        assert who.slot is not None
+        held[who.slot].append(connection)
+    held[0].pop().close()
+    status = pool.until("a retirement", lambda s: s.counters["retired"] == 1)
+    gone = set(held) - set(status.slots("READY"))
+    check(gone == {0}, "BC-SCALE-07", f"slot {gone} was retired; slot 0 had the fewest connections")
+    check(held[0][0].again().slot == 0, "BC-DRAIN-04", "the retired worker did not go on serving")
+    held[0][0].close()
+    pool.until("it to go", lambda s: 0 not in s.slots())

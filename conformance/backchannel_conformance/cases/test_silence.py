@@ -1,0 +1,149 @@
+"""P2, P3: a stopped worker delays at most what it was ordered to take, and for no longer than the order's deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from backchannel_conformance import kernel
+from backchannel_conformance.client import Client, NoAnswer, Who
+from backchannel_conformance.errors import Broken, check
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool
+from backchannel_conformance.waiting import until
+
+pytestmark = [pytest.mark.proc, pytest.mark.needs("status")]
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: kernel.state(pid) == "T", what=f"process {pid} to stop")
+
+
+def served(requirement: str, what: str, client: Client, command: str = "who") -> Who:
+    """One connection that must be served."""
+    try:
+        return client.ask(command)
+    except NoAnswer as error:
+        raise Broken(requirement, f"{what}: {error}") from None
+
+
+def ordered(pool: Pool, slot: int, count: int = 1) -> None:
+    """Wait until the worker in ``slot`` has been ordered ``count`` connections more than it took."""
+    pool.until(
+        f"an order to slot {slot}",
+        lambda s: s.slots()[slot]["orders"] - s.slots()[slot]["accepted"] >= count,
+    )
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-SILENT-01", "BC-SILENT-04", "BC-ROOM-02", "BC-LOSS-01")
+def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
+    """Its order becomes void, another worker serves the connection; continued, it answers late and serves again."""
+    pool = pools(3, order_deadline=0.2)
+    pool.settle()
+    pid = pool.status().pids()[0]
+    freeze(pid)
+    began = time.monotonic()
+    who = served("BC-SILENT-01", "a connection ordered to a stopped worker", pool.client)
+    figures["seconds to service by another worker, order_deadline 0.2"] = round(time.monotonic() - began, 3)
+    check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1, the lowest that can be chosen")
+    status = pool.until("the stopped worker to be suspect", lambda s: s.slots()[0]["state"] == "SUSPECT")
+    check(status.counters["voids"] == 1, "BC-SILENT-01", f"one order became void, the counters say {status.counters}")
+    for _ in range(5):
+        who = served("BC-SILENT-01", "a connection while one worker is suspect", pool.client)
+        check(who.slot != 0, "BC-ORDER-02", "a suspect worker was given a connection")
+    os.kill(pid, signal.SIGCONT)
+    status = pool.until("the late answer", lambda s: s.slots()[0]["state"] == "READY")
+    check(status.open == 0, "BC-SILENT-04", f"after the late answer {status.open} connections are counted")
+    who = served("BC-SILENT-04", "a connection after the late answer", pool.client)
+    check(who.slot == 0, "BC-SILENT-04", f"the worker is READY, but slot {who.slot} was chosen instead of 0")
+
+
+@pytest.mark.classes("counted")
+@pytest.mark.req("BC-WATCH-02", "BC-HARM-01", "BC-PEND-05")
+def test_others_are_served_meanwhile(pools: Pools) -> None:
+    """With one order unanswered and its deadline 10 s away, later connections are served at once."""
+    pool = pools(3, order_deadline=10)
+    pool.settle()
+    pid = pool.status().pids()[0]
+    freeze(pid)
+    first = pool.client.send("who")
+    ordered(pool, 0)
+    # the queue is first-in first-out: each takes the one before it, and the newest is the one that is covered
+    later = pool.client.send("who")
+    try:
+        who = first.answer(5)
+    except NoAnswer as error:
+        raise Broken("BC-WATCH-02", f"a second connection, with two workers idle, moved nothing: {error}") from None
+    check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1")
+    voids = pool.status().counters["voids"]
+    check(voids == 0, "BC-SILENT-01", f"{voids} orders became void before their deadline")
+    os.kill(pid, signal.SIGCONT)
+    who = later.answer()
+    check(who.slot == 0, "BC-WORK-04", f"the continued worker did not attempt its order: slot {who.slot} served it")
+
+
+@pytest.mark.needs("order_deadline", "silence_deadline")
+@pytest.mark.req("BC-SILENT-05", "BC-SCALE-10", "BC-SCALE-11", "BC-KILL-01")
+def test_silent_worker_is_replaced(pools: Pools) -> None:
+    """A worker that stays silent past the long deadline is killed, and its slot gets a new one."""
+    pool = pools(2, order_deadline=0.05, silence_deadline=0.3)
+    pool.settle()
+    pid = pool.status().pids()[0]
+    freeze(pid)
+    served("BC-SILENT-01", "a connection ordered to a stopped worker", pool.client)
+    status = pool.until(
+        "a new worker in slot 0",
+        lambda s: 0 in s.slots("READY") and s.pids()[0] != pid,
+    )
+    check(status.counters["kills"] == 1, "BC-SILENT-05", f"one worker was to be killed, the counters say {status.counters}")
+    check(kernel.state(pid) in ("", "Z"), "BC-KILL-01", "the silent worker is still there")
+    who = served("BC-SCALE-11", "a connection after the replacement", pool.client)
+    check(who.slot == 0, "BC-PICK-01", f"slot {who.slot} served it instead of 0")
+
+
+@pytest.mark.req("BC-LOSS-01", "BC-DEATH-02", "BC-HERD-03")
+def test_death_before_accept(pools: Pools) -> None:
+    """A worker is killed with an order unanswered: another one serves the connection, whatever the deadline."""
+    pool = pools(3, order_deadline=10)
+    pool.settle()
+    for _ in range(10):
+        status = pool.until("all workers ready", lambda s: len(s.slots("READY")) == 3 and s.quiet)
+        pid = status.pids()[0]
+        freeze(pid)
+        client = pool.client.send("who")
+        ordered(pool, 0)
+        os.kill(pid, signal.SIGKILL)
+        try:
+            client.answer(5)
+        except NoAnswer as error:
+            raise Broken("BC-LOSS-01", f"its connection was not served by another worker: {error}") from None
+        client.close()
+    counters = pool.until("a quiet pool", lambda s: s.quiet).counters
+    check(counters["dead"] == 10, "BC-HERD-03", f"10 workers died with one order each, the counters say {counters}")
+
+
+@pytest.mark.needs("order_deadline", "silence_deadline")
+@pytest.mark.req("BC-PASS-02")
+def test_stopped_parent_punishes_nobody(pools: Pools) -> None:
+    """The parent itself is stopped for longer than every deadline; its workers are as they were."""
+    pool = pools(3, order_deadline=0.05, silence_deadline=0.05)
+    pool.settle()
+    before = pool.status().pids()
+    client = pool.client.send("hold")
+    client.answer()
+    freeze(pool.pid)
+    waiting = [pool.client.send("who") for _ in range(2)]
+    time.sleep(0.3)  # not evidence: the deadlines have to pass while the parent cannot see it
+    os.kill(pool.pid, signal.SIGCONT)
+    for one in waiting:
+        one.answer()
+    status = pool.until("the reports", lambda s: s.open == 1)
+    check(status.pids() == before, "BC-PASS-02", f"workers were replaced: {before} before, {status.pids()} after")
+    check(status.counters["kills"] == 0, "BC-PASS-02", f"workers were killed: {status.counters}")

@@ -1,0 +1,105 @@
+"""The command line: a thin front of pytest.
+
+    python -m backchannel_conformance run --impl sync --report build/conformance
+    python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
+    python -m backchannel_conformance list
+
+What follows ``--`` goes to pytest. Exit status: 0 if every requirement that was tested holds and every control behaved; 1 if not; 2 for a
+mistake in the command or a manifest; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from . import manifest
+from .errors import Mistake
+from .plugin import Suite
+from .waiting import scale
+
+__all__ = ["main"]
+
+CASES = Path(__file__).parent / "cases"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    extra: list[str] = []
+    if "--" in given:
+        at = given.index("--")
+        given, extra = given[:at], given[at + 1 :]
+    options = _parser().parse_args(given)
+    try:
+        if options.command == "list":
+            return _list(extra)
+        return _run(options, extra)
+    except Mistake as mistake:
+        print(f"backchannel_conformance: {mistake}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m backchannel_conformance", description="The backchannel conformance suite.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="test implementations")
+    run.add_argument("--impl", action="append", default=[], metavar="NAME", help="one that comes with the suite; may be repeated")
+    run.add_argument("--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours; may be repeated")
+    run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
+    run.add_argument("--no-controls", action="store_true", help="leave out the controls")
+    run.add_argument("--strict", action="store_true", help="fail when something cannot be tested here")
+    run.add_argument("--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines")
+    commands.add_parser("list", help="show the cases and what they check")
+    return parser
+
+
+def _run(options: argparse.Namespace, extra: list[str]) -> int:
+    if not options.impl and not options.manifest:
+        raise Mistake(f"nothing to test: give --impl NAME (there are: {', '.join(manifest.names('manifests'))}) or --manifest FILE")
+    if options.time_scale <= 0:
+        raise Mistake(f"--time-scale {options.time_scale}: give a number above 0")
+    targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
+    if not options.no_controls:
+        targets += [manifest.find(name) for name in manifest.names("controls")]
+    names = [target.name for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
+    scale(options.time_scale)
+    suite = Suite(targets, strict=options.strict)
+    options.report.mkdir(parents=True, exist_ok=True)
+    junit = options.report / "junit.xml"
+    status = pytest.main(
+        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), f"--junit-xml={junit}", "-p", "no:cacheprovider", *extra],
+        plugins=[suite],
+    )
+    suite.report.write(options.report)
+    if status == pytest.ExitCode.INTERRUPTED:
+        return 130
+    if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return 2
+    return 0 if status == pytest.ExitCode.OK else 1
+
+
+def _list(extra: list[str]) -> int:
+    suite = Suite([manifest.find(name) for name in manifest.names("manifests")[:1]], strict=False)
+    lister = _Lister()
+    status = pytest.main(
+        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", "-qq", "-p", "no:terminal", *extra],
+        plugins=[suite, lister],
+    )
+    return 0 if status == pytest.ExitCode.OK else 2
+
+
+class _Lister:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            assert isinstance(item, pytest.Function)
+            requirements = [name for mark in item.iter_markers("req") for name in mark.args]
+            print(f"{item.originalname}: {' '.join(requirements)}")
+            print(f"    {(item.function.__doc__ or '').strip().splitlines()[0]}")

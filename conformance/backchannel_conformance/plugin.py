@@ -1,0 +1,208 @@
+"""The pytest plugin: runs each case against each target and records what came of it.
+
+A case is an ordinary test. It says which requirements it checks with ``@pytest.mark.req("BC-...")``, which class of implementations it
+is for with ``@pytest.mark.classes("event")``, and that it reads ``/proc`` with ``@pytest.mark.proc``. It asks for ``pools``, which starts
+pools of the target, and for ``figures``, into which it puts what it measured.
+
+Verdicts come from pytest's own outcomes: :class:`Broken` is *fail*, any other exception *error*. A control's ``must_fail`` cases are strict
+expected failures (``xfail(strict=True, raises=Broken)``), so a control that passes, or merely crashes, fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import kernel
+from .errors import Broken
+from .manifest import DEFAULTS, Manifest
+from .pool import Pool
+from .report import Case, Report, Target
+from .requirements import Requirements
+
+__all__ = ["Pools", "Suite"]
+
+NOT_APPLICABLE = "not applicable: "
+UNTESTABLE = "untestable here: "
+
+
+class Suite:
+    """The plugin object: registered by the command line, with the targets of the run."""
+
+    def __init__(self, manifests: list[Manifest], *, strict: bool) -> None:
+        self.manifests = manifests
+        self.report = Report(manifests)
+        self.strict = strict
+        self.problems: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "req(*ids): the requirements that the case checks")
+        config.addinivalue_line("markers", "classes(*names): only for implementations of these classes")
+        config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
+        config.addinivalue_line("markers", "proc: reads /proc")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        metafunc.parametrize("manifest", self.manifests, ids=[manifest.name for manifest in self.manifests])
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        known = Requirements.load()
+        kept, dropped = [], []
+        for item in items:
+            for name in requirements_of(item):
+                if name not in known:
+                    raise pytest.UsageError(f"{item.nodeid} checks {name}, which the specification does not have")
+            manifest, case = manifest_of(item), case_of(item)
+            if manifest.is_control and case not in manifest.must_fail | manifest.show:
+                dropped.append(item)
+                continue
+            if case in manifest.must_fail:
+                item.add_marker(pytest.mark.xfail(strict=True, raises=Broken, reason="a control that must fail"))
+            kept.append(item)
+        order = {manifest.name: at for at, manifest in enumerate(self.manifests)}
+        kept.sort(key=lambda item: order[manifest_of(item).name])
+        items[:] = kept
+        config.hook.pytest_deselected(items=dropped)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        manifest = manifest_of(item)
+        for mark in item.iter_markers("classes"):
+            for name in mark.args:
+                if name not in manifest.classes:
+                    pytest.skip(f"{NOT_APPLICABLE}{manifest.name} does not declare class {name!r}")
+        for mark in item.iter_markers("needs"):
+            for name in mark.args:
+                if name not in manifest.placeholders:
+                    pytest.skip(f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}")
+        if item.get_closest_marker("proc") and not kernel.AVAILABLE:
+            pytest.skip(f"{UNTESTABLE}there is no /proc")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Iterator[None]:
+        report: pytest.TestReport = yield  # type: ignore[assignment]
+        self._record(item, call, report)
+        return report  # type: ignore[return-value]
+
+    def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        target = self.report.targets[manifest_of(item).name]
+        name = case_of(item)
+        status, message = verdict(call, report, item)
+        if report.when == "call" or status != "pass":
+            mine = [case for case in target.cases if case.id == name]
+            if mine:
+                # the set-up or the tear-down of a case went wrong besides
+                case = mine[0]
+                if status != "pass":
+                    case.status, case.message = status, f"{case.message}\n{message}".strip()
+            else:
+                ids = requirements_of(item)
+                target.cases.append(Case(name, ids, status, round(report.duration, 3), message))
+                item.user_properties.extend(("requirement", one) for one in ids)
+        if status == "untestable" and self.strict:
+            self.problems.append(f"{item.nodeid}: {message}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        for target in self.report.targets.values():
+            if not target.behaved:
+                self.problems.append(f"{target.manifest.name} did not do as it should")
+        if self.problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.section("conformance")
+        for line in self.report.table():
+            terminalreporter.write_line(line)
+
+    # ------------------------------------------------------------------------------------ fixtures
+
+    @pytest.fixture
+    def target(self, manifest: Manifest) -> Target:
+        """What this case runs against."""
+        return self.report.targets[manifest.name]
+
+    @pytest.fixture
+    def figures(self, target: Target, request: pytest.FixtureRequest) -> dict[str, Any]:
+        """What a case measured, by name: it is printed and reported."""
+        figures: dict[str, Any] = target.figures.setdefault(case_of(request.node), {})
+        return figures
+
+    @pytest.fixture
+    def pools(self, manifest: Manifest, tmp_path: Path) -> Iterator[Pools]:
+        """Starts pools of the target. Afterwards nothing of them may be left, nor any descriptor of ours."""
+        before = len(os.listdir("/dev/fd"))
+        pools = Pools(manifest, tmp_path)
+        try:
+            yield pools
+        finally:
+            left = pools.close()
+            pools.started.clear()
+        after = len(os.listdir("/dev/fd"))
+        if left:
+            raise RuntimeError(f"processes {left} outlived their pool")
+        if after != before:
+            raise RuntimeError(f"the case leaked descriptors: {before} before, {after} after")
+
+
+class Pools:
+    """Starts pools of one manifest for one case."""
+
+    def __init__(self, manifest: Manifest, folder: Path) -> None:
+        self.manifest = manifest
+        self.folder = folder
+        self.started: list[Pool] = []
+
+    def __call__(self, workers: int | None = None, **options: object) -> Pool:
+        """A pool, ready; ``workers`` fixes its size. Skips the case if the manifest does not offer an option it sets."""
+        if workers is not None:
+            options = {"start": workers, "min": workers, "max": workers, **options}
+        values = {name: str(value) for name, value in options.items()}
+        implied = {"start", "min"} if workers is not None else set()
+        for name, value in values.items():
+            if name not in self.manifest.placeholders and name not in implied and value != DEFAULTS[name]:
+                pytest.skip(f"{NOT_APPLICABLE}the manifest of {self.manifest.name} does not offer {{{name}}}")
+        pool = Pool(self.manifest, values, self.folder / f"log-{len(self.started)}")
+        self.started.append(pool)
+        return pool
+
+    def factory(self, workers: int, **options: object) -> Callable[[], Pool]:
+        """Something that starts such a pool."""
+        return lambda: self(workers, **options)
+
+    def close(self) -> list[int]:
+        """Close all; returns processes that had outlived their pool."""
+        return [pid for pool in self.started for pid in pool.close()]
+
+
+def case_of(item: pytest.Item) -> str:
+    """The case's id: the test's name without its target."""
+    return getattr(item, "originalname", item.name)
+
+
+def manifest_of(item: pytest.Item) -> Manifest:
+    """What it runs against."""
+    manifest: Manifest = item.callspec.params["manifest"]  # type: ignore[attr-defined]
+    return manifest
+
+
+def requirements_of(item: pytest.Item) -> list[str]:
+    """The ids that a case checks."""
+    return [name for mark in item.iter_markers("req") for name in mark.args]
+
+
+def verdict(call: pytest.CallInfo[None], report: pytest.TestReport, item: pytest.Item) -> tuple[str, str]:
+    """pytest's outcome as ours."""
+    if call.excinfo is None:
+        return "pass", ""
+    error = call.excinfo.value
+    if isinstance(error, pytest.skip.Exception):
+        message = str(error)
+        return ("untestable" if message.startswith(UNTESTABLE) else "not-applicable"), message
+    if isinstance(error, Broken):
+        return "fail", str(error)
+    return "error", f"{type(error).__name__}: {error}"

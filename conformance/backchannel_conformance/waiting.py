@@ -1,0 +1,46 @@
+"""Waiting for what the kernel or a pool will show sooner or later.
+
+:func:`until` is for liveness only: that something comes true. It never shows that something did *not* happen; for that, a case makes
+an exchange that comes after it, or reads a counter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["TimedOut", "deadline_in", "scale", "until"]
+
+T = TypeVar("T")
+
+_scale = 1.0
+
+
+class TimedOut(Exception):
+    """Something that was waited for did not come."""
+
+
+def scale(factor: float | None = None) -> float:
+    """The factor on all time limits (``--time-scale``), for slow machines; sets it when given."""
+    global _scale
+    if factor is not None:
+        _scale = factor
+    return _scale
+
+
+def deadline_in(seconds: float) -> float:
+    """The monotonic time ``seconds`` from now, scaled."""
+    return time.monotonic() + seconds * _scale
+
+
+def until(ask: Callable[[], T], seconds: float = 10.0, *, what: str) -> T:
+    """The first true answer of ``ask``. Raises :class:`TimedOut`, which names ``what``, after ``seconds`` (scaled)."""
+    deadline = deadline_in(seconds)
+    pause = 0.001
+    while not (answer := ask()):
+        if time.monotonic() > deadline:
+            raise TimedOut(f"waited {seconds * _scale:g} s for {what}, in vain")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+    return answer
