@@ -1,4 +1,5 @@
-"""What can be run: ``nox -s conformance`` is the suite against the references, ``nox -s tests`` the project's own tests.
+"""What can be run: ``nox -s conformance`` is the suite against the references, ``nox -s tests`` the project's own
+tests.
 
 Each session makes an environment of its own, with uv where it is installed and with plain virtualenv where it is not.
 """

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "backchannel"
 author = "the backchannel authors"
-copyright = "2026, the backchannel authors"  # noqa: A001 - Sphinx's name for it
+copyright = "2026, the backchannel authors"
 
 extensions = ["requirements", "tables"]
 root_doc = "docs/index"

@@ -4,8 +4,8 @@
     python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
     python -m backchannel_conformance list
 
-What follows ``--`` goes to pytest. Exit status: 0 if every requirement that was tested holds and every control behaved; 1 if not; 2 for a
-mistake in the command or a manifest; 130 after Ctrl-C.
+What follows ``--`` goes to pytest. Exit status: 0 if every requirement that was tested holds and every control
+behaved; 1 if not; 2 for a mistake in the command or a manifest; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -45,22 +45,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m backchannel_conformance", description="The backchannel conformance suite.")
+    parser = argparse.ArgumentParser(
+        prog="python -m backchannel_conformance", description="The backchannel conformance suite."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="test implementations")
-    run.add_argument("--impl", action="append", default=[], metavar="NAME", help="one that comes with the suite; may be repeated")
-    run.add_argument("--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours; may be repeated")
+    run.add_argument(
+        "--impl", action="append", default=[], metavar="NAME", help="one that comes with the suite; may be repeated"
+    )
+    run.add_argument(
+        "--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours; may be repeated"
+    )
     run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
     run.add_argument("--no-controls", action="store_true", help="leave out the controls")
     run.add_argument("--strict", action="store_true", help="fail when something cannot be tested here")
-    run.add_argument("--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines")
+    run.add_argument(
+        "--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines"
+    )
     commands.add_parser("list", help="show the cases and what they check")
     return parser
 
 
 def _run(options: argparse.Namespace, extra: list[str]) -> int:
     if not options.impl and not options.manifest:
-        raise Mistake(f"nothing to test: give --impl NAME (there are: {', '.join(manifest.names('manifests'))}) or --manifest FILE")
+        known = ", ".join(manifest.names("manifests"))
+        raise Mistake(f"nothing to test: give --manifest FILE, or --impl NAME (there are: {known})")
     if options.time_scale <= 0:
         raise Mistake(f"--time-scale {options.time_scale}: give a number above 0")
     targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]

@@ -1,6 +1,7 @@
 """What Linux says about processes: switches, state, descriptors, sockets, processor time.
 
-All of it is read from ``/proc``. :data:`AVAILABLE` says whether there is any; cases that need it are *untestable* elsewhere.
+All of it is read from ``/proc``. :data:`AVAILABLE` says whether there is any; cases that need it are *untestable*
+elsewhere.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def _stat(pid: int) -> list[str]:
 
 
 def state(pid: int) -> str:
-    """``S`` asleep, ``R`` running or about to, ``T`` stopped, ``Z`` dead and not waited for; empty: there is no such process."""
+    """``S`` asleep, ``R`` running or about to, ``T`` stopped, ``Z`` dead and not waited for; empty: there is no
+    such process.
+    """
     try:
         return _stat(pid)[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -97,15 +100,19 @@ def established(pids: Iterable[int], port: int) -> dict[int, int]:
     inodes = {
         row[9]
         for row in _tcp_table()
-        if int(row[1].rpartition(":")[2], 16) == port and row[3] in ("01", "08")  # established, or the client has closed
+        if int(row[1].rpartition(":")[2], 16) == port
+        and row[3] in ("01", "08")  # established, or the client has closed
     }
     return {pid: len(sockets_of(pid) & inodes) for pid in pids}
 
 
 def kinds(pid: int) -> dict[str, int]:
-    """A worker's descriptors above the three standard ones, counted by kind: ``unix``, ``tcp-listen``, ``tcp``, or the link."""
+    """A worker's descriptors above the three standard ones, counted by kind: ``unix``, ``tcp-listen``, ``tcp``, or
+    the link.
+    """
     unix = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
-    listening, tcp = set(), set()
+    listening: set[str] = set()
+    tcp: set[str] = set()
     for row in _tcp_table():
         (listening if row[3] == "0A" else tcp).add(row[9])
     counts: dict[str, int] = {}

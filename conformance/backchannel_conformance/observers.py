@@ -1,11 +1,12 @@
 """Counting wake-ups from outside, in two ways.
 
-A process that the kernel wakes and that goes back to sleep makes a voluntary context switch, whether or not its program ever
-notices. Counting what the program sees instead proves nothing: a process woken in vain inside ``epoll_wait`` looks again within the kernel and
-sleeps on.
+A process that the kernel wakes and that goes back to sleep makes a voluntary context switch, whether or not its
+program ever notices. Counting what the program sees instead proves nothing: a process woken in vain inside
+``epoll_wait`` looks again within the kernel and sleeps on.
 
 - :class:`Live` reads the switches of each running process from ``/proc``.
-- :class:`Portable` needs POSIX only: the switches of a whole tree of dead processes, as ``wait4`` adds them up. It runs the
+- :class:`Portable` needs POSIX only: the switches of a whole tree of dead processes, as ``wait4`` adds them up. It
+runs the
   pool twice, with and without connections, and takes the difference.
 """
 

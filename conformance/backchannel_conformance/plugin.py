@@ -1,11 +1,13 @@
 """The pytest plugin: runs each case against each target and records what came of it.
 
-A case is an ordinary test. It says which requirements it checks with ``@pytest.mark.req("BC-...")``, which class of implementations it
-is for with ``@pytest.mark.classes("event")``, and that it reads ``/proc`` with ``@pytest.mark.proc``. It asks for ``pools``, which starts
-pools of the target, and for ``figures``, into which it puts what it measured.
+A case is an ordinary test. It says which requirements it checks with ``@pytest.mark.req("BC-...")``, which class of
+implementations it is for with ``@pytest.mark.classes("event")``, and that it reads ``/proc`` with
+``@pytest.mark.proc``. It asks for ``pools``, which starts pools of the target, and for ``figures``, into which it
+puts what it measured.
 
-Verdicts come from pytest's own outcomes: :class:`Broken` is *fail*, any other exception *error*. A control's ``must_fail`` cases are strict
-expected failures (``xfail(strict=True, raises=Broken)``), so a control that passes, or merely crashes, fails the run.
+Verdicts come from pytest's own outcomes: :class:`Broken` is *fail*, any other exception *error*. A control's
+``must_fail`` cases are strict expected failures (``xfail(strict=True, raises=Broken)``), so a control that passes, or
+merely crashes, fails the run.
 """
 
 from __future__ import annotations
@@ -82,9 +84,7 @@ class Suite:
             pytest.skip(f"{UNTESTABLE}there is no /proc")
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         report: pytest.TestReport = yield  # type: ignore[assignment]
         self._record(item, call, report)
         return report  # type: ignore[return-value]
@@ -158,10 +158,13 @@ class Pools:
         self.started: list[Pool] = []
 
     def __call__(self, workers: int | None = None, **options: object) -> Pool:
-        """A pool, ready; ``workers`` fixes its size. Skips the case if the manifest does not offer an option it sets."""
+        """A pool, ready; ``workers`` fixes its size. Skips the case if the manifest does not offer an option it
+        sets.
+        """
         if workers is not None:
             options = {"start": workers, "min": workers, "max": workers, **options}
-        values = {name: str(value) for name, value in options.items()}
+        # Python has taken the name of one of them
+        values = {name.removesuffix("_"): str(value) for name, value in options.items()}
         implied = {"start", "min"} if workers is not None else set()
         for name, value in values.items():
             if name not in self.manifest.placeholders and name not in implied and value != DEFAULTS[name]:

@@ -155,13 +155,11 @@ class Pool:
     def settle(self) -> None:
         """Wait until every worker has nothing to do and is asleep.
 
-        The welcome, if there is one, has then been answered: it makes its worker runnable when it is written, so a worker
-        that sleeps afterwards has dealt with it.
+        The welcome, if there is one, has then been answered: it makes its worker runnable when it is written, so a
+        worker that sleeps afterwards has dealt with it.
         """
         if self.has_status:
-            self.until(
-                "a quiet pool", lambda s: s.quiet and s.counters.get("probes", 0) >= len(s.workers)
-            )
+            self.until("a quiet pool", lambda s: s.quiet and s.counters.get("probes", 0) >= len(s.workers))
         pids = [self.pid, *self.workers()]
         until(lambda: all(kernel.state(pid) == "S" for pid in pids), what="all processes of the pool to sleep")
 
@@ -175,11 +173,12 @@ class Pool:
         """Wait for the parent to exit; its exit status, negative for a signal. Also fills :attr:`usage`."""
         if self.status_code is None:
             found, status, usage = until(
-                lambda: (result if (result := os.wait4(self.pid, os.WNOHANG))[0] else None),
+                lambda: result if (result := os.wait4(self.pid, os.WNOHANG))[0] else None,
                 seconds,
                 what=f"{self.manifest.name} to exit",
             ) or (0, 0, None)
-            assert found and usage
+            assert found
+            assert usage
             self.usage = usage.ru_nvcsw
             self.status_code = os.waitstatus_to_exitcode(status)
             self.process.returncode = self.status_code

@@ -1,7 +1,8 @@
 """The outcome of a run: ``report.json``, and the table that a person reads.
 
-Stable keys of the JSON: ``suite``, ``spec``, ``platform``, ``implementations``, ``controls``; each of the last two holds ``name``,
-``language``, ``cases``, ``figures``; each case ``id``, ``requirements``, ``status``, ``seconds``, ``message``.
+Stable keys of the JSON: ``suite``, ``spec``, ``platform``, ``implementations``, ``controls``; each of the last two
+holds ``name``, ``language``, ``cases``, ``figures``; each case ``id``, ``requirements``, ``status``, ``seconds``,
+``message``.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Target:
     def as_json(self) -> dict[str, Any]:
         """As it stands in the report."""
         about = {"name": self.manifest.name, "language": self.manifest.language}
-        more = {"behaved": self.behaved, "must_fail": sorted(self.manifest.must_fail)} if self.manifest.is_control else {}
+        more = (
+            {"behaved": self.behaved, "must_fail": sorted(self.manifest.must_fail)} if self.manifest.is_control else {}
+        )
         return {**about, **more, "cases": [asdict(case) for case in self.cases], "figures": self.figures}
 
 

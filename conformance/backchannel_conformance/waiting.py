@@ -1,7 +1,7 @@
 """Waiting for what the kernel or a pool will show sooner or later.
 
-:func:`until` is for liveness only: that something comes true. It never shows that something did *not* happen; for that, a case makes
-an exchange that comes after it, or reads a counter.
+:func:`until` is for liveness only: that something comes true. It never shows that something did *not* happen; for
+that, a case makes an exchange that comes after it, or reads a counter.
 """
 
 from __future__ import annotations

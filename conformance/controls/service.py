@@ -1,6 +1,7 @@
 """The test service and the start of a pool, for controls: small, blocking, without any protocol.
 
-A control is a server that is wrong on purpose, or merely different, so that the suite can show that it tells them apart.
+A control is a server that is wrong on purpose, or merely different, so that the suite can show that it tells them
+apart.
 """
 
 from __future__ import annotations

@@ -36,7 +36,12 @@ class Requirement(SphinxDirective):
         domain = self.env.get_domain("req")
         assert isinstance(domain, RequirementDomain)
         domain.note(name, self.env.docname, self.get_location())
-        tags = (self.options["level"], self.options["role"], self.options["class"], f"since {self.options.get('since', '1.0')}")
+        tags = (
+            self.options["level"],
+            self.options["role"],
+            self.options["class"],
+            f"since {self.options.get('since', '1.0')}",
+        )
         block = nodes.container(classes=["requirement"], ids=[name])
         link = nodes.reference("", name, refuri=f"#{name}", classes=["requirement-id"])
         head = nodes.paragraph("", "", link, classes=["requirement-head"])

@@ -7,7 +7,6 @@ import signal
 import socket
 
 import pytest
-
 from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.plugin import Pools
@@ -25,7 +24,9 @@ def test_killed_worker_takes_its_own_only(pools: Pools) -> None:
     check(victim.ended(), "BC-DEATH-02", "the killed worker's connection did not end")
     for connection, before in held:
         check(connection.again() == before, "BC-LOSS-02", "another worker's connection changed hands")
-    status = pool.until("a new worker in its slot", lambda s: who.slot in s.slots("READY") and s.pids()[who.slot] != who.pid)
+    status = pool.until(
+        "a new worker in its slot", lambda s: who.slot in s.slots("READY") and s.pids()[who.slot] != who.pid
+    )
     check(sorted(status.slots()) == [0, 1, 2, 3], "BC-SCALE-10", f"the slots are {sorted(status.slots())}")
     check(status.open == 2, "BC-LOAD-01", f"two connections are held, the parent counts {status.open}")
 

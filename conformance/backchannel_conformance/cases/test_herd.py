@@ -1,7 +1,7 @@
 """P1: a connection wakes one worker, the one that was ordered.
 
-Every case serves connections one after another and counts voluntary context switches: workers that served nothing must have made none, and those
-that served at most three for each connection.
+Every case serves connections one after another and counts voluntary context switches: workers that served nothing
+must have made none, and those that served at most three for each connection.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-
 from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.observers import Live, Observer, Portable
@@ -57,7 +56,8 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
         not over,
         "BC-HERD-01",
         f"{len(over)} of {len(workers)} workers were woken for connections that others served; "
-        f"all workers together made {total:.1f} switches for each connection; for example (switches, served) {max(over.values(), default=None)}",
+        f"all workers together made {total:.1f} switches for each connection; "
+        f"for example (switches, served) {max(over.values(), default=None)}",
     )
     check(total <= PER_CONNECTION, "BC-HERD-02", f"all workers together made {total:.2f} switches for each connection")
 
@@ -84,13 +84,21 @@ def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
     measure(pools(16, capacity=8), 2000, figures)
 
 
-@pytest.mark.parametrize("observer", [Portable(), pytest.param(Live(), marks=pytest.mark.proc)], ids=["portable", "live"])
+@pytest.mark.parametrize(
+    "observer", [Portable(), pytest.param(Live(), marks=pytest.mark.proc)], ids=["portable", "live"]
+)
 @pytest.mark.req("BC-HERD-02", "BC-WAIT-04")
 def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observer) -> None:
     """The whole tree, parent included, makes at most 6 switches for each connection: 3 the parent, 3 the worker."""
     per_connection = observer.per_connection(pools.factory(32), 500)
-    figures[f"switches of the tree per connection, {type(observer).__name__.lower()} observer"] = round(per_connection, 3)
-    check(per_connection <= 6, "BC-HERD-02", f"the tree made {per_connection:.2f} switches for each connection, 32 workers")
+    figures[f"switches of the tree per connection, {type(observer).__name__.lower()} observer"] = round(
+        per_connection, 3
+    )
+    check(
+        per_connection <= 6,
+        "BC-HERD-02",
+        f"the tree made {per_connection:.2f} switches for each connection, 32 workers",
+    )
 
 
 @pytest.mark.needs("status")
@@ -104,11 +112,18 @@ def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacit
     counters = pool.until("a quiet pool", lambda s: s.quiet).counters
     figures[f"orders at capacity {capacity}"] = counters["orders"]
     outcomes = counters["accepted"] + counters["voids"] + counters["short"] + counters["dead"]
-    check(counters["orders"] == outcomes, "BC-HERD-03", f"{counters['orders']} ordered, {outcomes} accounted for: {counters}")
+    check(
+        counters["orders"] == outcomes,
+        "BC-HERD-03",
+        f"{counters['orders']} ordered, {outcomes} accounted for: {counters}",
+    )
     served = counters["accepted"] + counters["late"]
     check(served == 1000, "BC-BUSY-03", f"1000 connections were served, reports say {served}")
-    check(counters["orders"] == 1000 + counters["voids"] + counters["short"] + counters["dead"] - counters["late"],
-          "BC-HERD-03", f"{counters['orders']} ordered for 1000 connections: {counters}")
+    check(
+        counters["orders"] == 1000 + counters["voids"] + counters["short"] + counters["dead"] - counters["late"],
+        "BC-HERD-03",
+        f"{counters['orders']} ordered for 1000 connections: {counters}",
+    )
 
 
 @pytest.mark.needs("status")

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
@@ -48,7 +47,9 @@ def test_census(pools: Pools, capacity: int) -> None:
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.req("BC-LOAD-02", "BC-WATCH-02", "BC-WATCH-03", "BC-ROOM-01")
 def test_never_above_capacity(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
-    """Three times more clients than room: workers fill up, the rest wait in the backlog, and are served as room returns."""
+    """Three times more clients than room: workers fill up, the rest wait in the backlog, and are served as room
+    returns.
+    """
     workers = 3
     pool = pools(workers, capacity=capacity)
     room = workers * capacity
@@ -56,7 +57,9 @@ def test_never_above_capacity(pools: Pools, figures: dict[str, Any], capacity: i
     waiting = [pool.client.send("hold") for _ in range(2 * room)]
     census(pool, room)
     per_worker = Counter(who.pid for _, who in held)
-    check(set(per_worker.values()) == {capacity}, "BC-LOAD-02", f"workers of capacity {capacity} hold {dict(per_worker)}")
+    check(
+        set(per_worker.values()) == {capacity}, "BC-LOAD-02", f"workers of capacity {capacity} hold {dict(per_worker)}"
+    )
     delays = []
     current = [connection for connection, _ in held]
     for connection in waiting:

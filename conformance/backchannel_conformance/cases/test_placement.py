@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Mapping
 
 import pytest
-
 from backchannel_conformance import oracle
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
@@ -72,4 +71,6 @@ def test_one_after_another_stay_on_few(pools: Pools) -> None:
     for _ in range(50):
         slots.append(pool.client.ask().slot)
         pool.until("a quiet pool", lambda s: s.quiet)
-    check(set(slots) == {0}, "BC-PICK-01", f"50 connections one after another went to slots {sorted(set(slots), key=str)}")
+    check(
+        set(slots) == {0}, "BC-PICK-01", f"50 connections one after another went to slots {sorted(set(slots), key=str)}"
+    )

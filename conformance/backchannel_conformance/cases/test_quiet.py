@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import pytest
-
 from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.plugin import Pools
@@ -86,8 +85,16 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
     pool.settle()
     for pid in pool.workers():
         kinds = kernel.kinds(pid)
-        check(kinds.pop("unix", 0) == 1, "BC-FORK-02", f"worker {pid} does not hold exactly one channel: {kernel.kinds(pid)}")
-        check(kinds.pop("tcp-listen", 0) == 1, "BC-FORK-05", f"worker {pid} does not hold the one listener: {kernel.kinds(pid)}")
+        check(
+            kinds.pop("unix", 0) == 1,
+            "BC-FORK-02",
+            f"worker {pid} does not hold exactly one channel: {kernel.kinds(pid)}",
+        )
+        check(
+            kinds.pop("tcp-listen", 0) == 1,
+            "BC-FORK-05",
+            f"worker {pid} does not hold the one listener: {kernel.kinds(pid)}",
+        )
         pollers = kinds.pop("anon_inode:[eventpoll]", 0)
         check(pollers <= (capacity > 1), "BC-FORK-03", f"worker {pid} holds {pollers} epoll sets")
         check(not kinds, "BC-FORK-05", f"worker {pid} also holds {kinds}")

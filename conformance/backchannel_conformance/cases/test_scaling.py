@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
 from backchannel_conformance.plugin import Pools
@@ -28,7 +27,7 @@ def spare(status: Status) -> int:
 @pytest.mark.req("BC-SCALE-01", "BC-SCALE-03", "BC-SCALE-04", "BC-SCALE-08")
 def test_grows_to_keep_spare(pools: Pools, capacity: int) -> None:
     """As connections are held, min_spare is kept, until max workers count."""
-    pool = pools(capacity=capacity, start=2, min=1, max=6, min_spare=2, max_spare=4 * capacity, **{"pass": PASS})
+    pool = pools(capacity=capacity, start=2, min=1, max=6, min_spare=2, max_spare=4 * capacity, pass_=PASS)
     check(counting(pool.status()) >= 2, "BC-SCALE-01", f"{counting(pool.status())} workers at the start instead of 2")
     for held in range(1, 6 * capacity + 1):
         pool.client.hold()
@@ -43,10 +42,16 @@ def test_grows_to_keep_spare(pools: Pools, capacity: int) -> None:
 
 @pytest.mark.req("BC-SCALE-07", "BC-SCALE-08", "BC-DRAIN-01", "BC-LOSS-02")
 def test_shrinks_when_idle(pools: Pools) -> None:
-    """When the load has gone, workers retire one at a time, the highest slots first, down to max_spare and no further."""
-    pool = pools(start=8, min=2, max=8, min_spare=1, max_spare=3, **{"pass": PASS})
+    """When the load has gone, workers retire one at a time, the highest slots first, down to max_spare and no
+    further.
+    """
+    pool = pools(start=8, min=2, max=8, min_spare=1, max_spare=3, pass_=PASS)
     status = pool.until("only 3 spare", lambda s: spare(s) == 3 and len(s.workers) == 3)
-    check(sorted(status.slots()) == [0, 1, 2], "BC-SCALE-07", f"slots {sorted(status.slots())} are left instead of 0, 1, 2")
+    check(
+        sorted(status.slots()) == [0, 1, 2],
+        "BC-SCALE-07",
+        f"slots {sorted(status.slots())} are left instead of 0, 1, 2",
+    )
     check(status.counters["retired"] == 5, "BC-SCALE-07", f"{status.counters['retired']} were retired instead of 5")
     check(status.counters["kills"] == 0, "BC-DRAIN-01", "a retired worker was killed")
 
@@ -54,7 +59,7 @@ def test_shrinks_when_idle(pools: Pools) -> None:
 @pytest.mark.req("BC-SCALE-07")
 def test_never_below_min(pools: Pools) -> None:
     """min holds even when there is too much spare."""
-    pool = pools(start=5, min=4, max=6, min_spare=0, max_spare=1, **{"pass": PASS})
+    pool = pools(start=5, min=4, max=6, min_spare=0, max_spare=1, pass_=PASS)
     status = pool.until("4 workers", lambda s: len(s.workers) == 4)
     check(status.counters["retired"] == 1, "BC-SCALE-08", f"{status.counters['retired']} were retired instead of 1")
     # one more death and one more pass: still 4
@@ -67,7 +72,7 @@ def test_never_below_min(pools: Pools) -> None:
 @pytest.mark.req("BC-SCALE-07", "BC-DRAIN-04")
 def test_retires_the_least_loaded(pools: Pools) -> None:
     """The worker with the fewest connections is retired, and finishes those it has."""
-    pool = pools(start=1, min=1, max=3, capacity=4, min_spare=2, max_spare=4, policy="least-loaded", **{"pass": PASS})
+    pool = pools(start=1, min=1, max=3, capacity=4, min_spare=2, max_spare=4, policy="least-loaded", pass_=PASS)
     held: dict[int, list[Held]] = {0: [], 1: [], 2: []}
     for count in range(1, 11):
         connection, who = pool.client.hold()

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import pytest
-
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Client, NoAnswer, Who
 from backchannel_conformance.errors import Broken, check
@@ -102,7 +101,11 @@ def test_silent_worker_is_replaced(pools: Pools) -> None:
         "a new worker in slot 0",
         lambda s: 0 in s.slots("READY") and s.pids()[0] != pid,
     )
-    check(status.counters["kills"] == 1, "BC-SILENT-05", f"one worker was to be killed, the counters say {status.counters}")
+    check(
+        status.counters["kills"] == 1,
+        "BC-SILENT-05",
+        f"one worker was to be killed, the counters say {status.counters}",
+    )
     check(kernel.state(pid) in ("", "Z"), "BC-KILL-01", "the silent worker is still there")
     who = served("BC-SCALE-11", "a connection after the replacement", pool.client)
     check(who.slot == 0, "BC-PICK-01", f"slot {who.slot} served it instead of 0")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 import pytest
-
 from backchannel_conformance.client import Held, NoAnswer
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools

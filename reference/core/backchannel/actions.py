@@ -1,7 +1,7 @@
 """What the parent's side asks of the shell around it.
 
-The core decides, the shell does. :meth:`backchannel.parent.Parent.take_actions` hands these out in the order in which they
-are to be carried out.
+The core decides, the shell does. :meth:`backchannel.parent.Parent.take_actions` hands these out in the order in which
+they are to be carried out.
 """
 
 from __future__ import annotations

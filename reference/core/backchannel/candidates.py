@@ -1,11 +1,13 @@
 """Who may be chosen, best first.
 
-A heap of (key, slot) for the workers that may be given an order. Entries are never searched for: when a worker changes, its
-old entry becomes stale, because the worker's ticket names another one, and is thrown away when it comes to the top. So a change and a choice
-both cost O(log n) (the stale ones are swept out when they outnumber the workers).
+A heap of (key, slot) for the workers that may be given an order. Entries are never searched for: when a worker
+changes, its old entry becomes stale, because the worker's ticket names another one, and is thrown away when it comes
+to the top. So a change and a choice both cost O(log n) (the stale ones are swept out when they outnumber the
+workers).
 
-The key of ``least-loaded`` must compare (open + reserved) / capacity exactly (BC-PICK-02). For fractions with denominators below
-2**32, multiplying by 2**64 and rounding down keeps every difference and every tie, so the key is one integer.
+The key of ``least-loaded`` must compare (open + reserved) / capacity exactly (BC-PICK-02). For fractions with
+denominators below 2**32, multiplying by 2**64 and rounding down keeps every difference and every tie, so the key is
+one integer.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ class Candidates:
     def best(self, listener: int) -> Worker | None:
         """The best worker for ``listener``; ``None`` when nobody may be chosen.
 
-        Workers that were passed over for the listener come last: only when all have been are they forgiven (BC-SHORT-01).
+        Workers that were passed over for the listener come last: only when all have been are they forgiven
+        (BC-SHORT-01).
         """
         aside: list[tuple[int, int, int]] = []
         found: Worker | None = None

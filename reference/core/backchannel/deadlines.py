@@ -29,7 +29,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """One deadline. ``subject`` is a slot or a listener, ``token`` a serial or an order: together they tell if it is meant still."""
+    """One deadline. ``subject`` is a slot or a listener, ``token`` a serial or an order: together they tell if it
+    is meant still.
+    """
 
     kind: Kind
     subject: int

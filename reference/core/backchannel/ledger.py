@@ -1,11 +1,11 @@
 """One listener's ledger: which of its pending connections have an order.
 
-P is what the shell counted last, R (``covered``) the connections covered by orders that are neither answered nor void. R never
-exceeds P when an order is sent (BC-PEND-01), and P is read after the last report that lowered R (BC-PEND-02): each such
-report makes the ledger ``dirty``, and a dirty ledger is counted before it is ordered from.
+P is what the shell counted last, R (``covered``) the connections covered by orders that are neither answered nor
+void. R never exceeds P when an order is sent (BC-PEND-01), and P is read after the last report that lowered R
+(BC-PEND-02): each such report makes the ledger ``dirty``, and a dirty ledger is counted before it is ordered from.
 
-``owed`` counts connections whose order became void. The worker may still take them, late, or may not, so they are ordered again one at a
-time (BC-SILENT-03).
+``owed`` counts connections whose order became void. The worker may still take them, late, or may not, so they are
+ordered again one at a time (BC-SILENT-03).
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ class Ledger:
     def sent(self, order: Order) -> None:
         """``order`` has been sent."""
         self.covered += order.max
-        self.retrying = self.retrying or order.again
+        if order.again:
+            self.retrying = True
+            self.owed -= order.max
 
-    def ended(self, order: Order, accepted: int = 0) -> None:
+    def ended(self, order: Order) -> None:
         """``order`` was answered, or its worker is gone."""
         if order.void:
             self.owed = max(0, self.owed - order.max)
         else:
-            self.covered -= order.max
-            self._retried(order, accepted)
+            self._uncover(order)
         self.dirty = True
 
     def voided(self, order: Order) -> None:
         """``order`` has become void."""
-        self.covered -= order.max
-        self._retried(order, 0)
+        self._uncover(order)
         self.owed += order.max
         self.dirty = True
 
@@ -68,7 +68,7 @@ class Ledger:
         if self.empty:
             self.owed = 0
 
-    def _retried(self, order: Order, accepted: int) -> None:
+    def _uncover(self, order: Order) -> None:
+        self.covered -= order.max
         if order.again:
             self.retrying = False
-            self.owed = max(0, self.owed - accepted)

@@ -1,8 +1,8 @@
 """The two state machines, as tables.
 
-``TABLE[state][event]`` is the next state. An event that a state does not list cannot happen in it: looking it up raises,
-so a forgotten transition is an error by construction. The tables are those of ``spec/1.0/protocol.toml``, and a test
-keeps them equal.
+``TABLE[state][event]`` is the next state. An event that a state does not list cannot happen in it: looking it up
+raises, so a forgotten transition is an error by construction. The tables are those of ``spec/1.0/protocol.toml``, and
+a test keeps them equal.
 
 The parent keeps one :data:`PARENT` machine for each worker; a worker is one :data:`WORKER` machine.
 """

@@ -1,7 +1,7 @@
 """The parent's side: the table of workers, dispatch, deadlines, scaling.
 
-What happened goes in (bytes, ends, deaths, readable listeners, the time), actions come out. A turn of the shell around it
-follows the specification's pass (BC-PASS-01):
+What happened goes in (bytes, ends, deaths, readable listeners, the time), actions come out. A turn of the shell
+around it follows the specification's pass (BC-PASS-01):
 
     parent.received(slot, data, now)        # for each channel that can be read; parent.eof(slot, now) at its end
     parent.exited(slot, status, now)        # for each worker waitpid returned, after its channel was read
@@ -110,7 +110,9 @@ class Parent:
         return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
 
     def watching(self, listener: int) -> bool:
-        """Whether news from ``listener`` would be of use; a level-triggered watch is disarmed while not (BC-WATCH-05)."""
+        """Whether news from ``listener`` would be of use; a level-triggered watch is disarmed while not (BC-
+        WATCH-05).
+        """
         ledger = self.ledgers[listener]
         return bool(self._candidates) and not ledger.covered and not ledger.resting
 
@@ -292,7 +294,7 @@ class Parent:
         assert order is not None
         worker.accepted += busy.accepted
         if order.max:
-            self.ledgers[order.listener].ended(order, busy.accepted)
+            self.ledgers[order.listener].ended(order)
         if busy.accepted:
             worker.short_row = 0
             self._sizing.served()
@@ -380,9 +382,7 @@ class Parent:
             return False
         if kind is Kind.ORDER:
             order = worker.order
-            return (
-                order is not None and not order.void and deadline.token == worker.serial << 32 | order.id
-            )
+            return order is not None and not order.void and deadline.token == worker.serial << 32 | order.id
         if worker.serial != deadline.token:
             return False
         if kind is Kind.REST:

@@ -1,11 +1,11 @@
 """How many workers there should be: one pure function, :func:`decide`.
 
 It takes the pool as it is, the rules, what the last pass remembered and the time, and returns what to do and what to
-remember: the same in, the same out (BC-RULE-01). The unit is spare capacity, so that the same rules serve capacity 1 (where
-it counts idle workers, as Apache does) and event-based workers.
+remember: the same in, the same out (BC-RULE-01). The unit is spare capacity, so that the same rules serve capacity 1
+(where it counts idle workers, as Apache does) and event-based workers.
 
-:func:`short` and :func:`surplus` are the two questions a pass asks. They take sums, so that a parent that keeps the sums up to
-date can ask them on every turn, and calls :func:`decide` only when the answer is yes.
+:func:`short` and :func:`surplus` are the two questions a pass asks. They take sums, so that a parent that keeps the
+sums up to date can ask them on every turn, and calls :func:`decide` only when the answer is yes.
 """
 
 from __future__ import annotations
@@ -98,11 +98,7 @@ def short(totals: Totals, rules: Scaling, capacity: int) -> bool:
 
 def surplus(totals: Totals, rules: Scaling) -> bool:
     """Whether a worker may be retired, as far as the sums tell (BC-SCALE-07)."""
-    return (
-        totals.room > rules.max_spare
-        and totals.counting > rules.min
-        and totals.draining < rules.max_draining
-    )
+    return totals.room > rules.max_spare and totals.counting > rules.min and totals.draining < rules.max_draining
 
 
 def decide(

@@ -1,7 +1,7 @@
 """Settings of a pool: deadlines, dispatch and scaling, with the specification's defaults.
 
-All times are in seconds. The defaults are those of ``spec/1.0/protocol.toml``; a test keeps them equal. Both classes check
-themselves when they are built and raise :class:`~backchannel.errors.SettingError` for what cannot work.
+All times are in seconds. The defaults are those of ``spec/1.0/protocol.toml``; a test keeps them equal. Both classes
+check themselves when they are built and raise :class:`~backchannel.errors.SettingError` for what cannot work.
 """
 
 from __future__ import annotations
@@ -87,13 +87,10 @@ class Scaling:
         if self.min > self.max:
             raise SettingError(f"min is {self.min} and max {self.max}: min must not be above max")
         if not self.min <= self.start <= self.max:
-            raise SettingError(
-                f"start is {self.start}: it must be between min ({self.min}) and max ({self.max})"
-            )
+            raise SettingError(f"start is {self.start}: it must be between min ({self.min}) and max ({self.max})")
         if self.min_spare > self.max_spare:
             raise SettingError(
-                f"min_spare is {self.min_spare} and max_spare {self.max_spare}: "
-                "min_spare must not be above max_spare"
+                f"min_spare is {self.min_spare} and max_spare {self.max_spare}: min_spare must not be above max_spare"
             )
         if self.young_delay_ceiling < self.young_delay:
             raise SettingError(

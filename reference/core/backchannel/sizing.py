@@ -1,8 +1,8 @@
 """The pool's size over time: when to ask :func:`~backchannel.scaling.decide`, and what it remembers.
 
-Every order and every answer changes the pool's spare room, so the sums are kept up to date rather than taken anew, and a pass looks
-at single workers only when the sums say that the pool is short or has too much. A pool that is as it should be sets no
-timer: a parent with nothing to do does not wake (BC-WAIT-03).
+Every order and every answer changes the pool's spare room, so the sums are kept up to date rather than taken anew,
+and a pass looks at single workers only when the sums say that the pool is short or has too much. A pool that is as it
+should be sets no timer: a parent with nothing to do does not wake (BC-WAIT-03).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parent's table: one :class:`Worker` for each slot, and the order it may owe an answer to.
 
-Plain records with the arithmetic that belongs to one worker alone. What concerns several workers, listeners or time is in
-:mod:`backchannel.parent` and the modules it uses.
+Plain records with the arithmetic that belongs to one worker alone. What concerns several workers, listeners or time
+is in :mod:`backchannel.parent` and the modules it uses.
 """
 
 from __future__ import annotations
@@ -79,12 +79,7 @@ class Worker:
     @property
     def may_be_chosen(self) -> bool:
         """Whether an order may go to it at all (BC-ORDER-01, BC-ORDER-02)."""
-        return (
-            self.order is None
-            and self.state is State.READY
-            and self.capacity > self.open
-            and not self.resting
-        )
+        return self.order is None and self.state is State.READY and self.capacity > self.open and not self.resting
 
     def now_view(self) -> WorkerView:
         """The worker as scaling sees it."""
@@ -129,9 +124,7 @@ class Worker:
         if accepted > mine.max:
             raise Violation("BC-BUSY-06", f"accepted {accepted} of at most {mine.max}")
         if (accepted == mine.max) is not (reason is Reason.FILLED):
-            raise Violation(
-                "BC-BUSY-06", f"reason {reason.name} with {accepted} of {mine.max} accepted"
-            )
+            raise Violation("BC-BUSY-06", f"reason {reason.name} with {accepted} of {mine.max} accepted")
 
     def _check_capacity(self, capacity: int) -> None:
         if capacity and not self.capacity:

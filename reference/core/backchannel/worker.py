@@ -1,7 +1,8 @@
 """The worker's side of the channel.
 
-Bytes from the parent in, orders out; what happened to connections in, bytes for the parent out. A shell around it reads the channel,
-calls ``accept`` as often as an order says, serves, and writes what :meth:`WorkerSide.outgoing` hands out.
+Bytes from the parent in, orders out; what happened to connections in, bytes for the parent out. A shell around it
+reads the channel, calls ``accept`` as often as an order says, serves, and writes what :meth:`WorkerSide.outgoing`
+hands out.
 
     side = WorkerSide(capacity=1, listeners=1)
     side.hello()
@@ -12,8 +13,8 @@ calls ``accept`` as often as an order says, serves, and writes what :meth:`Worke
     side.ended()                               # a connection was closed; write outgoing()
     side.eof()                                 # recv returned nothing: close the listeners, finish, exit
 
-Nothing is queued but what the protocol owes: the rest of a frame written in part, one BUSY, and the newest status, which is
-made up only when it can be written (BC-CHAN-08).
+Nothing is queued but what the protocol owes: the rest of a frame written in part, one BUSY, and the newest status,
+which is made up only when it can be written (BC-CHAN-08).
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ CONFIGURATION = 78
 class WorkerSide:
     """One worker's end of the protocol.
 
-    ``capacity`` connections at once, ``listeners`` as many as the worker was given. ``responsive``: it answers while it serves
-    (BC-WORK-08).
+    ``capacity`` connections at once, ``listeners`` as many as the worker was given. ``responsive``: it answers while
+    it serves (BC-WORK-08).
     """
 
     def __init__(self, capacity: int, listeners: int = 1, *, responsive: bool = False) -> None:
@@ -82,8 +83,8 @@ class WorkerSide:
     def receive(self, data: bytes) -> list[Accept]:
         """Take bytes from the channel; return the orders they complete, to be attempted in this order (BC-WORK-04).
 
-        Raises :class:`Violation` when the parent broke the protocol; the side is DRAINING then and writes nothing any more
-        (BC-VIOL-03). Orders that came before the violation are dropped with it.
+        Raises :class:`Violation` when the parent broke the protocol; the side is DRAINING then and writes nothing any
+        more (BC-VIOL-03). Orders that came before the violation are dropped with it.
         """
         orders: list[Accept] = []
         try:
@@ -169,18 +170,15 @@ class WorkerSide:
         self._owed.clear()
         if status:
             self._reported = (self.open, self.capacity)
-        for index, frame in enumerate(frames):
-            if count < len(frame):
-                break
-            count -= len(frame)
-        else:
-            self._begun = b""
-            return
-        if count or index == 0:
-            self._begun, index = frame[count:], index + 1
-        else:
-            self._begun = b""
-        rest = frames[index:]
+        first = 0
+        while first < len(frames) and count >= len(frames[first]):
+            count -= len(frames[first])
+            first += 1
+        self._begun = b""
+        if count or (first == 0 and frames[0]):
+            self._begun = frames[first][count:]
+            first += 1
+        rest = frames[first:]
         if status and rest:
             # not even begun: it is made up anew, from the figures as they are by then
             rest.pop()
@@ -205,9 +203,7 @@ class WorkerSide:
         if not isinstance(frame, Accept):
             raise Violation("BC-FRAME-03", f"{type(frame).__name__.upper()} from the parent")
         if frame.listener >= self._listeners:
-            raise Violation(
-                "BC-ACCEPT-04", f"listener {frame.listener}, of {self._listeners} that were given"
-            )
+            raise Violation("BC-ACCEPT-04", f"listener {frame.listener}, of {self._listeners} that were given")
         return frame
 
     def _step(self, event: WorkerEvent) -> None:

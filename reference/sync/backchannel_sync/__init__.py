@@ -1,7 +1,8 @@
 """The backchannel protocol on ``selectors``: a pre-forking server that needs the standard library alone.
 
-:func:`serve` runs a pool; ``python -m backchannel_sync`` is its command line. A handler for capacity 1 is a function of a
-socket; one for more is a generator function of a :class:`Connection`. :func:`current_worker` tells a handler where it runs.
+:func:`serve` runs a pool; ``python -m backchannel_sync`` is its command line. A handler for capacity 1 is a function
+of a socket; one for more is a generator function of a :class:`Connection`. :func:`current_worker` tells a handler
+where it runs.
 """
 
 from .context import WorkerInfo, current_worker

@@ -31,10 +31,7 @@ _REASONS: Final[dict[Reason, tuple[str, ...]]] = {
 }
 
 _BY_ERRNO: Final = {
-    getattr(errno, name): reason
-    for reason, names in _REASONS.items()
-    for name in names
-    if hasattr(errno, name)
+    getattr(errno, name): reason for reason, names in _REASONS.items() for name in names if hasattr(errno, name)
 }
 
 

@@ -1,8 +1,8 @@
 """The worker of capacity 1: read an order, accept, serve, report, and read the next.
 
-Nothing is polled. Between connections the worker sits in one blocking read of its channel, so nothing but an order or the
-end of the channel ever wakes it. While the handler runs, the worker reads nothing: it has no room, so the parent sends
-nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned.
+Nothing is polled. Between connections the worker sits in one blocking read of its channel, so nothing but an order or
+the end of the channel ever wakes it. While the handler runs, the worker reads nothing: it has no room, so the parent
+sends nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned.
 """
 
 from __future__ import annotations

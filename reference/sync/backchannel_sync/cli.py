@@ -1,7 +1,7 @@
 """The command line: ``python -m backchannel_sync --listen HOST:PORT MODULE:HANDLER``.
 
-Exit status: 0 after a stop that was asked for by SIGTERM; 2 for an option that makes no sense; 71 when the system refuses (an
-occupied port); 76 and 78 when no worker can ever start; 130 after SIGINT.
+Exit status: 0 after a stop that was asked for by SIGTERM; 2 for an option that makes no sense; 71 when the system
+refuses (an occupied port); 76 and 78 when no worker can ever start; 130 after SIGINT.
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve connections from a pool of forked workers, without a thundering herd.",
         epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
     )
-    parser.add_argument("handler", metavar="MODULE:HANDLER", help="a function of a socket, or a generator function of a connection")
-    parser.add_argument("--listen", action="append", metavar="HOST:PORT", help="may be repeated (default 127.0.0.1:8000)")
+    parser.add_argument(
+        "handler", metavar="MODULE:HANDLER", help="a function of a socket, or a generator function of a connection"
+    )
+    parser.add_argument(
+        "--listen", action="append", metavar="HOST:PORT", help="may be repeated (default 127.0.0.1:8000)"
+    )
     parser.add_argument("--status", metavar="PATH", help="socket that answers with the pool's state as JSON")
     parser.add_argument("--ready-fd", type=int, metavar="N", help="descriptor to write READY and the addresses to")
-    parser.add_argument("--quota", type=int, default=0, metavar="N", help="a worker retires after N connections (default 0: never)")
+    parser.add_argument(
+        "--quota", type=int, default=0, metavar="N", help="a worker retires after N connections (default 0: never)"
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
     how = parser.add_argument_group("orders")
@@ -59,14 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--policy", choices=POLICIES, default="", help="default: lowest at capacity 1, least-loaded above")
     how.add_argument("--max-per-order", type=int, default=1, metavar="N", help="connections for each order (default 1)")
     for name, text in _DEADLINES.items():
-        how.add_argument(_flag(name), type=float, default=default[name], metavar="S", help=f"{text} (default {default[name]})")
+        how.add_argument(
+            _flag(name), type=float, default=default[name], metavar="S", help=f"{text} (default {default[name]})"
+        )
 
     size = parser.add_argument_group("size of the pool")
     size.add_argument("--workers", metavar="N", help="exactly N workers, or 'auto': one for each usable processor")
     sizes = {field.name: field.default for field in fields(Scaling) if field.default is not MISSING}
     for name, text in _SIZES.items():
         size.add_argument(_flag(name), type=int, metavar="N", help=f"{text} (default {sizes[name]})")
-    size.add_argument("--scaling-pass", type=float, default=sizes["period"], metavar="S", help=f"between two passes (default {sizes['period']})")
+    size.add_argument(
+        "--scaling-pass",
+        type=float,
+        default=sizes["period"],
+        metavar="S",
+        help=f"between two passes (default {sizes['period']})",
+    )
     return parser
 
 
@@ -99,7 +113,9 @@ def _announce(fd: int | None, pool: Pool) -> None:
         try:
             os.write(fd, f"READY {' '.join(pool.addresses)}\n".encode())
         except OSError as error:
-            raise StartError(2, f"--ready-fd {fd}: {error.strerror}; give a descriptor that is open for writing") from None
+            raise StartError(
+                2, f"--ready-fd {fd}: {error.strerror}; give a descriptor that is open for writing"
+            ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,17 +1,18 @@
 """The event-based worker: many connections, one thread, handlers that are generators.
 
-A handler is a generator function of one :class:`Connection`. Where it would wait it says ``yield from``, and the worker turns to others:
+A handler is a generator function of one :class:`Connection`. Where it would wait it says ``yield from``, and the
+worker turns to others:
 
     def echo(connection):
         while data := (yield from connection.recv(4096)):
             yield from connection.sendall(data)
 
-Generators rather than callbacks, because the code then reads in the order in which it runs: a loop is a loop, ``finally`` is
-``finally``, a traceback shows where the handler was, and a connection that is torn down unwinds its handler. They need
-nothing but the language, and hide nothing: what a handler yields is a :class:`Wait`.
+Generators rather than callbacks, because the code then reads in the order in which it runs: a loop is a loop,
+``finally`` is ``finally``, a traceback shows where the handler was, and a connection that is torn down unwinds its
+handler. They need nothing but the language, and hide nothing: what a handler yields is a :class:`Wait`.
 
-The worker watches its channel and its connections, never a listener (BC-WORK-01). Reports are made once for each turn of the
-loop, after everything that could be done in it was done (BC-STATUS-03).
+The worker watches its channel and its connections, never a listener (BC-WORK-01). Reports are made once for each turn
+of the loop, after everything that could be done in it was done (BC-STATUS-03).
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a handler waits for: its socket (``READ`` or ``WRITE``), or ``until`` a monotonic time, whichever comes first."""
+    """What a handler waits for: its socket (``READ`` or ``WRITE``), or ``until`` a monotonic time, whichever comes
+    first.
+    """
 
     events: int
     until: float | None = None
@@ -230,9 +233,7 @@ class _Worker:
         self.side.ended()
 
 
-def _watch(
-    selector: selectors.BaseSelector, sock: socket.socket, old: int, new: int, data: object
-) -> None:
+def _watch(selector: selectors.BaseSelector, sock: socket.socket, old: int, new: int, data: object) -> None:
     if not old:
         selector.register(sock, new, data)
     elif not new:

@@ -22,8 +22,8 @@ Handler = Callable[[Any], Any]
 def load(name: str) -> Handler:
     """The handler called ``MODULE:ATTRIBUTE``. The current directory is searched first, as with ``python -m``.
 
-    Raises :class:`StartError` when there is none. What the module itself raises while it is imported is raised as it is: the
-    traceback is what its author needs.
+    Raises :class:`StartError` when there is none. What the module itself raises while it is imported is raised as it
+    is: the traceback is what its author needs.
     """
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
@@ -35,7 +35,9 @@ def load(name: str) -> Handler:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        text = f"handler {name!r}: there is no module {error.name!r}; is its directory the current one, or on PYTHONPATH?"
+        text = (
+            f"handler {name!r}: there is no module {error.name!r}; is its directory the current one, or on PYTHONPATH?"
+        )
         raise StartError(CONFIGURATION, text) from None
     for part in attribute.split("."):
         if not hasattr(found, part):

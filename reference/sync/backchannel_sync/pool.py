@@ -1,7 +1,8 @@
 """The parent: one loop around :class:`backchannel.Parent`.
 
-Each turn carries what happened to the core and carries out what the core decides. The order within a turn is that of the
-specification's pass (BC-PASS-01), and everything happens in it: a signal handler only makes the loop turn (BC-PASS-03).
+Each turn carries what happened to the core and carries out what the core decides. The order within a turn is that of
+the specification's pass (BC-PASS-01), and everything happens in it: a signal handler only makes the loop turn
+(BC-PASS-03).
 """
 
 from __future__ import annotations
@@ -127,9 +128,7 @@ class Pool:
         core.judge(now)
         for listener in self._news:
             core.readable(listener)
-        counts = {
-            index: system.pending(self.listeners[index], index in self._news) for index in core.to_count()
-        }
+        counts = {index: system.pending(self.listeners[index], index in self._news) for index in core.to_count()}
         self._news.clear()
         core.dispatch(counts)
         core.scale(now)
@@ -195,9 +194,7 @@ class Pool:
         def child() -> int:
             ours.close()
             self._become_worker()
-            return work(
-                slot, theirs, self.listeners, self._find_handler, self.settings, self._quota, self._reasons
-            )
+            return work(slot, theirs, self.listeners, self._find_handler, self.settings, self._quota, self._reasons)
 
         try:
             pid = fork_worker(child)

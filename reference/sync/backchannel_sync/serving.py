@@ -27,10 +27,10 @@ def serve(
     """Run a pool until SIGTERM (drain) or SIGINT (at once); return the exit status.
 
     ``handler``: a plain function of a socket (capacity 1), a generator function of a
-    :class:`~backchannel_sync.events.Connection`, or the name of either as ``MODULE:ATTRIBUTE``; a name is imported in each worker.
-    ``listen``: addresses (``HOST:PORT``) or listening sockets, which belong to the pool from then on.
-    ``quota``: a worker retires after so many connections; 0: never.
-    ``status``: the path of the status socket. ``on_ready`` is called once, when the first workers are ready.
+    :class:`~backchannel_sync.events.Connection`, or the name of either as ``MODULE:ATTRIBUTE``; a name is imported in
+    each worker. ``listen``: addresses (``HOST:PORT``) or listening sockets, which belong to the pool from then on.
+    ``quota``: a worker retires after so many connections; 0: never. ``status``: the path of the status socket.
+    ``on_ready`` is called once, when the first workers are ready.
 
     Must be called in the main thread, with no other thread running and outside any event loop (BC-FORK-06). Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start.

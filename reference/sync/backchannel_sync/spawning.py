@@ -1,9 +1,10 @@
 """Forking a worker, and what a fresh worker must undo before it is one.
 
-A child begins as a copy of its parent, with the parent's descriptors, pollers and signal set-up. What is left open by mistake hurts
-later and elsewhere: a sibling's channel end keeps that sibling from seeing that the parent has died (BC-FORK-02); the
-parent's epoll set, changed here, is changed there (BC-FORK-03); its wake-up descriptor tells the parent of our signals (BC-FORK-04).
-So signals are blocked across the fork, and :func:`fork_worker` undoes it all before a signal can arrive.
+A child begins as a copy of its parent, with the parent's descriptors, pollers and signal set-up. What is left open by
+mistake hurts later and elsewhere: a sibling's channel end keeps that sibling from seeing that the parent has died
+(BC-FORK-02); the parent's epoll set, changed here, is changed there (BC-FORK-03); its wake-up descriptor tells the
+parent of our signals (BC-FORK-04). So signals are blocked across the fork, and :func:`fork_worker` undoes it all
+before a signal can arrive.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The status socket: connect, read one JSON document, done.
 
-The document's form is in the adapter contract (``spec/adapter``). A reader that is slow holds up nobody: what its socket does not
-take at once is written when it can be.
+The document's form is in the adapter contract (``spec/adapter``). A reader that is slow holds up nobody: what its
+socket does not take at once is written when it can be.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ __all__ = ["StatusSocket"]
 class StatusSocket:
     """Serves ``document()`` to whoever connects to ``path``."""
 
-    def __init__(
-        self, path: str, selector: selectors.BaseSelector, document: Callable[[], dict[str, object]]
-    ) -> None:
+    def __init__(self, path: str, selector: selectors.BaseSelector, document: Callable[[], dict[str, object]]) -> None:
         self._path = path
         self._selector = selector
         self._document = document
@@ -33,7 +31,9 @@ class StatusSocket:
             self._listener.bind(path)
         except OSError as error:
             self._listener.close()
-            text = f"--status {path}: {error.strerror}; give a path that does not exist, in a directory you may write to"
+            text = (
+                f"--status {path}: {error.strerror}; give a path that does not exist, in a directory you may write to"
+            )
             raise StartError(os.EX_OSERR, text) from None
         self._listener.listen(16)
         self._listener.setblocking(False)

@@ -1,18 +1,20 @@
 """What differs between operating systems, and nothing else.
 
 **Watching a listener.** The parent wants to be told once of each arrival, and never again for a connection that it has
-already ordered somebody to take. Edge-triggered polling does that (EPOLLET on Linux, EV_CLEAR on kqueue), but ``selectors`` has no
-word for it. So :class:`EdgeWatch` puts the listeners into an inner epoll or kqueue of their own, and the inner one's
-descriptor goes into the ordinary selector. It must be emptied at each wake-up, else the outer one stays readable. Where there is
-neither, :class:`LevelWatch` puts listeners into the selector itself and takes them out while their news would be of no use.
+already ordered somebody to take. Edge-triggered polling does that (EPOLLET on Linux, EV_CLEAR on kqueue), but
+``selectors`` has no word for it. So :class:`EdgeWatch` puts the listeners into an inner epoll or kqueue of their own,
+and the inner one's descriptor goes into the ordinary selector. It must be emptied at each wake-up, else the outer one
+stays readable. Where there is neither, :class:`LevelWatch` puts listeners into the selector itself and takes them out
+while their news would be of no use.
 
-**Counting what is pending.** Linux answers ``TCP_INFO`` on a listening TCP socket with the length of its queue. kqueue says it in the
-``data`` of an event, which goes stale, so it is read anew by adding the listener to a spare kqueue with EV_ONESHOT. Where
-no count is to be had the answer is 1 if the listener is readable and 0 if not (BC-PEND-03).
+**Counting what is pending.** Linux answers ``TCP_INFO`` on a listening TCP socket with the length of its queue.
+kqueue says it in the ``data`` of an event, which goes stale, so it is read anew by adding the listener to a spare
+kqueue with EV_ONESHOT. Where no count is to be had the answer is 1 if the listener is readable and 0 if not
+(BC-PEND-03).
 
-**After a fork.** An epoll set is shared with the parent: the child closes its descriptor and must not change the set. A kqueue is not
-inherited, only Python's object with its number is, and closing it would close whatever got that number since
-(:func:`forget`).
+**After a fork.** An epoll set is shared with the parent: the child closes its descriptor and must not change the set.
+A kqueue is not inherited, only Python's object with its number is, and closing it would close whatever got that
+number since (:func:`forget`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,403 @@
+"""The parent's side, one rule at a time. A test's name says the state it begins in and what happens."""
+
+from __future__ import annotations
+
+import pytest
+from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, State, encode
+from backchannel.frames import Hello
+from world import World
+
+
+def world(workers: int = 3, listeners: int = 1, **settings: object) -> World:
+    made = World(Settings(**settings), Scaling.fixed(workers), listeners)  # type: ignore[arg-type]
+    made.greet_all()
+    return made
+
+
+def state(made: World, slot: int) -> State:
+    return made.parent.workers[slot].state
+
+
+# ------------------------------------------------------------------------------------------- dispatch
+
+
+def test_lowest_slot_first() -> None:
+    made = world()
+    made.connect()
+    assert made.ordered() == {0: 1}
+    made.answer(0)
+    made.connect()
+    assert made.ordered() == {1: 1}
+
+
+def test_burst_is_ordered_at_once() -> None:
+    made = world()
+    made.connect(count=5)
+    assert made.ordered() == {0: 1, 1: 1, 2: 1}
+
+
+def test_no_second_order_for_a_covered_connection() -> None:
+    made = world()
+    made.connect()
+    made.parent.readable(0)
+    made.turn()
+    assert made.ordered() == {0: 1}
+
+
+def test_least_loaded_takes_the_smallest_share() -> None:
+    made = world(2, capacity=4)
+    for expected in (0, 1, 0, 1):
+        made.connect()
+        assert list(made.ordered()) == [expected]
+        made.answer(expected)
+    made.end(1)
+    made.connect()
+    assert list(made.ordered()) == [1]
+
+
+def test_saturated_then_room_reads_the_queue_again() -> None:
+    made = world(1)
+    made.connect(count=2)
+    made.answer(0)
+    assert not made.ordered()
+    assert made.parent.to_count() == []
+    made.queue[0] = 0  # the waiting client has given up
+    made.end(0)
+    assert not made.ordered()
+
+
+def test_max_per_order_is_bounded_by_room_and_by_what_is_pending() -> None:
+    made = world(2, capacity=3, max_per_order=8)
+    made.connect(count=2)
+    assert made.ordered() == {0: 2}
+    made.answer(0)
+    made.connect(count=9)
+    assert made.ordered() == {1: 3, 0: 1}
+
+
+def test_listeners_take_turns() -> None:
+    made = world(1, listeners=3, capacity=100)
+    order = []
+    made.connect(0, 5)
+    made.connect(2, 5)
+    for _ in range(6):
+        order.append(made.workers[0].orders[0].listener)
+        made.answer(0)
+    assert order == [0, 2, 0, 2, 0, 2]
+
+
+def test_short_answer_passes_the_worker_over() -> None:
+    made = world()
+    made.connect()
+    made.queue[0] -= 1
+    made.answer(0)  # it found nothing, and the queue was seen empty: all is forgiven
+    made.connect()
+    assert made.ordered() == {0: 1}
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(3, 0, Reason.EMPTY, 0, 1)))
+    assert made.ordered() == {1: 1}
+
+
+@pytest.mark.parametrize("reason", [Reason.WORKER, Reason.SYSTEM])
+def test_resource_failure_rests(reason: Reason) -> None:
+    made = world(1)
+    made.connect()
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(2, 0, reason, 0, 1)))
+    assert not made.ordered()
+    assert made.parent.next_deadline() == pytest.approx(0.1)
+    made.wait(0.1)
+    assert made.ordered() == {0: 1}
+
+
+def test_system_failure_rests_the_listener_for_all() -> None:
+    made = world(2, listeners=2)
+    made.connect()
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(2, 0, Reason.SYSTEM, 0, 1)))
+    assert not made.ordered()
+    made.connect(1)
+    assert made.ordered() == {0: 1}
+
+
+def test_three_short_answers_in_a_row_rest_the_worker() -> None:
+    made = world(1)
+    made.connect()
+    for order in (2, 3, 4):
+        assert made.ordered() == {0: 1}
+        made.workers[0].orders.clear()
+        made.write(0, encode(Busy(order, 0, Reason.EMPTY, 0, 1)))
+    assert not made.ordered()
+    made.wait(0.1)
+    assert made.ordered() == {0: 1}
+
+
+def test_unusable_listener_drains_the_worker() -> None:
+    made = world(2)
+    made.connect()
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(2, 0, Reason.UNUSABLE, 0, 1)))
+    assert state(made, 0) is State.DRAINING
+    assert made.workers[0].drained
+    assert made.ordered() == {1: 1}
+
+
+# -------------------------------------------------------------------------------------------- silence
+
+
+def test_void_order_is_ordered_again() -> None:
+    made = world()
+    made.connect()
+    made.wait(0.1)
+    assert state(made, 0) is State.SUSPECT
+    assert made.ordered() == {0: 1, 1: 1}
+    made.answer(1)
+    made.answer(0)  # late, and it found nothing
+    assert state(made, 0) is State.READY
+    counters = made.parent.counters
+    assert (counters.orders, counters.accepted, counters.voids, counters.late, counters.short) == (2, 1, 1, 0, 0)
+
+
+def test_late_answer_counts_what_it_took() -> None:
+    made = world()
+    made.connect()
+    made.wait(0.1)
+    made.answer(0)
+    assert made.parent.counters.late == 1
+    made.answer(1)
+    assert made.parent.counters.short == 1
+    assert made.parent.workers[0].open == 1
+    assert not made.ordered()
+
+
+def test_void_orders_are_retried_one_at_a_time() -> None:
+    made = world(6)
+    made.connect(count=3)
+    made.wait(0.1)
+    assert made.ordered() == {0: 1, 1: 1, 2: 1, 3: 1}
+    made.answer(3)
+    assert 4 in made.ordered()
+    assert 5 not in made.ordered()
+
+
+def test_arrivals_during_a_retry_are_ordered_at_once() -> None:
+    made = world(4)
+    made.connect()
+    made.wait(0.1)
+    made.connect()
+    assert made.ordered() == {0: 1, 1: 1, 2: 1}
+
+
+def test_deadline_doubles_with_each_void_and_falls_back() -> None:
+    made = world(3)
+    made.connect()
+    made.wait(0.1)
+    assert made.parent.next_deadline() == pytest.approx(0.3)
+    made.answer(1)
+    made.connect()
+    assert made.parent.next_deadline() == pytest.approx(0.2)
+
+
+def test_silent_worker_is_killed() -> None:
+    made = world()
+    made.connect()
+    made.wait(0.1)
+    made.answer(1)
+    made.wait(30)
+    assert made.workers[0].killed
+    made.exit(0, -9)
+    assert state(made, 0) is State.STARTING
+    assert not made.workers[0].killed
+
+
+def test_worker_without_hello_is_killed() -> None:
+    made = World()
+    made.wait(30)
+    assert all(worker.killed for worker in made.workers.values())
+    assert state(made, 0) is State.KILLED
+
+
+# --------------------------------------------------------------------------------------------- deaths
+
+
+def test_death_with_an_order_orders_another() -> None:
+    made = world()
+    made.connect()
+    made.exit(0, -9)
+    assert made.ordered() == {1: 1}
+    assert made.parent.counters.dead == 1
+
+
+def test_eof_with_an_order_orders_another_before_the_exit() -> None:
+    made = world()
+    made.connect()
+    made.parent.eof(0, made.now)
+    made.turn()
+    assert state(made, 0) is State.LOST
+    assert made.ordered() == {0: 1, 1: 1}
+    made.wait(5)
+    assert made.workers[0].killed
+
+
+def test_answer_before_death_is_believed() -> None:
+    made = world()
+    made.connect()
+    answer = made.attempt(0)
+    made.parent.received(0, answer, made.now)
+    made.exit(0, -9)
+    assert made.parent.counters.accepted == 1
+    assert not made.ordered()
+
+
+def test_smallest_slot_is_used_again() -> None:
+    made = world(4)
+    made.exit(2, 1)
+    made.wait(2)
+    assert sorted(made.workers) == [0, 1, 2, 3]
+
+
+def test_young_deaths_delay_spawning() -> None:
+    made = world(1)
+    spawned = []
+    for _ in range(4):
+        made.exit(0, 1)
+        before = made.now
+        while not made.workers:
+            made.wait(0.25)
+        spawned.append(made.now - before)
+    assert spawned == [1, 2, 4, 8]
+
+
+def test_status_78_before_anybody_was_ready_gives_up() -> None:
+    made = World()
+    made.exit(0, 78)
+    assert made.gave_up is not None
+    assert made.gave_up.status == 78
+
+
+def test_status_78_later_only_delays() -> None:
+    made = world()
+    made.exit(0, 78)
+    assert made.gave_up is None
+    assert 0 not in made.workers
+
+
+def test_failed_spawn_is_tried_again() -> None:
+    made = World(scaling=Scaling.fixed(1))
+    del made.workers[0]
+    made.parent.spawn_failed(0, "no process", made.now)
+    made.turn()
+    assert not made.workers
+    made.wait(1)
+    assert 0 in made.workers
+    assert made.parent.counters.spawned == 1
+
+
+# ------------------------------------------------------------------------------------------ violations
+
+
+@pytest.mark.parametrize(
+    ("data", "requirement"),
+    [
+        (encode(Busy(9, 0, Reason.FILLED, 0, 1)), "BC-BUSY-06"),
+        (encode(Busy(2, 2, Reason.FILLED, 2, 1)), "BC-BUSY-06"),
+        (encode(Busy(2, 0, Reason.FILLED, 0, 1)), "BC-BUSY-06"),
+        (encode(Busy(2, 1, Reason.EMPTY, 1, 1)), "BC-BUSY-06"),
+        (encode(Busy(2, 1, Reason.FILLED, 2, 1)), "BC-STATUS-06"),
+        (encode(Gone(1, 1)), "BC-STATUS-06"),
+        (encode(Idle(1)), "BC-STATUS-06"),
+        (encode(Idle(1 << 21)), "BC-STATUS-07"),
+        (encode(Idle(1, Hello(0x10, 0x10, 0))), "BC-HELLO-03"),  # type: ignore[arg-type]
+        (encode(Accept(2, 0, 1)), "BC-FRAME-03"),
+        (b"\x20" + bytes(19), "BC-FRAME-03"),
+    ],
+)
+def test_violation_kills_that_worker_and_names_the_rule(data: bytes, requirement: str) -> None:
+    made = world()
+    made.connect()
+    made.write(0, data)
+    assert made.workers[0].killed
+    assert made.notes[-1].requirement == requirement
+    assert made.ordered() == {0: 1, 1: 1}
+    assert made.parent.workers[1].state is State.READY
+    made.write(0, data)  # nothing more is believed
+    assert made.parent.counters.kills == 1
+
+
+def test_busy_without_an_order() -> None:
+    made = world()
+    made.write(0, encode(Busy(1, 0, Reason.FILLED, 0, 1)))
+    assert made.notes[-1].requirement == "BC-BUSY-06"
+
+
+def test_capacity_after_the_final_zero() -> None:
+    made = world()
+    made.write(0, encode(Idle(0)))
+    assert made.workers[0].drained
+    made.write(0, encode(Idle(1)))
+    assert made.notes[-1].requirement == "BC-CAP-03"
+
+
+def test_channel_that_takes_no_order() -> None:
+    made = world()
+    made.connect()
+    made.parent.send_failed(0, made.now)
+    made.turn()
+    assert made.workers[0].killed
+    assert made.notes[-1].requirement == "BC-KILL-02"
+    assert 1 in made.ordered()
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0x11, 0x20), (0x20, 0x20), (0x01, 0x0F)])
+def test_no_version_in_common(lowest: int, highest: int) -> None:
+    made = World()
+    made.hello(0, lowest, highest)
+    assert made.workers[0].killed
+    assert not made.workers[0].orders
+    assert made.gave_up is not None
+    assert made.gave_up.status == 76
+
+
+def test_newer_worker_that_still_speaks_ours() -> None:
+    made = World()
+    made.hello(0, 0x10, 0x20)
+    assert made.workers[0].orders == [Accept(1, 0, 0)]
+
+
+# ----------------------------------------------------------------------------------------------- stop
+
+
+def test_stop_serves_the_queue_then_drains() -> None:
+    made = world(2)
+    made.connect(count=3)
+    made.parent.stop(made.now)
+    made.turn()
+    made.answer(0)
+    made.answer(1)
+    assert not made.closed
+    made.end(0)
+    made.answer(0)
+    assert made.closed
+    assert all(worker.drained for worker in made.workers.values())
+    made.exit(0)
+    assert not made.parent.finished
+    made.exit(1)
+    assert made.parent.finished
+    assert made.parent.next_deadline() is None
+
+
+def test_stop_deadline() -> None:
+    made = world(1)
+    made.connect(count=2)
+    made.answer(0)
+    made.parent.stop(made.now)
+    made.wait(4.9)
+    assert not made.closed
+    made.wait(0.2)
+    assert made.closed
+    made.wait(30)
+    assert made.workers[0].killed
+
+
+def test_idle_pool_sets_no_timer() -> None:
+    assert world().parent.next_deadline() is None

@@ -1,0 +1,173 @@
+"""Whatever clients, workers and time do, the promises hold after every step.
+
+The machine plays the world: connections come, workers answer early, late or never, report, babble, die and are
+replaced. After each step R is at most P, no worker is overfilled, the pool is within its bounds, and the counters add
+up.
+"""
+
+from __future__ import annotations
+
+from backchannel import Scaling, Settings, State
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from world import FakeWorker, World
+
+BELIEVED = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
+
+
+class Pool(RuleBasedStateMachine):
+    """A random walk through the world."""
+
+    world: World
+
+    @initialize(
+        capacity=st.integers(1, 3),
+        listeners=st.integers(1, 2),
+        most=st.integers(1, 3),
+        policy=st.sampled_from(["lowest", "least-loaded"]),
+    )
+    def begin(self, capacity: int, listeners: int, most: int, policy: str) -> None:
+        self.scaling = Scaling(start=2, min=1, max=4, min_spare=1, max_spare=2 * capacity, max_draining=2)
+        settings = Settings(capacity=capacity, max_per_order=most, policy=policy)
+        self.world = World(settings, self.scaling, listeners)
+        self.accepted_at_order: dict[int, int] = {}
+
+    def some(self, data: st.DataObject, fit: object) -> FakeWorker | None:
+        fitting = [worker for worker in self.world.workers.values() if fit(worker)]  # type: ignore[operator]
+        return data.draw(st.sampled_from(fitting)) if fitting else None
+
+    def state(self, worker: FakeWorker) -> State:
+        return self.world.parent.workers[worker.slot].state
+
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def connect(self, data: st.DataObject, count: int) -> None:
+        if not self.world.closed:
+            self.world.connect(data.draw(st.integers(0, len(self.world.queue) - 1)), count)
+
+    @rule(data=st.data())
+    def hello(self, data: st.DataObject) -> None:
+        worker = self.some(data, lambda w: not w.killed and not self.world.parent.workers[w.slot].greeted)
+        if worker:
+            self.world.hello(worker.slot)
+
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        worker = self.some(data, lambda w: w.orders and self.state(w) in BELIEVED)
+        if worker:
+            self.world.answer(worker.slot)
+
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        worker = self.some(data, lambda w: w.open and not w.orders and self.state(w) in BELIEVED)
+        if worker:
+            self.world.end(worker.slot)
+
+    @rule(data=st.data())
+    def retire(self, data: st.DataObject) -> None:
+        worker = self.some(
+            data, lambda w: w.capacity and not w.orders and not w.drained and self.state(w) is State.READY
+        )
+        if worker:
+            worker.capacity = 0
+            worker.open += 1
+            self.world.parent.workers[worker.slot].open += 1
+            self.world.end(worker.slot)
+
+    @rule(data=st.data(), raw=st.binary(min_size=20, max_size=60))
+    def babble(self, data: st.DataObject, raw: bytes) -> None:
+        worker = self.some(data, lambda w: self.state(w) in BELIEVED)
+        if worker:
+            self.world.write(worker.slot, b"\xff" + raw[1:])
+            assert worker.killed
+
+    @rule(data=st.data(), status=st.sampled_from([0, 1, -9]))
+    def die(self, data: st.DataObject, status: int) -> None:
+        worker = self.some(data, lambda w: True)
+        if worker:
+            self.world.exit(worker.slot, status)
+
+    @rule(data=st.data())
+    def close_channel(self, data: st.DataObject) -> None:
+        worker = self.some(data, lambda w: self.state(w) in BELIEVED)
+        if worker:
+            self.world.parent.eof(worker.slot, self.world.now)
+            self.world.turn()
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 40.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
+    @precondition(lambda self: not self.world.parent.stopping)
+    @rule(sure=st.integers(0, 20))
+    def stop(self, sure: int) -> None:
+        if sure == 20:
+            self.world.parent.stop(self.world.now)
+            self.world.turn()
+
+    @invariant()
+    def never_more_orders_than_pending(self) -> None:
+        for listener, ledger in enumerate(self.world.parent.ledgers):
+            covered = sum(
+                worker.order.max
+                for worker in self.world.parent.workers.values()
+                if worker.order and not worker.order.void and worker.order.listener == listener
+            )
+            assert ledger.covered == covered
+            # an order may have been overtaken by a late one since it was sent, but never sent above P
+            taken_late = self.world.parent.counters.late + self.world.parent.counters.voids
+            assert covered <= self.world.queue[listener] + taken_late + self.world.parent.counters.dead
+
+    @invariant()
+    def never_overfilled(self) -> None:
+        for worker in self.world.workers.values():
+            reserved = sum(order.max for order in worker.orders)
+            if worker.capacity:
+                assert worker.open + reserved <= worker.capacity
+
+    @invariant()
+    def within_bounds(self) -> None:
+        states = [worker.state for worker in self.world.parent.workers.values()]
+        assert sum(state is not State.DRAINING for state in states) <= self.scaling.max
+
+    @invariant()
+    def counters_add_up(self) -> None:
+        counters = self.world.parent.counters
+        under_way = sum(ledger.covered for ledger in self.world.parent.ledgers)
+        outcomes = counters.accepted + counters.voids + counters.short + counters.dead
+        assert counters.orders == outcomes + under_way
+
+    @invariant()
+    def nobody_is_stranded(self) -> None:
+        """Something pending and somebody free: then it is covered, owed to a void order, or its listener rests."""
+        parent = self.world.parent
+        free = any(worker.may_be_chosen for worker in parent.workers.values())
+        for listener, ledger in enumerate(parent.ledgers):
+            if self.world.queue[listener] and free and not ledger.resting and not self.world.closed:
+                assert ledger.covered or ledger.retrying or any(other.covered for other in parent.ledgers)
+
+    def teardown(self) -> None:
+        """In the end every connection can be served: let all workers behave, and the queues run empty."""
+        world = getattr(self, "world", None)
+        if world is None or world.closed or world.parent.stopping:
+            return
+        for _ in range(400):
+            if not any(world.queue):
+                return
+            for slot in list(world.workers):
+                worker = world.workers[slot]
+                parents = world.parent.workers[slot]
+                if parents.state in (State.KILLED, State.LOST) or (worker.drained and not worker.orders):
+                    world.exit(slot)
+                elif not parents.greeted:
+                    world.hello(slot)
+                elif worker.orders:
+                    world.answer(slot)
+                elif worker.open:
+                    world.end(slot)
+            world.wait(1.0)
+        raise AssertionError(f"connections are stranded: {world.queue}")
+
+
+Pool.TestCase.settings = hypothesis_settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestPool = Pool.TestCase
