@@ -85,6 +85,7 @@ class Parent:
         self.greeted = 0
         """Workers that have ever become READY."""
         self._draining_all = False
+        self._gave_up = False
 
     # -------------------------------------------------------------------------- what the shell asks
 
@@ -195,11 +196,12 @@ class Parent:
         self._forget(worker)
         if expected:
             return
+        if status in NEVER_AGAIN and not self.greeted:
+            self._hopeless(status, f"worker in slot {slot} exited with status {status}")
+            return
         ended = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         self._note(slot, f"{ended}{', before it had accepted anything' if youth else ''}")
-        if status in NEVER_AGAIN:
-            self._hopeless(status, f"worker in slot {slot} {ended}")
-        elif youth:
+        if youth or status in NEVER_AGAIN:
             self._died_young()
 
     def stop(self, now: float) -> None:
@@ -477,7 +479,8 @@ class Parent:
     def _hopeless(self, status: int, text: str) -> None:
         if self.greeted:
             self._died_young()
-        else:
+        elif not self._gave_up:
+            self._gave_up = True
             self._actions.append(GiveUp(status, text))
 
     def _note(self, slot: int | None, text: str, requirement: str | None = None) -> None:

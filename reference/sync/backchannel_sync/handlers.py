@@ -13,10 +13,18 @@ from backchannel import CONFIGURATION
 
 from .errors import StartError
 
-__all__ = ["Handler", "check", "is_event_handler", "load"]
+__all__ = ["Handler", "check", "is_event_handler", "load", "split"]
 
 Handler = Callable[[Any], Any]
 """A :data:`~backchannel_sync.blocking.BlockingHandler` or an :data:`~backchannel_sync.events.EventHandler`."""
+
+
+def split(name: str) -> tuple[str, str]:
+    """The two parts of ``MODULE:ATTRIBUTE``. Raises :class:`StartError` when it is written otherwise."""
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise StartError(2, f"handler {name!r}: write MODULE:ATTRIBUTE, as in mypackage.server:handle")
+    return module_name, attribute
 
 
 def load(name: str) -> Handler:
@@ -25,9 +33,7 @@ def load(name: str) -> Handler:
     Raises :class:`StartError` when there is none. What the module itself raises while it is imported is raised as it
     is: the traceback is what its author needs.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute):
-        raise StartError(2, f"handler {name!r}: write MODULE:ATTRIBUTE, as in mypackage.server:handle")
+    module_name, attribute = split(name)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -72,6 +72,8 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._channels: dict[int, socket.socket] = {}
         self._pids: dict[int, int] = {}
+        self._last_pids: dict[int, int] = {}
+        """Of each slot, the dead included: what is logged of a death must still name it."""
         self._news: set[int] = set()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._reap = False
@@ -161,13 +163,12 @@ class Pool:
                 for listener in self.listeners:
                     listener.close()
             case Note(slot, text, requirement):
-                who = "" if slot is None else f"worker in slot {slot} (pid {self._pids.get(slot, '?')}) "
+                who = "" if slot is None else f"worker in slot {slot} (pid {self._last_pids.get(slot)}) "
                 what = f" [{requirement}]" if requirement else ""
                 log.warning("%s%s%s", who, text, what)
             case GiveUp(status, text):
-                for reason in self._reasons.take():
-                    log.error("%s", reason)
-                log.error("giving up, since no worker can start: %s", text)
+                reasons = self._reasons.take() or [text]
+                log.error("no worker can start: %s", "; ".join(reasons))
                 self._status = status
 
     def _send(self, slot: int, data: bytes) -> None:
@@ -205,7 +206,7 @@ class Pool:
         finally:
             theirs.close()
         ours.setblocking(False)
-        self._pids[slot] = pid
+        self._pids[slot] = self._last_pids[slot] = pid
         self._channels[slot] = ours
         self._selector.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
 

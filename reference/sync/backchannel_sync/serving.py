@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from backchannel import Scaling, Settings
 
-from .handlers import Handler, check, load
+from .handlers import Handler, check, load, split
 from .listening import bind
 from .pool import Pool
 
@@ -38,6 +38,7 @@ def serve(
     settings = settings or Settings()
     if isinstance(handler, str):
         name = handler
+        split(name)
         find: Callable[[], Handler] = lambda: load(name)  # noqa: E731
     else:
         check(handler, settings.capacity)

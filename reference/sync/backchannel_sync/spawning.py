@@ -115,7 +115,9 @@ def work(
         reasons.give(str(error))
         return error.status if error.status != 2 else CONFIGURATION
     except BaseException as error:
-        reasons.give(f"the handler cannot be loaded: {type(error).__name__}: {error}\n{_where(error)}")
+        last = traceback.format_tb(error.__traceback__)[-1]
+        what = "".join(traceback.format_exception_only(error))
+        reasons.give(f"the handler cannot be loaded\n{last}{what}".rstrip())
         return CONFIGURATION
     reasons.close()
     if is_event_handler(handler):
@@ -128,7 +130,3 @@ def work(
             quota=quota,
         )
     return blocking.run(channel, listeners, handler, quota=quota)
-
-
-def _where(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__)[-1:]).rstrip()
