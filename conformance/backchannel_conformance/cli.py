@@ -19,7 +19,7 @@ import pytest
 
 from . import manifest
 from .errors import Mistake
-from .plugin import Suite
+from .plugin import Suite, case_of, requirements_of
 from .waiting import scale
 
 __all__ = ["main"]
@@ -97,18 +97,18 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
 
 def _list(extra: list[str]) -> int:
     suite = Suite([manifest.find(name) for name in manifest.names("manifests")[:1]], strict=False)
-    lister = _Lister()
+    quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
     status = pytest.main(
-        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", "-qq", "-p", "no:terminal", *extra],
-        plugins=[suite, lister],
+        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", *quiet, *extra],
+        plugins=[suite, _Lister()],
     )
     return 0 if status == pytest.ExitCode.OK else 2
 
 
 class _Lister:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
+        # a case with several parameters is one case
+        for item in {case_of(item): item for item in session.items}.values():
             assert isinstance(item, pytest.Function)
-            requirements = [name for mark in item.iter_markers("req") for name in mark.args]
-            print(f"{item.originalname}: {' '.join(requirements)}")
+            print(f"{case_of(item)}: {' '.join(requirements_of(item))}")
             print(f"    {(item.function.__doc__ or '').strip().splitlines()[0]}")

@@ -1,0 +1,87 @@
+"""Manifests: each mistake is named, with its remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backchannel_conformance import manifest
+from backchannel_conformance.cli import main
+from backchannel_conformance.errors import Mistake
+
+GOOD = """
+contract = "1.0"
+spec = "1.0"
+
+[implementation]
+name = "mine"
+language = "shell"
+classes = ["minimum"]
+
+[pool]
+command = ["sh", "-c", "{listen} {max} {{}}"]
+"""
+
+
+def load(tmp_path: Path, text: str) -> manifest.Manifest:
+    (tmp_path / "mine.toml").write_text(text)
+    return manifest.load(tmp_path / "mine.toml")
+
+
+def test_good_one(tmp_path: Path) -> None:
+    made = load(tmp_path, GOOD)
+    assert made.name == "mine"
+    assert made.placeholders == {"listen", "max"}
+    assert made.fill("{listen} {{x}} {here}", manifest.DEFAULTS) == f"127.0.0.1:0 {{x}} {tmp_path}"
+    assert not made.is_control
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("command =", "comand =", "no key 'pool.comand' in the contract; did you mean 'command'?"),
+        ("language =", "langage =", "did you mean 'language'?"),
+        ('language = "shell"\n', "", "implementation.language is missing"),
+        ("[pool]", "[pol]", "no key 'pol' in the contract; did you mean 'pool'?"),
+        ('contract = "1.0"', 'contract = "9.0"', "contract is '9.0'; this suite speaks '1.0'"),
+        ('spec = "1.0"', 'spec = "2.0"', "spec is '2.0'; this suite tests '1.0'"),
+        ('["minimum"]', '["minimun"]', "no class 'minimun'; did you mean 'minimum'?"),
+        ("{listen}", "{lisen}", "no placeholder {lisen} in the contract; did you mean 'listen'?"),
+        ('"sh"', '"no-such-program-here"', "there is no program 'no-such-program-here'"),
+        ('["sh", "-c", "{listen} {max} {{}}"]', '"sh"', "pool.command must be a list"),
+        ('["sh", "-c", "{listen} {max} {{}}"]', "[1]", "pool.command must be a list of strings"),
+        ('["sh", "-c", "{listen} {max} {{}}"]', "[]", "pool.command is empty"),
+        ('"mine"', '"my own"', "name 'my own' may hold"),
+        ("[pool]", "[pool", "is no TOML"),
+    ],
+)
+def test_mistake(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    assert said in str(caught.value)
+    assert "mine.toml" in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="No such file"):
+        manifest.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "nothing to test"),
+        (["run", "--impl", "snc"], "--impl snc: no such implementation; did you mean 'sync'?"),
+        (["run", "--impl", "sync", "--time-scale", "0"], "give a number above 0"),
+        (["run", "--impl", "sync", "--impl", "sync"], "two manifests are called 'sync'"),
+    ],
+)
+def test_mistake_on_the_command_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_those_that_come_with_the_suite() -> None:
+    for folder in ("manifests", "controls"):
+        for name in manifest.names(folder):
+            assert manifest.find(name).is_control is (folder == "controls")

@@ -1,0 +1,122 @@
+"""What a person can get wrong: one message that names the thing and the remedy, a documented status, no traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from backchannel_sync.cli import main
+
+HANDLERS = """
+import time
+
+def plain(connection):
+    connection.sendall(b"hello\\n")
+
+def failing(connection):
+    raise ZeroDivisionError("in the handler")
+
+def generator(connection):
+    yield from connection.sendall(b"hello\\n")
+
+text = "no function"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "handlers_for_tests.py").write_text(HANDLERS)
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line until it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "backchannel_sync", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--listen", "nowhere"], "write HOST:PORT"),
+        (["--listen", "127.0.0.1:65536"], "a port from 0 to 65535"),
+        (["--capacity", "0"], "capacity is 0: it must be at least 1"),
+        (["--capacity", "9999999"], "capacity is 9999999: it must be at most 1048576"),
+        (["--min", "5", "--max", "3"], "min must not be above max"),
+        (["--start", "9", "--max", "3"], "start is 9: it must be between min (1) and max (3)"),
+        (["--min-spare", "9"], "min_spare must not be above max_spare"),
+        (["--workers", "3", "--max", "4"], "leave out --max, or --workers"),
+        (["--workers", "many"], "give a number from 1 up, or 'auto'"),
+        (["--order-deadline", "0"], "order_deadline is 0.0: it must be at least 0.001"),
+        (["--drain-deadline", "nan"], "drain_deadline is nan"),
+        (["--quota", "-1"], "--quota -1: give a number from 0 up"),
+    ],
+)
+def test_impossible_option(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "module:handler"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_handler_written_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--listen", "127.0.0.1:0", "handler"]) == 2
+    assert "write MODULE:ATTRIBUTE" in capsys.readouterr().err
+
+
+def test_occupied_port(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--listen", f"127.0.0.1:{port}", "module:handler"]) == os.EX_OSERR
+    assert f"--listen 127.0.0.1:{port}: the address is in use" in capsys.readouterr().err
+
+
+def test_status_path_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "status").touch()
+    assert main(["--listen", "127.0.0.1:0", "--status", str(tmp_path / "status"), "module:handler"]) == os.EX_OSERR
+    assert "give a path that does not exist" in capsys.readouterr().err
+    assert (tmp_path / "status").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no_such_module:handler"], "there is no module 'no_such_module'"),
+        (["handlers_for_tests:missing"], "handlers_for_tests has no 'missing'"),
+        (["handlers_for_tests:text"], "is no function"),
+        (["--capacity", "4", "handlers_for_tests:plain"], "use --capacity 1, or a generator function"),
+    ],
+)
+def test_worker_that_cannot_start(folder: Path, arguments: list[str], said: str) -> None:
+    done = start(folder, "--listen", "127.0.0.1:0", "--start", "4", *arguments)
+    assert done.returncode == 78
+    assert said in done.stderr
+    assert done.stderr.count("no worker can start") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_module_that_fails_shows_its_author_where(folder: Path) -> None:
+    (folder / "broken_for_tests.py").write_text("def f():\n    pass\n\nimport no_such_thing\n")
+    done = start(folder, "--listen", "127.0.0.1:0", "broken_for_tests:f")
+    assert done.returncode == 78
+    assert "broken_for_tests.py" in done.stderr
+    assert "line 4" in done.stderr
+    assert "No module named 'no_such_thing'" in done.stderr
+
+
+def test_ready_descriptor_that_is_not_open(folder: Path) -> None:
+    done = start(folder, "--listen", "127.0.0.1:0", "--ready-fd", "77", "handlers_for_tests:plain")
+    assert done.returncode == 2
+    assert "--ready-fd 77" in done.stderr
