@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections import Counter
 from dataclasses import dataclass
 
-from .waiting import scale
+from .waiting import deadline_in, scale
 
 __all__ = ["Client", "Held", "NoAnswer", "Who"]
 
@@ -119,9 +120,16 @@ class Client:
         held = self.send("hold")
         return held, held.answer()
 
-    def serve(self, count: int, command: str = "who") -> Counter[int]:
-        """``count`` connections one after another; how many each process served."""
-        return Counter(self.ask(command).pid for _ in range(count))
+    def serve(self, count: int, seconds: float = 60.0) -> Counter[int]:
+        """``count`` connections one after another; how many each process served.
+
+        Fewer, if ``seconds`` (scaled) are over before: what a pool that is too slow does meanwhile can still be judged.
+        """
+        deadline = deadline_in(seconds)
+        served: Counter[int] = Counter()
+        while served.total() < count and time.monotonic() < deadline:
+            served[self.ask().pid] += 1
+        return served
 
     def close(self) -> None:
         """Close everything."""

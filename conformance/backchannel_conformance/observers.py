@@ -44,10 +44,10 @@ class Live:
         pool.settle()
         pids = [pool.pid, *pool.workers()]
         before = self.read(pids)
-        pool.client.serve(connections)
+        served = pool.client.serve(connections).total()
         pool.settle()
         after = self.read(pids)
-        return sum(after[pid] - before[pid] for pid in pids) / connections
+        return sum(after[pid] - before[pid] for pid in pids) / served
 
 
 class Portable:
@@ -57,10 +57,10 @@ class Portable:
 
     def per_connection(self, start: Callable[[], Pool], connections: int) -> float:
         """See :class:`Observer`."""
-        totals = []
+        totals, served = [], 0
         for count in (0, connections):
             pool = start()
-            pool.client.serve(count)
+            served = pool.client.serve(count).total()
             pool.stop()
             totals.append(pool.usage)
-        return (totals[1] - totals[0]) / connections
+        return (totals[1] - totals[0]) / served

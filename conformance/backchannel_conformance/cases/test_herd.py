@@ -16,6 +16,7 @@ from backchannel_conformance.errors import check
 from backchannel_conformance.observers import Live, Observer, Portable
 from backchannel_conformance.plugin import Pools
 from backchannel_conformance.pool import Pool
+from backchannel_conformance.waiting import TimedOut
 
 PER_CONNECTION = 3
 QUIET = 0.5
@@ -29,7 +30,8 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
     time.sleep(QUIET)  # the quiet rate is measured over this time; nothing is concluded from having waited
     before = Live.read([pool.pid, *workers])
     started = time.monotonic()
-    served = pool.client.serve(connections)
+    served = pool.client.serve(connections, seconds=20)
+    asked, connections = connections, served.total()
     took = time.monotonic() - started
     pool.settle()
     after = Live.read([pool.pid, *workers])
@@ -49,7 +51,8 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
     check(
         not any(gain > 0 for gain in idle.values()),
         "BC-HERD-01",
-        f"workers that served nothing made context switches: {idle} while {connections} connections were served",
+        f"{sum(gain > 0 for gain in idle.values())} of {len(idle)} workers that served nothing were woken, one of them "
+        f"{max(idle.values(), default=0):.0f} times, while {connections} connections were served",
     )
     over = {pid: (gained[pid], served[pid]) for pid in workers if gained[pid] > PER_CONNECTION * served[pid]}
     check(
@@ -60,6 +63,8 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
         f"for example (switches, served) {max(over.values(), default=None)}",
     )
     check(total <= PER_CONNECTION, "BC-HERD-02", f"all workers together made {total:.2f} switches for each connection")
+    if connections < asked:
+        raise TimedOut(f"only {connections} of {asked} connections were served in {took:.0f} s: see --time-scale")
 
 
 @pytest.mark.proc
@@ -104,25 +109,25 @@ def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observ
 @pytest.mark.needs("status")
 @pytest.mark.classes("counted")
 @pytest.mark.parametrize("capacity", [1, 8])
-@pytest.mark.req("BC-HERD-03", "BC-BUSY-03")
+@pytest.mark.req("BC-HERD-03", "BC-BUSY-03", "BC-PEND-01", "BC-PEND-02")
 def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
     """As many connections are ordered as are served, and each order's outcome is recorded."""
     pool = pools(8, capacity=capacity)
-    pool.client.serve(1000)
+    served = pool.client.serve(1000).total()
     counters = pool.until("a quiet pool", lambda s: s.quiet).counters
-    figures[f"orders at capacity {capacity}"] = counters["orders"]
-    outcomes = counters["accepted"] + counters["voids"] + counters["short"] + counters["dead"]
+    orders, accepted, late, voids = (counters[name] for name in ("orders", "accepted", "late", "voids"))
+    lost = counters["short"] + counters["dead"]
+    figures[f"orders for {served} connections at capacity {capacity}"] = orders
+    outcomes = accepted + voids + lost
+    check(orders == outcomes, "BC-HERD-03", f"{orders} ordered, {outcomes} accounted for: {counters}")
+    check(accepted + late == served, "BC-BUSY-03", f"{served} were served, reports say {accepted + late}")
     check(
-        counters["orders"] == outcomes,
-        "BC-HERD-03",
-        f"{counters['orders']} ordered, {outcomes} accounted for: {counters}",
+        orders == served + voids + lost - late, "BC-HERD-03", f"{orders} ordered for {served} connections: {counters}"
     )
-    served = counters["accepted"] + counters["late"]
-    check(served == 1000, "BC-BUSY-03", f"1000 connections were served, reports say {served}")
     check(
-        counters["orders"] == 1000 + counters["voids"] + counters["short"] + counters["dead"] - counters["late"],
-        "BC-HERD-03",
-        f"{counters['orders']} ordered for 1000 connections: {counters}",
+        counters["short"] <= voids,
+        "BC-PEND-01",
+        f"{counters['short']} connections were ordered that were not there, and only {voids} orders had become void",
     )
 
 
@@ -134,13 +139,13 @@ def test_parent_wakes_at_most_three_times(pools: Pools, figures: dict[str, Any])
     pool.settle()
     before = pool.status().counters["wakeups"]
     switches = kernel.switches(pool.pid) if kernel.AVAILABLE else 0
-    pool.client.serve(1000)
-    per_connection = (pool.status().counters["wakeups"] - before) / 1000
+    served = pool.client.serve(1000).total()
+    per_connection = (pool.status().counters["wakeups"] - before) / served
     figures["wake-ups of the parent per connection"] = per_connection
     # reading the status wakes it as well: once to begin with, once more for each time
     check(per_connection <= 3.02, "BC-WAIT-04", f"the parent woke {per_connection:.2f} times for each connection")
     if kernel.AVAILABLE:
-        slept = (kernel.switches(pool.pid) - switches) / 1000
+        slept = (kernel.switches(pool.pid) - switches) / served
         check(slept <= 3.02, "BC-WAIT-04", f"the parent made {slept:.2f} voluntary switches for each connection")
 
 
