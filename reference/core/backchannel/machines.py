@@ -31,6 +31,7 @@ class ParentEvent(Enum):
     """What can happen to a worker, as its parent sees it."""
 
     HELLO = "hello"
+    WELCOMED = "welcomed"
     VOID = "void"
     LATE_ANSWER = "late_answer"
     DRAIN = "drain"
@@ -48,7 +49,8 @@ _S = State
 
 PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
     _S.STARTING: {
-        _E.HELLO: _S.READY,
+        _E.HELLO: _S.STARTING,
+        _E.WELCOMED: _S.READY,
         _E.DRAIN: _S.DRAINING,
         _E.START_DEADLINE: _S.KILLED,
         _E.VIOLATION: _S.KILLED,

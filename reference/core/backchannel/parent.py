@@ -270,8 +270,7 @@ class Parent:
             raise Violation("BC-STATUS-07", self._too_much(idle.capacity))
         worker.greet(idle)
         worker.step(ParentEvent.HELLO)
-        if worker.state is State.READY:
-            self.greeted += 1
+        if worker.state is State.STARTING:
             self._send(worker, worker.new_order(0, 0))
         self._refresh(worker)
 
@@ -303,6 +302,10 @@ class Parent:
         if order.void:
             self.counters.late += busy.accepted
             worker.step(ParentEvent.LATE_ANSWER)
+            return
+        if worker.state is State.STARTING:
+            worker.step(ParentEvent.WELCOMED)
+            self.greeted += 1
             return
         self._voids_in_row = 0
         self.counters.accepted += busy.accepted
@@ -356,10 +359,14 @@ class Parent:
     def _send(self, worker: Worker, accept: Accept) -> None:
         if not accept.max:
             self.counters.probes += 1
+        if worker.state is not State.STARTING:  # the welcome is covered by start_deadline
+            self._await_answer(worker, accept)
+        self._actions.append(Send(worker.slot, encode(accept)))
+
+    def _await_answer(self, worker: Worker, accept: Accept) -> None:
         doublings = min(self._voids_in_row, self.settings.order_deadline_doublings)
         when = self._now + self.settings.order_deadline * 2**doublings
         self._deadlines.add(when, Deadline(Kind.ORDER, worker.slot, worker.serial << 32 | accept.order))
-        self._actions.append(Send(worker.slot, encode(accept)))
 
     def _seen_empty(self, listener: int) -> None:
         for worker in self._fallen_short:
