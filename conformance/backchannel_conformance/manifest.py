@@ -20,7 +20,7 @@ from .errors import Mistake
 
 __all__ = ["CLASSES", "DEFAULTS", "Manifest", "find", "load"]
 
-CLASSES = ("minimum", "event", "counted", "listeners", "scaling", "responsive", "replace")
+CLASSES = ("minimum", "event", "counted", "listeners", "scaling", "responsive", "exec", "reload", "replace")
 
 DEFAULTS: Mapping[str, str] = {
     "listen": "127.0.0.1:0",

@@ -72,6 +72,7 @@ class Suite:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         manifest = manifest_of(item)
+        item.user_properties.extend(("requirement", name) for name in requirements_of(item))
         for mark in item.iter_markers("classes"):
             for name in mark.args:
                 if name not in manifest.classes:
@@ -92,7 +93,10 @@ class Suite:
     def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
         target = self.report.targets[manifest_of(item).name]
         name = case_of(item)
-        status, message = verdict(call, report, item)
+        status, message = verdict(call)
+        if status == "warn":
+            # advice that is not followed is listed, and fails nothing
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"warning: {message}")
         if report.when == "call" or status != "pass":
             mine = [case for case in target.cases if case.id == name]
             if mine:
@@ -103,7 +107,6 @@ class Suite:
             else:
                 ids = requirements_of(item)
                 target.cases.append(Case(name, ids, status, round(report.duration, 3), message))
-                item.user_properties.extend(("requirement", one) for one in ids)
         if status == "untestable" and self.strict:
             self.problems.append(f"{item.nodeid}: {message}")
 
@@ -198,7 +201,7 @@ def requirements_of(item: pytest.Item) -> list[str]:
     return [name for mark in item.iter_markers("req") for name in mark.args]
 
 
-def verdict(call: pytest.CallInfo[None], report: pytest.TestReport, item: pytest.Item) -> tuple[str, str]:
+def verdict(call: pytest.CallInfo[None]) -> tuple[str, str]:
     """pytest's outcome as ours."""
     if call.excinfo is None:
         return "pass", ""
@@ -207,5 +210,5 @@ def verdict(call: pytest.CallInfo[None], report: pytest.TestReport, item: pytest
         message = str(error)
         return ("untestable" if message.startswith(UNTESTABLE) else "not-applicable"), message
     if isinstance(error, Broken):
-        return "fail", str(error)
+        return ("warn" if Requirements.load().is_advice(error.requirement) else "fail"), str(error)
     return "error", f"{type(error).__name__}: {error}"

@@ -103,7 +103,7 @@ class Report:
                 verdict = "holds" if target.behaved else "BROKEN"
             lines.append(f"{target.manifest.name:<18} {verdict:<17} {told}   ({kind})")
             for case in target.cases:
-                if case.status in ("fail", "error", "untestable"):
+                if case.status in ("fail", "error", "warn", "untestable"):
                     lines.append(f"    {case.status:<11} {case.id}: {case.message.partition(chr(10))[0]}")
             lines += [f"    {name}: {_plain(value)}" for name, value in target.figures.items()]
         return lines

@@ -26,7 +26,7 @@ def test_requirements_are_read() -> None:
 
 def test_parse_one() -> None:
     page = ".. req:: BC-X-01\n   :level: MUST\n   :role: parent\n\n   One ``word``\n   and another: yes.\n\nProse.\n"
-    assert parse(page) == [("BC-X-01", "One word and another: yes.")]
+    assert parse(page) == [("BC-X-01", "MUST", "One word and another: yes.")]
 
 
 def test_broken_quotes_its_clause() -> None:
@@ -133,3 +133,9 @@ def test_every_state_is_reachable(machine: str) -> None:
         reached.add(state)
         fresh |= set(table.get(state, {}).values()) - reached
     assert set(table) <= reached
+
+
+def test_advice_is_a_warning() -> None:
+    requirements = Requirements.load()
+    assert requirements.is_advice("BC-WAIT-04")
+    assert not requirements.is_advice("BC-HERD-01")
