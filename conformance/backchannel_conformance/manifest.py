@@ -37,6 +37,7 @@ DEFAULTS: Mapping[str, str] = {
     "order_deadline": "10",
     "silence_deadline": "30",
     "drain_deadline": "30",
+    "poller": "auto",
 }
 """Every placeholder that a case may set, with what it is where the case does not."""
 

@@ -1,25 +1,34 @@
-"""The platform module against the real system: edges come once, counts are counts."""
+"""The platform modules against the real system: edges come once, counts are counts."""
 
 from __future__ import annotations
 
 import selectors
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from backchannel_sync import system
 from backchannel_sync.listening import bind, name_of
 
 
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    made = bind("127.0.0.1:0")
+@pytest.fixture(params=["tcp", "unix"])
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[socket.socket]:
+    if request.param == "tcp":
+        made = bind("127.0.0.1:0")
+    else:
+        made = socket.socket(socket.AF_UNIX)
+        made.bind(str(tmp_path / "s"))
+        made.listen(8)
+        made.setblocking(False)
     yield made
     made.close()
 
 
 def connect(listener: socket.socket) -> socket.socket:
-    return socket.create_connection(listener.getsockname())
+    client = socket.socket(listener.family)
+    client.connect(listener.getsockname())
+    return client
 
 
 def test_pending_counts(listener: socket.socket) -> None:
@@ -33,25 +42,39 @@ def test_pending_counts(listener: socket.socket) -> None:
 
 
 def test_pending_without_a_count(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    monkeypatch.setattr(system, "_count", lambda _listener: None)
+    monkeypatch.setattr(system.native, "count", lambda _listener: None)
     assert system.pending(listener, news=True) == 0
     with connect(listener), connect(listener):
         assert system.pending(listener, news=False) == 1
 
 
 def test_count_of_zero_is_checked_against_news(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    monkeypatch.setattr(system, "_count", lambda _listener: 0)
+    monkeypatch.setattr(system.native, "count", lambda _listener: 0)
     with connect(listener):
         assert system.pending(listener, news=True) == 1
         assert system.pending(listener, news=False) == 0
 
 
-def news_of(
-    watch_type: type, listener: socket.socket
-) -> tuple[selectors.BaseSelector, list[int], system.ListenerWatch]:
-    selector = selectors.DefaultSelector()
+@pytest.mark.skipif(not hasattr(socket, "AF_NETLINK"), reason="netlink is Linux's")
+def test_no_count_where_netlink_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from backchannel_sync.system import linux
+
+    diag = linux._UnixDiag()
+    monkeypatch.setattr(linux._UnixDiag, "NETLINK_SOCK_DIAG", 99999)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "s"))
+        made.listen()
+        assert diag.count(made) is None
+        monkeypatch.undo()
+        assert diag.count(made) is None, "what was refused once is not asked again"
+
+
+def watched(poller: str, listener: socket.socket) -> tuple[selectors.BaseSelector, list[int], system.ListenerWatch]:
+    selector = system.selector_class(poller)()
     news: list[int] = []
-    return selector, news, watch_type(selector, [listener], news.append)
+    watch = system.listener_watch(selector)
+    watch.start([listener], news.append)
+    return selector, news, watch
 
 
 def turn(selector: selectors.BaseSelector) -> None:
@@ -59,8 +82,9 @@ def turn(selector: selectors.BaseSelector) -> None:
         key.data(mask)
 
 
+@pytest.mark.skipif(system.POLLERS[0] not in ("epoll", "kqueue"), reason="this system has no edge-triggered poller")
 def test_edge_comes_once_for_each_arrival(listener: socket.socket) -> None:
-    selector, news, watch = news_of(system.EdgeWatch, listener)
+    selector, news, watch = watched("auto", listener)
     with connect(listener):
         turn(selector)
         assert news == [0]
@@ -70,25 +94,56 @@ def test_edge_comes_once_for_each_arrival(listener: socket.socket) -> None:
             turn(selector)
             assert news == [0, 0]
             assert selector.select(0) == []
+    assert watch.next_look() is None
     watch.close()
     selector.close()
 
 
-def test_level_watch_is_silent_while_disarmed(listener: socket.socket) -> None:
-    selector, news, watch = news_of(system.LevelWatch, listener)
+def never(_index: int) -> bool:
+    return False
+
+
+def always(_index: int) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("poller", [name for name in system.POLLERS if name in ("poll", "select")])
+def test_level_watch_is_silent_while_disarmed(listener: socket.socket, poller: str) -> None:
+    selector, news, watch = watched(poller, listener)
     with connect(listener):
         turn(selector)
         assert news == []
-        watch.rearm(lambda _index: True)
+        watch.rearm(always, never, 0.0)
         turn(selector)
         assert news == [0]
-        watch.rearm(lambda _index: False)
+        watch.rearm(never, never, 0.0)
         turn(selector)
         assert news == [0]
-        watch.rearm(lambda _index: True)
+        watch.rearm(always, never, 0.0)
         turn(selector)
         assert news == [0, 0]
     watch.close()
+    selector.close()
+
+
+def test_level_watch_looks_behind_an_order_ever_more_rarely(listener: socket.socket) -> None:
+    selector, news, watch = watched("poll", listener)
+    now, looks = 100.0, []
+    for _ in range(8):
+        watch.rearm(never, always, now)
+        when = watch.next_look()
+        assert when is not None
+        watch.look(when - 0.001)
+        assert len(news) == len(looks), "it looked too early"
+        watch.look(when)
+        looks.append(round(when - now, 3))
+        assert len(news) == len(looks)
+        now = when
+    assert looks == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.32, 0.32]
+    watch.rearm(never, never, now)
+    assert watch.next_look() is None, "without an order there is nothing to look for"
+    watch.rearm(never, always, now)
+    assert watch.next_look() == now + 0.01
     selector.close()
 
 

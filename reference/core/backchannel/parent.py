@@ -111,11 +111,18 @@ class Parent:
         return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
 
     def watching(self, listener: int) -> bool:
-        """Whether news from ``listener`` would be of use; a level-triggered watch is disarmed while not (BC-
-        WATCH-05).
+        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and no order covers
+        what is pending (BC-WATCH-05).
         """
         ledger = self.ledgers[listener]
         return bool(self._candidates) and not ledger.covered and not ledger.resting
+
+    def hidden(self, listener: int) -> bool:
+        """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
+        although somebody may be chosen (BC-WATCH-02).
+        """
+        ledger = self.ledgers[listener]
+        return bool(self._candidates) and ledger.covered > 0 and not ledger.resting
 
     @property
     def finished(self) -> bool:

@@ -18,7 +18,7 @@ from backchannel import POLICIES, Scaling, SettingError, Settings
 from .errors import StartError
 from .pool import Pool
 from .serving import serve
-from .system import usable_cpus
+from .system import POLLERS, usable_cpus
 
 __all__ = ["main"]
 
@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-fd", type=int, metavar="N", help="descriptor to write READY and the addresses to")
     parser.add_argument(
         "--quota", type=int, default=0, metavar="N", help="a worker retires after N connections (default 0: never)"
+    )
+    parser.add_argument(
+        "--poller", choices=("auto", *POLLERS), default="auto", help=f"what to wait with (auto: {POLLERS[0]})"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
 
@@ -141,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scaling=_scaling(options),
             quota=options.quota,
             status=options.status,
+            poller=options.poller,
             on_ready=lambda pool: _announce(options.ready_fd, pool),
         )
     except SettingError as error:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
+from .system import selector_class
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
 
@@ -108,6 +109,7 @@ class _Worker:
         capacity: int,
         drain_deadline: float,
         quota: int,
+        poller: str,
     ) -> None:
         self.side = WorkerSide(capacity, len(listeners), responsive=True)
         self.channel = channel
@@ -116,7 +118,7 @@ class _Worker:
         self.drain_deadline = drain_deadline
         self.quota = quota
         self.served = 0
-        self.selector = selectors.DefaultSelector()
+        self.selector = selector_class(poller)()
         self.timers: list[tuple[float, int, int, _Task]] = []
         self.count = 0
         self.give_up: float | None = None
@@ -127,9 +129,10 @@ class _Worker:
         self.side.hello()
         self.flush()
         while not self.side.finished:
-            for key, _mask in self.selector.select(self.timeout()):
+            for key, mask in self.selector.select(self.timeout()):
                 if key.data is None:
-                    self.channel_ready()
+                    if mask & READ:
+                        self.channel_ready()
                 else:
                     self.step(key.data)
             now = time.monotonic()
@@ -250,9 +253,11 @@ def run(
     capacity: int,
     drain_deadline: float,
     quota: int = 0,
+    poller: str = "auto",
 ) -> int:
     """Work until the channel has ended and all connections have, or ``drain_deadline`` seconds after its end.
 
-    Returns the exit status. ``quota``: retire after so many connections; 0: never.
+    Returns the exit status. ``quota``: retire after so many connections; 0: never. ``poller``: one of
+    :data:`~backchannel_sync.system.POLLERS`, or ``auto``.
     """
-    return _Worker(channel, listeners, handler, capacity, drain_deadline, quota).run()
+    return _Worker(channel, listeners, handler, capacity, drain_deadline, quota, poller).run()

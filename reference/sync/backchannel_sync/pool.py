@@ -59,6 +59,7 @@ class Pool:
         *,
         status_path: str | None = None,
         quota: int = 0,
+        poller: str = "auto",
         on_ready: Callable[[Pool], None] | None = None,
     ) -> None:
         self.listeners = list(listeners)
@@ -69,7 +70,8 @@ class Pool:
         self._quota = quota
         self._on_ready = on_ready
         self._names = [name_of(listener) for listener in self.listeners]
-        self._selector = selectors.DefaultSelector()
+        self._poller = poller
+        self._selector = system.selector_class(poller)()
         self._channels: dict[int, socket.socket] = {}
         self._pids: dict[int, int] = {}
         self._last_pids: dict[int, int] = {}
@@ -84,7 +86,8 @@ class Pool:
         try:
             if status_path is not None:
                 self._status_socket = StatusSocket(status_path, self._selector, self.document)
-            self._watch = system.listener_watch(self._selector, self.listeners, self._news.add)
+            self._watch = system.listener_watch(self._selector)
+            self._watch.start(self.listeners, self._news.add)
             for listener in self.listeners:
                 listener.setblocking(False)
             self._wake_reader.setblocking(False)
@@ -110,7 +113,8 @@ class Pool:
         return self._status or 0
 
     def _wait(self) -> Sequence[tuple[selectors.SelectorKey, int]]:
-        deadline = self.core.next_deadline()
+        times = [self.core.next_deadline(), self._watch.next_look() if self._watch else None]
+        deadline = min((when for when in times if when is not None), default=None)
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         events = self._selector.select(timeout)
         self.wakeups += 1
@@ -128,6 +132,8 @@ class Pool:
         for slot in core.overdue(now):
             self._read_all(slot)
         core.judge(now)
+        if self._watch is not None:
+            self._watch.look(now)
         for listener in self._news:
             core.readable(listener)
         counts = {index: system.pending(self.listeners[index], index in self._news) for index in core.to_count()}
@@ -138,7 +144,7 @@ class Pool:
             for action in actions:
                 self._do(action)
         if self._watch is not None:
-            self._watch.rearm(core.watching)
+            self._watch.rearm(core.watching, core.hidden, now)
         if self._on_ready is not None and core.greeted >= core.rules.start:
             on_ready, self._on_ready = self._on_ready, None
             on_ready(self)
@@ -195,7 +201,16 @@ class Pool:
         def child() -> int:
             ours.close()
             self._become_worker()
-            return work(slot, theirs, self.listeners, self._find_handler, self.settings, self._quota, self._reasons)
+            return work(
+                slot,
+                theirs,
+                self.listeners,
+                self._find_handler,
+                self.settings,
+                self._quota,
+                self._poller,
+                self._reasons,
+            )
 
         try:
             pid = fork_worker(child)

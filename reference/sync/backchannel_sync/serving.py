@@ -22,6 +22,7 @@ def serve(
     scaling: Scaling | None = None,
     quota: int = 0,
     status: str | None = None,
+    poller: str = "auto",
     on_ready: Callable[[Pool], None] | None = None,
 ) -> int:
     """Run a pool until SIGTERM (drain) or SIGINT (at once); return the exit status.
@@ -30,7 +31,8 @@ def serve(
     :class:`~backchannel_sync.events.Connection`, or the name of either as ``MODULE:ATTRIBUTE``; a name is imported in
     each worker. ``listen``: addresses (``HOST:PORT``) or listening sockets, which belong to the pool from then on.
     ``quota``: a worker retires after so many connections; 0: never. ``status``: the path of the status socket.
-    ``on_ready`` is called once, when the first workers are ready.
+    ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``on_ready`` is called once, when the
+    first workers are ready.
 
     Must be called in the main thread, with no other thread running and outside any event loop (BC-FORK-06). Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start.
@@ -56,6 +58,7 @@ def serve(
             scaling or Scaling(),
             status_path=status,
             quota=quota,
+            poller=poller,
             on_ready=on_ready,
         )
     except BaseException:

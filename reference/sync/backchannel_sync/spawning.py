@@ -103,6 +103,7 @@ def work(
     find_handler: Callable[[], Handler],
     settings: Settings,
     quota: int,
+    poller: str,
     reasons: Reasons,
 ) -> int:
     """Be a worker, from loading the handler to the end. Returns the exit status."""
@@ -128,5 +129,6 @@ def work(
             capacity=settings.capacity,
             drain_deadline=settings.drain_deadline,
             quota=quota,
+            poller=poller,
         )
     return blocking.run(channel, listeners, handler, quota=quota)

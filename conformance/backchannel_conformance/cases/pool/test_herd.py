@@ -6,6 +6,7 @@ must have made none, and those that served at most three for each connection.
 
 from __future__ import annotations
 
+import select
 import time
 from collections import Counter
 from typing import Any
@@ -87,6 +88,25 @@ def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
 def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
     """Capacity 8, 16 workers, 2,000 connections."""
     measure(pools(16, capacity=8), 2000, figures)
+
+
+@pytest.mark.proc
+@pytest.mark.needs("poller")
+@pytest.mark.parametrize(
+    "poller",
+    [
+        pytest.param(
+            name, marks=pytest.mark.skipif(not hasattr(select, name), reason=f"not applicable: no {name} here")
+        )
+        for name in ("epoll", "kqueue", "poll", "select")
+    ],
+)
+@pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WATCH-01", "BC-WATCH-05")
+def test_no_herd_with_any_poller(pools: Pools, figures: dict[str, Any], poller: str) -> None:
+    """Capacity 1, 8 workers, 500 connections, whatever parent and workers wait with."""
+    found: dict[str, Any] = {}
+    measure(pools(8, poller=poller), 500, found)
+    figures[f"switches of all workers per connection, {poller}"] = found["switches of all workers per connection"]
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,13 @@ def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
 
 
 @pytest.mark.classes("counted")
+@pytest.mark.parametrize("poller", ["auto", "poll"])
 @pytest.mark.req("BC-WATCH-02", "BC-HARM-01", "BC-PEND-05")
-def test_others_are_served_meanwhile(pools: Pools) -> None:
-    """With one order unanswered and its deadline 10 s away, later connections are served at once."""
-    pool = pools(3, order_deadline=10)
+def test_others_are_served_meanwhile(pools: Pools, poller: str) -> None:
+    """With one order unanswered and its deadline 10 s away, later connections are served at once, whether listeners
+    are watched by edge or by level.
+    """
+    pool = pools(3, order_deadline=10, poller=poller)
     pool.settle()
     pid = pool.status().pids()[0]
     freeze(pid)

@@ -1,0 +1,113 @@
+"""What differs between operating systems, and nothing else.
+
+**Watching a listener.** The parent wants to be told once of each arrival, and never again for a connection that it has
+already ordered somebody to take. Edge-triggered polling does that (EPOLLET on Linux, EV_CLEAR on kqueue), but
+``selectors`` has no word for it. So :class:`EdgeWatch` puts the listeners into an inner epoll or kqueue of their own,
+and the inner one's descriptor goes into the ordinary selector. It must be emptied at each wake-up, else the outer one
+stays readable. Where there is neither, :class:`LevelWatch` puts listeners into the selector itself and takes them out
+while their news would be of no use.
+
+**Counting what is pending.** Linux answers ``TCP_INFO`` on a listening TCP socket with the length of its queue, and
+netlink for AF_UNIX ones (:mod:`.linux`). kqueue says it in the ``data`` of an event, which goes stale, so it is read
+anew (:mod:`.kqueue`). Where no count is to be had the answer is 1 if the listener is readable and 0 if not
+(BC-PEND-03).
+
+**After a fork.** An epoll set is shared with the parent: the child closes its descriptor and must not change the set.
+A kqueue is not inherited, only Python's object with its number is, and closing it would close whatever got that
+number since (:func:`forget`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import socket
+import sys
+from typing import Final
+
+from .watching import EdgePoller, EdgeWatch, LevelWatch, ListenerWatch
+
+if sys.platform == "linux":
+    from . import linux as native
+elif sys.platform != "win32":
+    from . import kqueue as native
+
+__all__ = [
+    "POLLERS",
+    "EdgePoller",
+    "EdgeWatch",
+    "LevelWatch",
+    "ListenerWatch",
+    "edge_poller",
+    "forget",
+    "listener_watch",
+    "pending",
+    "selector_class",
+    "usable_cpus",
+]
+
+POLLERS: Final = tuple(
+    name for name in ("epoll", "kqueue", "poll", "select") if hasattr(selectors, f"{name.capitalize()}Selector")
+)
+"""The pollers of this system, best first."""
+
+
+def selector_class(poller: str) -> type[selectors.BaseSelector]:
+    """The selector class for one of :data:`POLLERS`; for ``auto``, the system's best."""
+    if poller == "auto":
+        return selectors.DefaultSelector
+    found: type[selectors.BaseSelector] = getattr(selectors, f"{poller.capitalize()}Selector")
+    return found
+
+
+def edge_poller() -> EdgePoller:
+    """A new, empty edge-triggered poller. Only where :data:`POLLERS` has epoll or kqueue."""
+    return native.Poller()
+
+
+def listener_watch(outer: selectors.BaseSelector) -> ListenerWatch:
+    """The best watch that goes with ``outer``: edge-triggered, unless it is poll or select."""
+    edges = type(outer).__name__ in ("EpollSelector", "KqueueSelector", "DevpollSelector")
+    return EdgeWatch(outer, edge_poller()) if edges else LevelWatch(outer)
+
+
+def forget(selector: selectors.BaseSelector) -> None:
+    """In a new worker: let go of the parent's ``selector``, and of what counting opened, without changing either
+    (BC-FORK-03).
+    """
+    if type(selector).__name__ == "KqueueSelector":
+        _forgotten.append(selector)
+    else:
+        selector.close()
+    native.forget()
+
+
+_forgotten: list[object] = []
+"""Selectors whose numbers may belong to something else by now: kept, so that nothing ever closes them."""
+
+
+def pending(listener: socket.socket, news: bool) -> int:
+    """How many connections wait on ``listener`` (P).
+
+    ``news``: its watch has just said that it is readable. Then a count of 0 is checked against that (BC-PEND-04).
+    """
+    count = native.count(listener)
+    if count or (count == 0 and not news):
+        return count
+    return 1 if _readable(listener) else 0
+
+
+def _readable(listener: socket.socket) -> bool:
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(listener, select.POLLIN)
+        return bool(poller.poll(0))
+    return bool(select.select([listener], [], [], 0)[0])
+
+
+def usable_cpus() -> int:
+    """Processors that this process may use; at least 1."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
