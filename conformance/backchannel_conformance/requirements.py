@@ -1,54 +1,71 @@
-"""The ids and the sentences of the specification, read from its source."""
+"""The requirements of the specification, as its ledger lists them (``spec/1.0/requirements.json``)."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Requirements"]
-
-_BLOCK = re.compile(r"^\.\. req:: (?P<id>\S+)\n(?P<body>(?:[ ]{3}.*\n|\n)+)", re.MULTILINE)
-_OPTION = re.compile(r":(level|role|class|since):")
+__all__ = ["Requirement", "Requirements", "folder"]
 
 
-class Requirements:
-    """Ids and their text."""
+def folder() -> Path:
+    """Where the specification is: what BACKCHANNEL_SPEC names, the copy inside an installed suite, or the checkout."""
+    here = Path(__file__).parent
+    given = os.environ.get("BACKCHANNEL_SPEC")
+    candidates = [Path(given)] if given else [here / "spec" / "1.0", here.parents[1] / "spec" / "1.0"]
+    return next((path for path in candidates if path.is_dir()), candidates[-1])
 
-    def __init__(self, found: dict[str, tuple[str, str]]) -> None:
-        self._found = found
+
+@dataclass(frozen=True)
+class Requirement:
+    """One normative sentence."""
+
+    id: str
+    level: str
+    roles: tuple[str, ...]
+    class_: str
+    page: str
+    text: str
+    withdrawn: str = ""
+
+    @property
+    def binds(self) -> bool:
+        """A MUST or MUST NOT that has not been withdrawn: it needs a case."""
+        return self.level.startswith("MUST") and not self.withdrawn
+
+
+class Requirements(dict[str, Requirement]):
+    """Requirements by id."""
 
     @classmethod
     @cache
     def load(cls) -> Requirements:
-        """Those of the specification in this checkout, or in the directory that BACKCHANNEL_SPEC names."""
-        default = Path(__file__).parents[2] / "spec" / "1.0"
-        folder = Path(os.environ.get("BACKCHANNEL_SPEC", default))
-        pages = sorted(folder.glob("*.rst"))
-        return cls({name: (level, text) for page in pages for name, level, text in parse(page.read_text())})
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._found
-
-    def __len__(self) -> int:
-        return len(self._found)
+        """Those of the specification at hand; none if it is not at hand."""
+        ledger = folder() / "requirements.json"
+        if not ledger.exists():
+            return cls()
+        return cls(
+            {
+                entry["id"]: Requirement(
+                    entry["id"],
+                    entry["level"],
+                    tuple(entry["role"]),
+                    entry["class"],
+                    entry["page"],
+                    entry["text"],
+                    entry.get("withdrawn", ""),
+                )
+                for entry in json.loads(ledger.read_text())["requirements"]
+            }
+        )
 
     def text(self, name: str) -> str:
-        """The sentence, on one line."""
-        return self._found.get(name, ("", "(not found: the specification's source is not at hand)"))[1]
+        """The sentence."""
+        return self[name].text if name in self else "(not found: the specification is not at hand)"
 
     def is_advice(self, name: str) -> bool:
         """Whether it is a SHOULD: not to follow it is worth a warning, and no failure."""
-        return self._found.get(name, ("", ""))[0].startswith("SHOULD")
-
-
-def parse(page: str) -> list[tuple[str, str, str]]:
-    """The requirements of one page: (id, level, sentence)."""
-    found = []
-    for block in _BLOCK.finditer(page + "\n"):
-        lines = [line.strip() for line in block["body"].splitlines()]
-        text = " ".join(line for line in lines if line and not _OPTION.match(line))
-        level = next((line.removeprefix(":level:").strip() for line in lines if line.startswith(":level:")), "")
-        found.append((block["id"], level, text.replace("``", "").replace("*", "")))
-    return found
+        return name in self and self[name].level.startswith("SHOULD")

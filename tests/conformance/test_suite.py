@@ -11,22 +11,16 @@ from pathlib import Path
 import pytest
 from backchannel_conformance import manifest, oracle
 from backchannel_conformance.errors import Broken
-from backchannel_conformance.requirements import Requirements, parse
+from backchannel_conformance.requirements import Requirements
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_requirements_are_read() -> None:
     requirements = Requirements.load()
-    pages = (ROOT / "spec" / "1.0").glob("*.rst")
-    assert len(requirements) == sum(page.read_text().count(".. req:: ") for page in pages) > 100
     assert requirements.text("BC-FRAME-01").startswith("A frame MUST be exactly 20 octets: version, type,")
     assert requirements.text("BC-ERRNO-01").endswith("everything else.")
-
-
-def test_parse_one() -> None:
-    page = ".. req:: BC-X-01\n   :level: MUST\n   :role: parent\n\n   One ``word``\n   and another: yes.\n\nProse.\n"
-    assert parse(page) == [("BC-X-01", "MUST", "One word and another: yes.")]
+    assert "not found" in requirements.text("BC-NONE-01")
 
 
 def test_broken_quotes_its_clause() -> None:

@@ -1,0 +1,77 @@
+"""``.. coverage::``: every requirement, the cases that check it, and the controls and mutants that fail those cases.
+
+Read from the ledger, from the cases' own marks, from their exclusions, and from the manifests of controls and
+mutants: by the same code that fails the tests when they do not fit (:mod:`backchannel_conformance.coverage`).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+CONFORMANCE = Path(__file__).parents[2] / "conformance"
+sys.path.insert(0, str(CONFORMANCE))
+
+from backchannel_conformance.coverage import cases, exclusions, killers  # noqa: E402
+from backchannel_conformance.requirements import Requirement, Requirements  # noqa: E402
+
+
+class Coverage(SphinxDirective):
+    """One table for each page of the specification that has requirements."""
+
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # its sources are not pages
+        by_id: dict[str, list[str]] = {}
+        for case in cases():
+            for name in case.requirements:
+                by_id.setdefault(name, []).append(case.id)
+        killed = killers([CONFORMANCE / "controls", CONFORMANCE / "mutants"])
+        excluded = exclusions()
+        pages: dict[str, list[nodes.row]] = {}
+        for requirement in Requirements.load().values():
+            row = self.row(requirement, by_id.get(requirement.id, []), killed, excluded)
+            pages.setdefault(requirement.page, []).append(row)
+        found: list[nodes.Node] = []
+        for page, rows in pages.items():
+            found += [nodes.rubric("", "", nodes.literal("", page)), _table(rows)]
+        return found
+
+    def row(
+        self, requirement: Requirement, checked: list[str], killed: dict[str, list[str]], excluded: dict[str, str]
+    ) -> nodes.row:
+        where = nodes.paragraph()
+        [link], _ = self.state.inline_text(f":req:`{requirement.id}`", self.lineno)
+        where += link
+        where += nodes.inline("", f" {requirement.level}", classes=["requirement-tag"])
+        if not checked:
+            reason = excluded.get(requirement.id, "no case is needed" if not requirement.binds else "")
+            cell: nodes.Node = nodes.paragraph("", "", nodes.inline("", reason, classes=["none"]))
+        else:
+            cell = _lines(checked)
+        broken = sorted({name for case in checked for name in killed.get(case, [])})
+        return nodes.row("", *(nodes.entry("", part) for part in (where, cell, _lines(broken))))
+
+
+def _lines(names: list[str]) -> nodes.line_block:
+    return nodes.line_block("", *(nodes.line("", "", nodes.literal("", name)) for name in names))
+
+
+def _table(rows: list[nodes.row]) -> nodes.table:
+    group = nodes.tgroup(cols=3)
+    group += [nodes.colspec(colwidth=width) for width in (25, 45, 30)]
+    heads = ("requirement", "cases", "controls and mutants that fail them")
+    group += nodes.thead("", nodes.row("", *(nodes.entry("", nodes.paragraph("", head)) for head in heads)))
+    group += nodes.tbody("", *rows)
+    return nodes.table("", group, classes=["coverage"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("coverage", Coverage)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
