@@ -10,6 +10,7 @@ No module of this package imports a socket, a selector, a process or a clock.
 """
 
 from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Send, Spawn
+from .binding import ExecStart, read_variables
 from .errors import SettingError, Violation
 from .frames import (
     FRAME_SIZE,
@@ -47,6 +48,7 @@ __all__ = [
     "CloseListeners",
     "Counters",
     "Decision",
+    "ExecStart",
     "Features",
     "Frame",
     "FrameReader",
@@ -75,4 +77,5 @@ __all__ = [
     "decode",
     "decode_hello",
     "encode",
+    "read_variables",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -47,7 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
     )
     parser.add_argument(
-        "handler", metavar="MODULE:HANDLER", help="a function of a socket, or a generator function of a connection"
+        "handler",
+        nargs="?",
+        metavar="MODULE:HANDLER",
+        help="a function of a socket, or a generator function of a connection",
+    )
+    parser.add_argument(
+        "--worker", metavar="COMMAND", help="instead of a handler: a program to start as each worker (exec binding)"
     )
     parser.add_argument(
         "--listen", action="append", metavar="HOST:PORT", help="may be repeated (default 127.0.0.1:8000)"
@@ -110,6 +117,13 @@ def _scaling(options: argparse.Namespace) -> Scaling:
     return Scaling.fixed(usable_cpus() if workers == "auto" else int(workers))
 
 
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise SettingError(f"--worker {command}: {error}; quote it as for a shell") from None
+
+
 def _announce(fd: int | None, pool: Pool) -> None:
     logging.getLogger("backchannel").info("ready on %s", ", ".join(pool.addresses))
     if fd is not None:
@@ -135,6 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_per_order=options.max_per_order,
             **{name: getattr(options, name) for name in _DEADLINES},
         )
+        if (options.handler is None) is (options.worker is None):
+            raise SettingError("give a handler, MODULE:HANDLER, or --worker COMMAND: one of them")
+        if options.worker is not None and options.quota:
+            raise SettingError("--quota is for handlers: a program of --worker counts for itself")
         if options.quota < 0:
             raise SettingError(f"--quota {options.quota}: give a number from 0 up")
         return serve(
@@ -146,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status=options.status,
             poller=options.poller,
             on_ready=lambda pool: _announce(options.ready_fd, pool),
+            worker=None if options.worker is None else _words(options.worker),
         )
     except SettingError as error:
         print(f"backchannel_sync: {error}", file=sys.stderr)

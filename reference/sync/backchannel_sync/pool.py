@@ -22,6 +22,7 @@ from backchannel import (
     FRAME_SIZE,
     Action,
     CloseListeners,
+    ExecStart,
     GiveUp,
     HalfClose,
     Kill,
@@ -35,6 +36,7 @@ from backchannel import (
 
 from . import system
 from .handlers import Handler
+from .launching import Launcher
 from .listening import name_of
 from .spawning import Reasons, fork_worker, work
 from .status import StatusSocket
@@ -48,11 +50,11 @@ INTERRUPTED = 130
 
 
 class Pool:
-    """A parent and its workers. ``find_handler`` is called in each worker."""
+    """A parent and its workers. ``find_handler`` is called in each worker, or ``launcher`` starts them."""
 
     def __init__(
         self,
-        find_handler: Callable[[], Handler],
+        find_handler: Callable[[], Handler] | None,
         listeners: Sequence[socket.socket],
         settings: Settings,
         scaling: Scaling,
@@ -61,12 +63,14 @@ class Pool:
         quota: int = 0,
         poller: str = "auto",
         on_ready: Callable[[Pool], None] | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         self.listeners = list(listeners)
         self.settings = settings
         self.core = Parent(settings, scaling, len(self.listeners))
         self.wakeups = 0
         self._find_handler = find_handler
+        self._launcher = launcher
         self._quota = quota
         self._on_ready = on_ready
         self._names = [name_of(listener) for listener in self.listeners]
@@ -198,22 +202,8 @@ class Pool:
             self.core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", time.monotonic())
             return
 
-        def child() -> int:
-            ours.close()
-            self._become_worker()
-            return work(
-                slot,
-                theirs,
-                self.listeners,
-                self._find_handler,
-                self.settings,
-                self._quota,
-                self._poller,
-                self._reasons,
-            )
-
         try:
-            pid = fork_worker(child)
+            pid = self._start(slot, ours, theirs)
         except OSError as error:
             ours.close()
             self.core.spawn_failed(slot, f"the system gives no process ({error.strerror})", time.monotonic())
@@ -224,6 +214,21 @@ class Pool:
         self._pids[slot] = self._last_pids[slot] = pid
         self._channels[slot] = ours
         self._selector.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
+
+    def _start(self, slot: int, ours: socket.socket, theirs: socket.socket) -> int:
+        """Start the process of a worker, by the exec binding or by the fork binding; return its id."""
+        if self._launcher is not None:
+            start = ExecStart(slot, self.settings.capacity, len(self.listeners), self.settings.drain_deadline)
+            return self._launcher.start(start, theirs, self.listeners)
+        find = self._find_handler
+        assert find is not None
+
+        def child() -> int:
+            ours.close()
+            self._become_worker()
+            return work(slot, theirs, self.listeners, find, self.settings, self._quota, self._poller, self._reasons)
+
+        return fork_worker(child)
 
     def _become_worker(self) -> None:
         """In a new worker: let go of everything that is the parent's alone (BC-FORK-02, BC-FORK-03, BC-FORK-05)."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from backchannel import Scaling, Settings
 
+from .errors import StartError
 from .handlers import Handler, check, load, split
+from .launching import Launcher
 from .listening import bind
 from .pool import Pool
 
@@ -15,7 +17,7 @@ __all__ = ["serve"]
 
 
 def serve(
-    handler: Handler | str,
+    handler: Handler | str | None,
     listen: Iterable[str | socket.socket] | str = "127.0.0.1:8000",
     *,
     settings: Settings | None = None,
@@ -24,6 +26,7 @@ def serve(
     status: str | None = None,
     poller: str = "auto",
     on_ready: Callable[[Pool], None] | None = None,
+    worker: Sequence[str] | None = None,
 ) -> int:
     """Run a pool until SIGTERM (drain) or SIGINT (at once); return the exit status.
 
@@ -32,17 +35,22 @@ def serve(
     each worker. ``listen``: addresses (``HOST:PORT``) or listening sockets, which belong to the pool from then on.
     ``quota``: a worker retires after so many connections; 0: never. ``status``: the path of the status socket.
     ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``on_ready`` is called once, when the
-    first workers are ready.
+    first workers are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by
+    the exec binding.
 
     Must be called in the main thread, with no other thread running and outside any event loop (BC-FORK-06). Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start.
     """
     settings = settings or Settings()
+    launcher = None if worker is None else Launcher(worker)
+    find: Callable[[], Handler] | None = None
+    if (handler is None) is (launcher is None):
+        raise StartError(2, "give a handler, or a worker to start: one of them")
     if isinstance(handler, str):
         name = handler
         split(name)
-        find: Callable[[], Handler] = lambda: load(name)  # noqa: E731
-    else:
+        find = lambda: load(name)  # noqa: E731
+    elif handler is not None:
         check(handler, settings.capacity)
         function = handler
         find = lambda: function  # noqa: E731
@@ -60,6 +68,7 @@ def serve(
             quota=quota,
             poller=poller,
             on_ready=on_ready,
+            launcher=launcher,
         )
     except BaseException:
         for listener in listeners:

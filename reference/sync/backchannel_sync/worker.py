@@ -1,0 +1,114 @@
+"""``python -m backchannel_sync.worker MODULE:HANDLER``: a worker of the exec binding, for a parent in any language.
+
+The channel is descriptor 3, the listeners follow, the rest is in the environment (BC-EXEC-01, BC-EXEC-02). Exit
+status: 78 when that is missing or senseless, or when the handler cannot be loaded; 76 when the parent broke the
+protocol. Why is said on standard error, which is the parent's log as a rule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+
+from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
+from backchannel.binding import CHANNEL_FD, PREFIX
+
+from . import blocking, events
+from .context import WorkerInfo, enter
+from .errors import StartError
+from .handlers import check, is_event_handler, load
+
+__all__ = ["inherit", "main"]
+
+
+def inherit() -> tuple[ExecStart, socket.socket, list[socket.socket]]:
+    """What the parent has left for this process: settings, channel, listeners.
+
+    Takes the variables out of the environment and keeps the descriptors from what this process starts itself
+    (BC-EXEC-05). Raises :class:`StartError` with status 78 if anything is missing or senseless (BC-EXEC-03).
+    """
+    found: list[socket.socket] = []
+    try:
+        start = read_variables(os.environ)
+        found.append(_socket(CHANNEL_FD, "the channel"))
+        for at in range(start.listeners):
+            found.append(_socket(CHANNEL_FD + 1 + at, f"listener {at}"))
+    except SettingError as error:
+        for sock in found:
+            sock.close()
+        raise StartError(CONFIGURATION, str(error)) from None
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]
+    return start, found[0], found[1:]
+
+
+def _socket(fd: int, what: str) -> socket.socket:
+    try:
+        found = socket.socket(fileno=fd)
+    except OSError as error:
+        raise SettingError(f"descriptor {fd} is to be {what}: {error.strerror}") from None
+    found.set_inheritable(False)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be a worker; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backchannel_sync.worker",
+        description="A worker that a parent starts by the exec binding. It is of no use without one.",
+    )
+    parser.add_argument("handler", metavar="MODULE:HANDLER")
+    parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        start, channel, listeners = inherit()
+    except StartError as error:
+        return _cannot_start(error)
+    try:
+        return _work(start, channel, listeners, options.handler, options.quota)
+    finally:
+        for sock in (channel, *listeners):
+            sock.close()
+
+
+def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.socket], name: str, quota: int) -> int:
+    try:
+        enter(WorkerInfo(start.slot, start.capacity))
+        try:
+            handler = load(name)
+        except StartError:
+            raise
+        except BaseException as error:
+            traceback.print_exc()
+            raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
+        check(handler, start.capacity)
+    except StartError as error:
+        return _cannot_start(error)
+    if is_event_handler(handler):
+        return events.run(
+            channel,
+            listeners,
+            handler,
+            capacity=start.capacity,
+            drain_deadline=start.drain_deadline,
+            quota=quota,
+        )
+    return blocking.run(channel, listeners, handler, quota=quota)
+
+
+def _cannot_start(error: StartError) -> int:
+    print(f"backchannel_sync.worker: {error}", file=sys.stderr)
+    return CONFIGURATION
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
