@@ -5,9 +5,8 @@ program ever notices. Counting what the program sees instead proves nothing: a p
 ``epoll_wait`` looks again within the kernel and sleeps on.
 
 - :class:`Live` reads the switches of each running process from ``/proc``.
-- :class:`Portable` needs POSIX only: the switches of a whole tree of dead processes, as ``wait4`` adds them up. It
-runs the
-  pool twice, with and without connections, and takes the difference.
+- :class:`Portable` needs POSIX only: the switches of a whole tree of dead processes, as ``wait4`` adds them up. It runs
+  the pool twice, with and without connections, and takes the difference.
 """
 
 from __future__ import annotations

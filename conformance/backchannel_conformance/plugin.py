@@ -1,9 +1,9 @@
 """The pytest plugin: runs each case against each target and records what came of it.
 
 A case is an ordinary test. It says which requirements it checks with ``@pytest.mark.req("BC-...")``, which class of
-implementations it is for with ``@pytest.mark.classes("event")``, and that it reads ``/proc`` with
-``@pytest.mark.proc``. It asks for ``pools``, which starts pools of the target, and for ``figures``, into which it
-puts what it measured.
+implementations it is for with ``@pytest.mark.classes("event")``, and what it asks the system with
+``@pytest.mark.kernel("switches")``. It asks for ``pools``, which starts pools of the target, and for ``figures``, into
+which it puts what it measured.
 
 Verdicts come from pytest's own outcomes: :class:`Broken` is *fail*, any other exception *error*. A control's
 ``must_fail`` cases are strict expected failures (``xfail(strict=True, raises=Broken)``), so a control that passes, or
@@ -45,7 +45,7 @@ class Suite:
         config.addinivalue_line("markers", "req(*ids): the requirements that the case checks")
         config.addinivalue_line("markers", "classes(*names): only for implementations of these classes")
         config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
-        config.addinivalue_line("markers", "proc: reads /proc")
+        config.addinivalue_line("markers", "kernel(*questions): asks the system this; see kernel.QUESTIONS")
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("manifest", self.manifests, ids=[manifest.name for manifest in self.manifests])
@@ -81,8 +81,10 @@ class Suite:
             for name in mark.args:
                 if name not in manifest.placeholders:
                     pytest.skip(f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}")
-        if item.get_closest_marker("proc") and not kernel.AVAILABLE:
-            pytest.skip(f"{UNTESTABLE}there is no /proc")
+        for mark in item.iter_markers("kernel"):
+            for question in mark.args:
+                if not kernel.can(question):
+                    pytest.skip(f"{UNTESTABLE}{kernel.missing(question)}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
@@ -98,15 +100,7 @@ class Suite:
             # advice that is not followed is listed, and fails nothing
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"warning: {message}")
         if report.when == "call" or status != "pass":
-            mine = [case for case in target.cases if case.id == name]
-            if mine:
-                # the set-up or the tear-down of a case went wrong besides
-                case = mine[0]
-                if status != "pass":
-                    case.status, case.message = status, f"{case.message}\n{message}".strip()
-            else:
-                ids = requirements_of(item)
-                target.cases.append(Case(name, ids, status, round(report.duration, 3), message))
+            target.record(Case(name, requirements_of(item), status, round(report.duration, 3), message))
         if status == "untestable" and self.strict:
             self.problems.append(f"{item.nodeid}: {message}")
 

@@ -23,6 +23,8 @@ from .waiting import TimedOut, deadline_in, until
 
 __all__ = ["Failure", "Pool", "Status"]
 
+SEES_PROCESSES = kernel.can("session_of") and kernel.can("state")
+
 
 class Failure(Exception):
     """The pool did not do what the contract asks of it, so nothing can be tested: an error, not a verdict."""
@@ -200,11 +202,11 @@ class Pool:
                 os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
             self.status_code = self.process.returncode
-        elif kernel.AVAILABLE:
+        elif SEES_PROCESSES:
             left = _alive(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        if kernel.AVAILABLE:
+        if SEES_PROCESSES:
             until(lambda: not _alive(self.pid), what="the pool's processes to go")
         if self.process.stdout:
             self.process.stdout.close()

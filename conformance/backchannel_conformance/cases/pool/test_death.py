@@ -59,7 +59,7 @@ def test_error_ends_one_connection(pools: Pools, capacity: int) -> None:
     pool.until("the reports", lambda s: s.open == len(others))
 
 
-@pytest.mark.proc
+@pytest.mark.kernel("state")
 @pytest.mark.needs("status")
 @pytest.mark.parametrize("capacity", [1, 2])
 @pytest.mark.req("BC-DEATH-05", "BC-FORK-02", "BC-DRAIN-03", "BC-DRAIN-04")

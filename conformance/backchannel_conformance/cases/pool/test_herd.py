@@ -19,6 +19,8 @@ from backchannel_conformance.plugin import Pools
 from backchannel_conformance.pool import Pool
 from backchannel_conformance.waiting import TimedOut
 
+LIVE = pytest.mark.kernel("switches", "state")
+
 PER_CONNECTION = 3
 QUIET = 0.5
 
@@ -68,21 +70,21 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any]) -> None:
         raise TimedOut(f"only {connections} of {asked} connections were served in {took:.0f} s: see --time-scale")
 
 
-@pytest.mark.proc
+@LIVE
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd(pools: Pools, figures: dict[str, Any]) -> None:
     """Capacity 1, 16 workers, 2,000 connections."""
     measure(pools(16), 2000, figures)
 
 
-@pytest.mark.proc
+@LIVE
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
     """Capacity 1, 32 workers, 5,000 connections."""
     measure(pools(32), 5000, figures)
 
 
-@pytest.mark.proc
+@LIVE
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
@@ -90,7 +92,7 @@ def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
     measure(pools(16, capacity=8), 2000, figures)
 
 
-@pytest.mark.proc
+@LIVE
 @pytest.mark.needs("poller")
 @pytest.mark.parametrize(
     "poller",
@@ -109,9 +111,7 @@ def test_no_herd_with_any_poller(pools: Pools, figures: dict[str, Any], poller: 
     figures[f"switches of all workers per connection, {poller}"] = found["switches of all workers per connection"]
 
 
-@pytest.mark.parametrize(
-    "observer", [Portable(), pytest.param(Live(), marks=pytest.mark.proc)], ids=["portable", "live"]
-)
+@pytest.mark.parametrize("observer", [Portable(), pytest.param(Live(), marks=LIVE)], ids=["portable", "live"])
 @pytest.mark.req("BC-HERD-02", "BC-WAIT-04")
 def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observer) -> None:
     """The whole tree, parent included, makes at most 6 switches for each connection: 3 the parent, 3 the worker."""
@@ -151,6 +151,7 @@ def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacit
     )
 
 
+@pytest.mark.kernel("state")
 @pytest.mark.needs("status")
 @pytest.mark.req("BC-WAIT-04")
 def test_parent_wakes_at_most_three_times(pools: Pools, figures: dict[str, Any]) -> None:
@@ -158,18 +159,18 @@ def test_parent_wakes_at_most_three_times(pools: Pools, figures: dict[str, Any])
     pool = pools(8)
     pool.settle()
     before = pool.status().counters["wakeups"]
-    switches = kernel.switches(pool.pid) if kernel.AVAILABLE else 0
+    switches = kernel.switches(pool.pid) if kernel.can("switches") else 0
     served = pool.client.serve(1000).total()
     per_connection = (pool.status().counters["wakeups"] - before) / served
     figures["wake-ups of the parent per connection"] = per_connection
     # reading the status wakes it as well: once to begin with, once more for each time
     check(per_connection <= 3.02, "BC-WAIT-04", f"the parent woke {per_connection:.2f} times for each connection")
-    if kernel.AVAILABLE:
+    if kernel.can("switches"):
         slept = (kernel.switches(pool.pid) - switches) / served
         check(slept <= 3.02, "BC-WAIT-04", f"the parent made {slept:.2f} voluntary switches for each connection")
 
 
-@pytest.mark.proc
+@pytest.mark.kernel("established")
 @pytest.mark.req("BC-WAIT-02")
 def test_parent_accepts_nothing(pools: Pools) -> None:
     """While connections are held, the parent has no descriptor of any of them."""

@@ -14,7 +14,7 @@ from backchannel_conformance.plugin import Pools
 from backchannel_conformance.pool import Pool
 from backchannel_conformance.waiting import until
 
-pytestmark = pytest.mark.proc
+SLEEPS = pytest.mark.kernel("switches", "cpu_seconds")
 
 WATCHED = 2.0
 WAKEUPS = 20
@@ -33,6 +33,7 @@ def quiet(pool: Pool, what: str, figures: dict[str, Any]) -> None:
     check(woken <= WAKEUPS, "BC-WAIT-03", f"{what}, the parent woke {woken} times in {took:.1f} s")
 
 
+@SLEEPS
 @pytest.mark.req("BC-WAIT-03")
 def test_idle_parent_sleeps(pools: Pools, figures: dict[str, Any]) -> None:
     """No connection, nothing to do."""
@@ -41,6 +42,7 @@ def test_idle_parent_sleeps(pools: Pools, figures: dict[str, Any]) -> None:
     quiet(pool, "idle", figures)
 
 
+@SLEEPS
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-ORDER-03")
 def test_saturated_parent_sleeps(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
@@ -57,6 +59,8 @@ def test_saturated_parent_sleeps(pools: Pools, figures: dict[str, Any], capacity
         connection.answer()
 
 
+@SLEEPS
+@pytest.mark.kernel("state")
 @pytest.mark.needs("order_deadline", "status")
 @pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-WAIT-01")
 def test_parent_sleeps_on_an_order(pools: Pools, figures: dict[str, Any]) -> None:
@@ -73,6 +77,7 @@ def test_parent_sleeps_on_an_order(pools: Pools, figures: dict[str, Any]) -> Non
     check(connection.answer().pid == pid, "BC-WORK-04", "the order was not attempted after all")
 
 
+@pytest.mark.kernel("kinds", "state")
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.req("BC-FORK-02", "BC-FORK-03", "BC-FORK-05", "BC-CHAN-01")
 def test_worker_descriptors(pools: Pools, capacity: int) -> None:
@@ -95,15 +100,16 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
             "BC-FORK-05",
             f"worker {pid} does not hold the one listener: {kernel.kinds(pid)}",
         )
-        pollers = kinds.pop("anon_inode:[eventpoll]", 0)
-        check(pollers <= (capacity > 1), "BC-FORK-03", f"worker {pid} holds {pollers} epoll sets")
+        pollers = kinds.pop("poller", 0)
+        check(pollers <= (capacity > 1), "BC-FORK-03", f"worker {pid} holds {pollers} pollers")
         check(not kinds, "BC-FORK-05", f"worker {pid} also holds {kinds}")
 
 
+@pytest.mark.kernel("listener_flags")
 @pytest.mark.req("BC-FORK-01", "BC-WORK-05")
 def test_listener_stays_non_blocking(pools: Pools) -> None:
     """O_NONBLOCK, which all processes share, is set on the listener, and still is after service."""
     pool = pools(2)
     pool.client.serve(10)
-    number = next(fd for fd in kernel.descriptors(pool.pid) if kernel.is_listener(pool.pid, fd))
-    check(kernel.flags(pool.pid, number) & os.O_NONBLOCK != 0, "BC-FORK-01", "the listener blocks")
+    (flags,) = kernel.listener_flags(pool.pid)
+    check(flags & os.O_NONBLOCK != 0, "BC-FORK-01", "the listener blocks")

@@ -15,7 +15,7 @@ from backchannel_conformance.plugin import Pools
 from backchannel_conformance.pool import Pool
 from backchannel_conformance.waiting import until
 
-pytestmark = [pytest.mark.proc, pytest.mark.needs("status")]
+pytestmark = [pytest.mark.kernel("state"), pytest.mark.needs("status")]
 
 
 def freeze(pid: int) -> None:

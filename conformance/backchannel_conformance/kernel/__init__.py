@@ -1,0 +1,117 @@
+"""What the system says about processes, from whoever can be asked: ``/proc``, or else ``ps`` and ``lsof``.
+
+Each question has sources, best first, and the first one that works here answers it. :func:`can` tells whether any
+does; a case says what it asks (``@pytest.mark.kernel("switches")``) and is *untestable* where nobody answers. ``/proc``
+answers everything. Elsewhere ``ps`` tells of switches (BSD only), states and processor time, and ``lsof``, where it is
+installed, of descriptors and sockets.
+
+BACKCHANNEL_PROC names another directory to look for ``/proc`` in: one that does not exist hides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
+
+from . import lsof, procfs, ps
+
+__all__ = [
+    "QUESTIONS",
+    "can",
+    "cpu_seconds",
+    "established",
+    "kinds",
+    "listener_flags",
+    "missing",
+    "session_of",
+    "state",
+    "switches",
+    "threads",
+]
+
+QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
+    "switches": (procfs, ps),
+    "state": (procfs, ps),
+    "cpu_seconds": (procfs, ps),
+    "session_of": (procfs, ps),
+    "threads": (procfs,),
+    "established": (procfs, lsof),
+    "kinds": (procfs, lsof),
+    "listener_flags": (procfs,),
+}
+
+
+@cache
+def _source(question: str) -> ModuleType | None:
+    return next((source for source in QUESTIONS[question] if source.can(question)), None)
+
+
+def can(question: str) -> bool:
+    """Whether ``question`` is answered here."""
+    return _source(question) is not None
+
+
+def missing(question: str) -> str:
+    """Why it is not."""
+    return f"nobody tells of {question}: {'; '.join(source.NEEDS for source in QUESTIONS[question])}"
+
+
+def _ask(question: str, *arguments: Any) -> Any:
+    source = _source(question)
+    if source is None:
+        raise LookupError(missing(question))
+    return getattr(source, question)(*arguments)
+
+
+def switches(pid: int) -> int:
+    """Voluntary context switches of a live process so far."""
+    found: int = _ask("switches", pid)
+    return found
+
+
+def state(pid: int) -> str:
+    """``S`` asleep, ``R`` running or about to, ``T`` stopped, ``Z`` dead and not waited for; empty: there is no
+    such process.
+    """
+    found: str = _ask("state", pid)
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, in whole clock ticks."""
+    found: float = _ask("cpu_seconds", pid)
+    return found
+
+
+def session_of(leader: int) -> list[int]:
+    """The processes of the session that ``leader`` leads or led, dead ones that nobody waited for included."""
+    found: list[int] = _ask("session_of", leader)
+    return found
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    found: int = _ask("threads", pid)
+    return found
+
+
+def established(pids: Iterable[int], port: int) -> dict[int, int]:
+    """How many accepted connections of local ``port`` each process holds, by the kernel's own table."""
+    found: dict[int, int] = _ask("established", list(pids), port)
+    return found
+
+
+def kinds(pid: int) -> dict[str, int]:
+    """A process's descriptors above the three standard ones, counted by kind: ``unix``, ``tcp-listen``, ``tcp``,
+    ``poller``, or whatever the system calls them.
+    """
+    found: dict[str, int] = _ask("kinds", pid)
+    return found
+
+
+def listener_flags(pid: int) -> list[int]:
+    """The file status flags of each listening TCP socket of a process."""
+    found: list[int] = _ask("listener_flags", pid)
+    return found

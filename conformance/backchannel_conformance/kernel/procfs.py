@@ -1,0 +1,118 @@
+"""Linux: everything from ``/proc``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+PROC: Final = Path(os.environ.get("BACKCHANNEL_PROC", "/proc"))
+NEEDS: Final = f"no {PROC} as on Linux"
+
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+def can(_question: str) -> bool:
+    """All or nothing."""
+    return (PROC / "self" / "status").exists() and (PROC / "self" / "fdinfo").exists()
+
+
+def switches(pid: int) -> int:
+    match = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (PROC / f"{pid}/status").read_text(), re.MULTILINE)
+    assert match
+    return int(match[1])
+
+
+def _stat(pid: int) -> list[str]:
+    # the name may hold anything, so cut behind its last bracket
+    return (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def state(pid: int) -> str:
+    try:
+        return _stat(pid)[0]
+    except _GONE:
+        return ""
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def session_of(leader: int) -> list[int]:
+    found = []
+    for name in os.listdir(PROC):
+        if name.isdecimal():
+            try:
+                if int(_stat(int(name))[3]) == leader:
+                    found.append(int(name))
+            except _GONE:
+                continue
+    return found
+
+
+def threads(pid: int) -> int:
+    return len(os.listdir(PROC / f"{pid}/task"))
+
+
+def _descriptors(pid: int) -> dict[int, str]:
+    """The open descriptors, and what the kernel calls each: ``socket:[4711]``, ``/dev/null`` …"""
+    found = {}
+    for name in os.listdir(PROC / f"{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(PROC / f"{pid}/fd/{name}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _inode(link: str) -> str:
+    return link[8:-1] if link.startswith("socket:") else ""
+
+
+def _tcp_table() -> Iterator[list[str]]:
+    for name in ("tcp", "tcp6"):
+        path = PROC / "net" / name
+        if path.exists():
+            yield from (line.split() for line in path.read_text().splitlines()[1:])
+
+
+def established(pids: Iterable[int], port: int) -> dict[int, int]:
+    inodes = {
+        row[9]
+        for row in _tcp_table()
+        if int(row[1].rpartition(":")[2], 16) == port
+        and row[3] in ("01", "08")  # established, or the client has closed
+    }
+    return {pid: len({_inode(link) for link in _descriptors(pid).values()} & inodes) for pid in pids}
+
+
+def kinds(pid: int) -> dict[str, int]:
+    unix = {line.split()[6] for line in (PROC / "net/unix").read_text().splitlines()[1:]}
+    listening: set[str] = set()
+    tcp: set[str] = set()
+    for row in _tcp_table():
+        (listening if row[3] == "0A" else tcp).add(row[9])
+    counts: dict[str, int] = {}
+    for number, link in _descriptors(pid).items():
+        if number <= 2:
+            continue
+        inode = _inode(link)
+        kind = "unix" if inode in unix else "tcp-listen" if inode in listening else "tcp" if inode in tcp else link
+        kind = "poller" if kind == "anon_inode:[eventpoll]" else kind
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def listener_flags(pid: int) -> list[int]:
+    listening = {row[9] for row in _tcp_table() if row[3] == "0A"}
+    found = []
+    for number, link in _descriptors(pid).items():
+        if _inode(link) in listening:
+            match = re.search(r"^flags:\s*(\d+)", (PROC / f"{pid}/fdinfo/{number}").read_text(), re.MULTILINE)
+            assert match
+            found.append(int(match[1], 8))
+    return found

@@ -1,0 +1,132 @@
+"""The sources of what the suite asks the system, against this very process and its children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from backchannel_conformance import kernel
+from backchannel_conformance.kernel import lsof, ps
+
+
+def sources(question: str) -> list[object]:
+    found = []
+    for source in kernel.QUESTIONS[question]:
+        works = source.can(question)
+        why = pytest.mark.skipif(not works, reason=f"{source.__name__} cannot tell here")
+        found.append(pytest.param(source, marks=why, id=source.__name__.rpartition(".")[2]))
+    return found
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("source", sources("state"))
+def test_state(source: object, sleeper: subprocess.Popen[bytes]) -> None:
+    wait_for(source, sleeper.pid, "S")
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    wait_for(source, sleeper.pid, "T")
+    sleeper.kill()
+    wait_for(source, sleeper.pid, "Z")
+    sleeper.wait()
+    assert source.state(sleeper.pid) == ""  # type: ignore[attr-defined]
+
+
+def wait_for(source: object, pid: int, state: str) -> None:
+    deadline = time.monotonic() + 10
+    while source.state(pid) != state:  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline, f"never in state {state}"
+
+
+@pytest.mark.parametrize("source", sources("session_of"))
+def test_session(source: object, sleeper: subprocess.Popen[bytes]) -> None:
+    assert source.session_of(sleeper.pid) == [sleeper.pid]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("source", sources("switches"))
+def test_switches(source: object) -> None:
+    before = source.switches(os.getpid())  # type: ignore[attr-defined]
+    for _ in range(20):
+        time.sleep(0.001)  # a sleep is a voluntary switch: that is what is counted here
+    assert source.switches(os.getpid()) >= before + 20  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("source", sources("established"))
+def test_sockets(source: object) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            held = listener.accept()[0]
+            assert source.established([os.getpid()], port) == {os.getpid(): 1}  # type: ignore[attr-defined]
+            client.shutdown(socket.SHUT_WR)
+            assert held.recv(1) == b""
+            # the client has closed, and the connection is held still
+            assert source.established([os.getpid()], port) == {os.getpid(): 1}  # type: ignore[attr-defined]
+            held.close()
+            assert source.established([os.getpid()], port) == {os.getpid(): 0}  # type: ignore[attr-defined]
+
+
+HOLDER = """
+import os, select, socket, sys
+for number in range(3, 64):
+    try:
+        os.close(number)
+    except OSError:
+        pass
+pair = socket.socketpair()
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+poller = getattr(select, "epoll", getattr(select, "kqueue", None))
+held = poller and poller()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("source", sources("kinds"))
+def test_kinds(source: object) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"ready\n"
+        kinds = source.kinds(holder.pid)  # type: ignore[attr-defined]
+        assert holder.stdin
+        holder.stdin.close()
+    assert kinds.pop("poller", 1) == 1
+    assert kinds == {"unix": 2, "tcp-listen": 1, "tcp": 1}
+
+
+def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"nvcsw": "4711", "state": "Is+", "time": "1:02.50"}
+    monkeypatch.setattr(ps, "_column", lambda name, _pid: said[name])
+    assert ps.can("switches")
+    assert ps.switches(1) == 4711
+    assert ps.state(1) == "S"
+    assert ps.cpu_seconds(1) == 62.5
+    said["time"] = "1-02:03:04.25"
+    assert ps.cpu_seconds(1) == 93784.25
+    said |= {"nvcsw": "-", "time": "00:01:02"}
+    assert not ps.can("switches")
+    assert not ps.can("cpu_seconds"), "whole seconds show nothing"
+
+
+def test_fields_of_lsof() -> None:
+    output = "p12 fcwd tDIR n/ f2 tCHR n/dev/null f3 u tunix n->0x1 f4 tIPv4 n*:80 TST=LISTEN f5 tKQUEUE ncount=0"
+    assert [lsof._kind(file) for file in lsof.parse(output.replace(" ", "\n"))] == ["unix", "tcp-listen", "poller"]
+
+
+def test_what_nobody_tells_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_source", lambda _question: None)
+    assert not kernel.can("threads")
+    with pytest.raises(LookupError, match=r"nobody tells of threads: no .* as on Linux"):
+        kernel.threads(1)
