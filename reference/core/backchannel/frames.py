@@ -176,17 +176,16 @@ def decode(data: bytes, version: int = VERSION) -> Frame:
 def decode_hello(data: bytes) -> Idle:
     """The hello in ``data``, whatever version its worker speaks; ``hello`` is never ``None`` in the result.
 
-    Raises :class:`Violation` for anything else (BC-HELLO-03).
+    Raises :class:`Violation` for anything else (BC-HELLO-03, BC-VER-01, BC-VER-02).
     """
     octet, kind, reason, reserved, word, word2, word3, capacity = _LAYOUT.unpack(data)
     if kind != Type.IDLE or reason or reserved or word2 or word3:
         raise Violation("BC-HELLO-03", f"first frame is {data.hex()}, which is no hello")
     hello = _hello(word)
-    if octet != hello.lowest or not 0 < hello.lowest <= hello.highest:
-        raise Violation(
-            "BC-VER-02",
-            f"hello says versions {hello.lowest:#04x} to {hello.highest:#04x} under octet {octet:#04x}",
-        )
+    if not 0 < hello.lowest <= hello.highest:
+        raise Violation("BC-VER-01", f"hello says versions {hello.lowest:#04x} to {hello.highest:#04x}")
+    if octet != hello.lowest:
+        raise Violation("BC-VER-02", f"hello from version {hello.lowest:#04x} on under octet {octet:#04x}")
     if not capacity:
         raise Violation("BC-HELLO-03", "hello with capacity 0")
     return Idle(capacity, hello)

@@ -118,7 +118,7 @@ _F = WorkerEvent
 _W = WorkerState
 
 WORKER: Final[dict[WorkerState, dict[WorkerEvent, WorkerState]]] = {
-    _W.STARTING: {_F.HELLO: _W.GREETED, _F.EOF: _W.DRAINING},
+    _W.STARTING: {_F.HELLO: _W.GREETED, _F.EOF: _W.DRAINING, _F.VIOLATION: _W.DRAINING},
     _W.GREETED: {_F.ORDER: _W.SERVING, _F.EOF: _W.DRAINING, _F.VIOLATION: _W.DRAINING},
     _W.SERVING: {
         _F.ORDER: _W.SERVING,

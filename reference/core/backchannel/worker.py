@@ -197,6 +197,8 @@ class WorkerSide:
         return encode(Gone(*figures) if self.open else Idle(self.capacity))
 
     def _order(self, raw: bytes) -> Accept:
+        if self.state is WorkerState.STARTING:
+            raise Violation("BC-HELLO-06", "an order came before the hello")
         if self.state is WorkerState.GREETED and raw[0] != VERSION:
             raise Violation("BC-VER-06", f"welcome in version {raw[0]:#04x}, not {VERSION:#04x}")
         frame = decode(raw)

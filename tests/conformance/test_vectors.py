@@ -1,0 +1,70 @@
+"""The suite's own codec and oracle agree with the vectors, and the vectors with their schema and the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backchannel_conformance import frames
+from backchannel_conformance.requirements import Requirements
+from jsonschema import Draft202012Validator
+
+VECTORS = Path(__file__).parents[2] / "spec" / "1.0" / "vectors"
+FILES = sorted(path for path in VECTORS.glob("*.json") if path.name != "schema.json")
+
+
+def each(name: str, part: str) -> Any:
+    """A parameter for each vector."""
+    found = json.loads((VECTORS / f"{name}.json").read_text())[part]
+    return pytest.mark.parametrize("vector", [pytest.param(item, id=item["name"]) for item in found])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_schema(path: Path) -> None:
+    schema = json.loads((VECTORS / "schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    vectors = json.loads(path.read_text())
+    Draft202012Validator(schema).validate(vectors)
+    for part in vectors.values():
+        if isinstance(part, list):
+            names = [vector["name"] for vector in part]
+            assert len(names) == len(set(names)), "each vector has a name of its own"
+
+
+def errors(node: Any) -> set[str]:
+    """Every class of violation that a file names."""
+    if isinstance(node, dict):
+        return {value for key, value in node.items() if key == "error"} | errors(list(node.values()))
+    return set().union(*map(errors, node)) if isinstance(node, list) else set()
+
+
+def test_classes_of_violations_are_requirements() -> None:
+    named = set().union(*(errors(json.loads(path.read_text())) for path in FILES))
+    assert named
+    assert named <= Requirements.load().keys()
+
+
+@each("frames", "valid")
+def test_valid_frame(vector: dict[str, Any]) -> None:
+    octets = bytes.fromhex(vector["octets"])
+    assert frames.decode(octets, vector["from"], first=vector["first"]) == vector["message"]
+    if "decode_only" not in vector:
+        assert frames.encode(vector["message"]) == octets
+
+
+@each("frames", "invalid")
+def test_invalid_frame(vector: dict[str, Any]) -> None:
+    with pytest.raises(frames.Wrong) as caught:
+        frames.decode(bytes.fromhex(vector["octets"]), vector["from"], first=vector["first"])
+    assert caught.value.requirement == vector["error"]
+
+
+@each("streams", "streams")
+def test_stream(vector: dict[str, Any]) -> None:
+    rest, got = b"", []
+    for read in vector["reads"]:
+        found, rest = frames.cut(rest + bytes.fromhex(read))
+        got.append([frame.hex() for frame in found])
+    assert (got, rest.hex()) == (vector["frames"], vector["rest"])
