@@ -60,6 +60,13 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--order-deadline", "0"], "order_deadline is 0.0: it must be at least 0.001"),
         (["--drain-deadline", "nan"], "drain_deadline is nan"),
         (["--quota", "-1"], "--quota -1: give a number from 0 up"),
+        (["--socket-mode", "rw"], "--socket-mode rw: write it in octal"),
+        (["--group", "nogroup"], "a group goes with a user"),
+        (["--user", "no-such-user"], "there is no such user"),
+        (["--user", "root"], "that keeps the rights of root"),
+        (["--user", "nobody", "--group", "no-such-group"], "there is no such group"),
+        (["--listen", "unix:"], "there is no path"),
+        (["--listen", "unix:/tmp/" + "x" * 200], "the path is too long"),
     ],
 )
 def test_impossible_option(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +93,7 @@ def test_occupied_port(capsys: pytest.CaptureFixture[str]) -> None:
 def test_status_path_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "status").touch()
     assert main(["--listen", "127.0.0.1:0", "--status", str(tmp_path / "status"), "module:handler"]) == os.EX_OSERR
-    assert "give a path that does not exist" in capsys.readouterr().err
+    assert "a file that is no socket is there; remove it" in capsys.readouterr().err
     assert (tmp_path / "status").exists()
 
 

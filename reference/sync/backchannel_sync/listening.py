@@ -1,34 +1,118 @@
-"""Listeners: from an address as people write it to a bound socket that does not block."""
+"""Listeners: from an address as people write it to a bound socket that does not block.
+
+An address is ``HOST:PORT``, ``[HOST]:PORT`` or ``unix:PATH``. A name stands for the first address it resolves to, so
+one address makes one listener. Listeners may also be inherited by the LISTEN_FDS convention, as a socket-activating
+supervisor passes them: those come first.
+
+An AF_UNIX listener leaves a name in the file system, which is another thing than the socket: it outlives a server
+that is killed. A name on which nobody answers any more is replaced, and a name is removed at the end only if it is
+still the one that was made here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import stat
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
 
 from .errors import StartError
 
-__all__ = ["bind", "name_of"]
+__all__ = ["Listeners", "bind", "bind_unix", "name_of", "passed"]
 
 BACKLOG = 4096
 """Asked for; the system cuts it to what it allows (128 on some)."""
 
+FIRST_PASSED = 3
 
-def bind(address: str) -> socket.socket:
-    """A listening socket for ``HOST:PORT`` or ``[HOST]:PORT``; port 0 lets the system choose.
+
+@dataclass(frozen=True)
+class OwnPath:
+    """A name in the file system that was made here, known by its inode and, for those are used again, its time."""
+
+    path: str
+    device: int
+    inode: int
+    made: int
+
+    @classmethod
+    def of(cls, path: str) -> OwnPath:
+        """The name as it is now."""
+        found = os.lstat(path)
+        return cls(os.path.abspath(path), found.st_dev, found.st_ino, found.st_mtime_ns)
+
+    def remove(self) -> None:
+        """Remove it, unless somebody else has replaced it; leave it where that is not permitted."""
+        with contextlib.suppress(OSError):
+            if OwnPath.of(self.path) == self:
+                os.unlink(self.path)
+
+
+@dataclass
+class Listeners:
+    """What a pool listens on, and what it has to remove at its end."""
+
+    sockets: list[socket.socket] = field(default_factory=list)
+    paths: list[OwnPath] = field(default_factory=list)
+
+    def open(self, addresses: Iterable[str | socket.socket], *, mode: int | None = None) -> None:
+        """Bind each address, or take over each socket. Raises :class:`StartError`, having closed and removed what was
+        opened before.
+        """
+        try:
+            for address in addresses:
+                listener = bind(address, mode=mode) if isinstance(address, str) else address
+                self.sockets.append(listener)
+                listener.setblocking(False)
+                if isinstance(address, str) and listener.family == socket.AF_UNIX:
+                    self.paths.append(OwnPath.of(listener.getsockname()))
+        except BaseException:
+            self.close()
+            self.remove_paths()
+            raise
+
+    def give(self, uid: int, gid: int) -> None:
+        """Let the paths belong to the user that the pool will run as."""
+        for own in self.paths:
+            os.chown(own.path, uid, gid, follow_symlinks=False)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for listener in self.sockets:
+            listener.close()
+
+    def remove_paths(self) -> None:
+        """Remove the names in the file system that are still ours."""
+        for own in self.paths:
+            own.remove()
+        self.paths.clear()
+
+
+def bind(address: str, *, mode: int | None = None) -> socket.socket:
+    """A listening socket for ``HOST:PORT``, ``[HOST]:PORT`` (port 0 lets the system choose) or ``unix:PATH``, whose
+    permissions are ``mode`` then (default: what the umask leaves).
 
     Raises :class:`StartError`, which says what is wrong with the address or with binding it.
     """
+    if address.startswith("unix:"):
+        return bind_unix(address.removeprefix("unix:"), f"--listen {address}", mode=mode)
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise StartError(2, f"--listen {address}: write HOST:PORT, with a port from 0 to 65535, as in 127.0.0.1:8000")
+        text = f"--listen {address}: write HOST:PORT, with a port from 0 to 65535, as in 127.0.0.1:8000, or unix:PATH"
+        raise StartError(2, text)
     host = host.removeprefix("[").removesuffix("]")
     try:
         found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise StartError(2, f"--listen {address}: cannot resolve {host!r}: {error.strerror}") from None
     family, kind, protocol, _, where = found[0]
-    listener = socket.socket(family, kind, protocol)
+    try:
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(os.EX_OSERR, f"--listen {address}: {_explain(error)}") from None
     try:
         # without this a restart has to wait for the old connections to time out, on some systems
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,6 +127,106 @@ def bind(address: str) -> socket.socket:
     return listener
 
 
+def bind_unix(path: str, option: str, *, mode: int | None = None) -> socket.socket:
+    """A listening AF_UNIX socket at ``path``; ``option`` is what the user wrote, for the message of a
+    :class:`StartError`.
+
+    Nobody who may not may connect, not even for a moment: ``mode`` is there from the start. (Some systems do not look
+    at a socket's permissions at all; there the directory's count.)
+    """
+    if not path:
+        raise StartError(2, f"{option}: there is no path; write it as in unix:/run/app.sock")
+    _clear_stale(path, option)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = None if mode is None else os.umask(~mode & 0o777)
+    try:
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno is None:  # Python itself has measured it
+            raise StartError(2, f"{option}: the path is too long for a socket (about 100 octets)") from None
+        text = f"{error.strerror}; give a path in a directory that exists and that you may write to"
+        raise StartError(os.EX_OSERR, f"{option}: {text}") from None
+    finally:
+        if mask is not None:
+            os.umask(mask)
+    listener.setblocking(False)
+    return listener
+
+
+def _clear_stale(path: str, option: str) -> None:
+    """Remove a name that a dead server left at ``path``.
+
+    Dead is who refuses a connection. On the BSDs a server whose backlog is full refuses as well.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return  # nothing is there, or bind will say what is wrong
+    if not stat.S_ISSOCK(found.st_mode):
+        raise StartError(os.EX_OSERR, f"{option}: a file that is no socket is there; remove it, or give another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            return
+        except OSError:
+            pass
+    raise StartError(os.EX_OSERR, f"{option}: the path is in use; stop what listens there, or give another path")
+
+
+def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
+    """The listeners that a supervisor passed by the LISTEN_FDS convention; none when it passed none to this process.
+
+    Takes the variables out of ``environment``: they are for this process, not for those it starts. Raises
+    :class:`StartError` for a descriptor that is no listening stream socket.
+    """
+    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()):
+        return []  # meant for an ancestor
+    if not count.isdecimal():
+        raise StartError(2, f"LISTEN_FDS={count}: the supervisor must say how many sockets it passes")
+    found: list[socket.socket] = []
+    for number in range(FIRST_PASSED, FIRST_PASSED + int(count)):
+        try:
+            found.append(adopt(number))
+        except OSError as error:
+            text = f"LISTEN_FDS={count}: descriptor {number} is no listening stream socket ({error.strerror})"
+            raise StartError(2, f"{text}; mend the socket unit (Accept=no, ListenStream=)") from None
+    return found
+
+
+def adopt(number: int) -> socket.socket:
+    """The listening stream socket that is open at descriptor ``number``; it does not block, and is closed on exec.
+
+    Raises ``OSError`` if it is none.
+    """
+    os.set_inheritable(number, False)
+    listener = socket.socket(fileno=number)
+    try:
+        if listener.type != socket.SOCK_STREAM:
+            raise OSError(errno.EPROTOTYPE, "it is of another type")
+        if not _listens(listener):
+            raise OSError(errno.EINVAL, "it does not listen")
+        listener.setblocking(False)
+    except BaseException:
+        listener.detach()
+        raise
+    return listener
+
+
+def _listens(listener: socket.socket) -> bool:
+    try:
+        return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return True  # this system does not tell
+
+
 def _explain(error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
@@ -51,14 +235,16 @@ def _explain(error: OSError) -> str:
             return "permission denied: ports below 1024 need privileges; start as root or choose a higher port"
         case errno.EADDRNOTAVAIL:
             return "this machine has no such address: choose one it has, or 0.0.0.0 or [::] for all"
+        case errno.EAFNOSUPPORT:
+            return "this machine has no addresses of this family: choose an IPv4 address"
         case _:
             return error.strerror or str(error)
 
 
 def name_of(listener: socket.socket) -> str:
-    """The address of ``listener`` as :func:`bind` would take it; the path for an AF_UNIX one."""
+    """The address of ``listener`` as :func:`bind` would take it."""
     name = listener.getsockname()
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
         return f"{host}:{name[1]}"
-    return os.fsdecode(name)
+    return f"unix:{os.fsdecode(name)}"

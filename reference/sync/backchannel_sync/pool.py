@@ -37,7 +37,7 @@ from backchannel import (
 from . import system
 from .handlers import Handler
 from .launching import Launcher
-from .listening import name_of
+from .opening import Opened
 from .spawning import Reasons, fork_worker, work
 from .status import StatusSocket
 
@@ -55,17 +55,17 @@ class Pool:
     def __init__(
         self,
         find_handler: Callable[[], Handler] | None,
-        listeners: Sequence[socket.socket],
+        opened: Opened,
         settings: Settings,
         scaling: Scaling,
         *,
-        status_path: str | None = None,
         quota: int = 0,
         poller: str = "auto",
         on_ready: Callable[[Pool], None] | None = None,
         launcher: Launcher | None = None,
     ) -> None:
-        self.listeners = list(listeners)
+        self.listeners = opened.listeners.sockets
+        self.notifier = opened.notifier
         self.settings = settings
         self.core = Parent(settings, scaling, len(self.listeners))
         self.wakeups = 0
@@ -73,7 +73,8 @@ class Pool:
         self._launcher = launcher
         self._quota = quota
         self._on_ready = on_ready
-        self._names = [name_of(listener) for listener in self.listeners]
+        self._ready = False
+        self._names = opened.names
         self._poller = poller
         self._selector = system.selector_class(poller)()
         self._channels: dict[int, socket.socket] = {}
@@ -88,12 +89,10 @@ class Pool:
         self._status_socket: StatusSocket | None = None
         self._watch: system.ListenerWatch | None = None
         try:
-            if status_path is not None:
-                self._status_socket = StatusSocket(status_path, self._selector, self.document)
+            if opened.status is not None:
+                self._status_socket = StatusSocket(opened.status, self._selector, self.document)
             self._watch = system.listener_watch(self._selector)
             self._watch.start(self.listeners, self._news.add)
-            for listener in self.listeners:
-                listener.setblocking(False)
             self._wake_reader.setblocking(False)
             self._wake_writer.setblocking(False)
             self._selector.register(self._wake_reader, selectors.EVENT_READ, self._signalled)
@@ -149,9 +148,11 @@ class Pool:
                 self._do(action)
         if self._watch is not None:
             self._watch.rearm(core.watching, core.hidden, now)
-        if self._on_ready is not None and core.greeted >= core.rules.start:
-            on_ready, self._on_ready = self._on_ready, None
-            on_ready(self)
+        if not self._ready and core.greeted >= core.rules.start:
+            self._ready = True
+            self.notifier.ready(self._names)
+            if self._on_ready is not None:
+                self._on_ready(self)
 
     # ------------------------------------------------------------------------------------ actions
 
@@ -298,6 +299,7 @@ class Pool:
                     case signal.SIGCHLD:
                         self._reap = True
                     case signal.SIGTERM:
+                        self.notifier.stopping()
                         self.core.stop(time.monotonic())
                     case signal.SIGINT:
                         self._status = INTERRUPTED
@@ -329,7 +331,8 @@ class Pool:
     def _close(self) -> None:
         self._stop_watching()
         if self._status_socket is not None:
-            self._status_socket.close()
+            self._status_socket.stop()
+            self._status_socket = None
         for slot in list(self._channels):
             self._drop_channel(slot)
         self._selector.close()

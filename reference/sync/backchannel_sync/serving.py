@@ -10,21 +10,26 @@ from backchannel import Scaling, Settings
 from .errors import StartError
 from .handlers import Handler, check, load, split
 from .launching import Launcher
-from .listening import bind
+from .opening import open_all
 from .pool import Pool
+from .privileges import Identity
 
 __all__ = ["serve"]
 
 
 def serve(
     handler: Handler | str | None,
-    listen: Iterable[str | socket.socket] | str = "127.0.0.1:8000",
+    listen: Iterable[str | socket.socket] | str = (),
     *,
     settings: Settings | None = None,
     scaling: Scaling | None = None,
     quota: int = 0,
+    socket_mode: int | None = None,
+    user: str | None = None,
+    group: str | None = None,
     status: str | None = None,
     poller: str = "auto",
+    ready_fd: int | None = None,
     on_ready: Callable[[Pool], None] | None = None,
     worker: Sequence[str] | None = None,
 ) -> int:
@@ -32,9 +37,12 @@ def serve(
 
     ``handler``: a plain function of a socket (capacity 1), a generator function of a
     :class:`~backchannel_sync.events.Connection`, or the name of either as ``MODULE:ATTRIBUTE``; a name is imported in
-    each worker. ``listen``: addresses (``HOST:PORT``) or listening sockets, which belong to the pool from then on.
-    ``quota``: a worker retires after so many connections; 0: never. ``status``: the path of the status socket.
-    ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``on_ready`` is called once, when the
+    each worker. ``listen``: addresses (``HOST:PORT``, ``unix:PATH``) or listening sockets, which belong to the pool
+    from then on; besides, listeners are taken that a supervisor passes by the LISTEN_FDS convention. With neither it
+    is 127.0.0.1:8000. ``socket_mode``: permissions of AF_UNIX listeners. ``user``, ``group``: what to become when the
+    listeners are bound; without ``group``, the user's own. ``quota``: a worker retires after so many connections; 0:
+    never. ``status``: the path of the status socket. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or
+    ``auto``. ``ready_fd``: a descriptor to write READY and the addresses to; ``on_ready`` is called once, when the
     first workers are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by
     the exec binding.
 
@@ -54,24 +62,24 @@ def serve(
         check(handler, settings.capacity)
         function = handler
         find = lambda: function  # noqa: E731
-    wanted = [listen] if isinstance(listen, str) else list(listen)
-    listeners: list[socket.socket] = []
+    opened = open_all(
+        [listen] if isinstance(listen, str) else listen,
+        status=status,
+        socket_mode=socket_mode,
+        identity=None if user is None else Identity.find(user, group),
+        ready_fd=ready_fd,
+    )
     try:
-        for item in wanted:
-            listeners.append(bind(item) if isinstance(item, str) else item)
         pool = Pool(
             find,
-            listeners,
+            opened,
             settings,
             scaling or Scaling(),
-            status_path=status,
             quota=quota,
             poller=poller,
             on_ready=on_ready,
             launcher=launcher,
         )
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
-    return pool.run()
+        return pool.run()
+    finally:
+        opened.close()

@@ -6,50 +6,39 @@ socket does not take at once is written when it can be.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import selectors
 import socket
 from collections.abc import Callable
-
-from .errors import StartError
 
 __all__ = ["StatusSocket"]
 
 
 class StatusSocket:
-    """Serves ``document()`` to whoever connects to ``path``."""
+    """Serves ``document()`` to whoever connects to ``listener``."""
 
-    def __init__(self, path: str, selector: selectors.BaseSelector, document: Callable[[], dict[str, object]]) -> None:
-        self._path = path
+    def __init__(
+        self, listener: socket.socket, selector: selectors.BaseSelector, document: Callable[[], dict[str, object]]
+    ) -> None:
+        self._listener = listener
         self._selector = selector
         self._document = document
         self._readers: dict[socket.socket, memoryview] = {}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._listener.bind(path)
-        except OSError as error:
-            self._listener.close()
-            text = (
-                f"--status {path}: {error.strerror}; give a path that does not exist, in a directory you may write to"
-            )
-            raise StartError(os.EX_OSERR, text) from None
-        self._listener.listen(16)
-        self._listener.setblocking(False)
-        selector.register(self._listener, selectors.EVENT_READ, self._greet)
+        selector.register(listener, selectors.EVENT_READ, self._greet)
 
-    def close(self) -> None:
-        """Stop serving and remove the path."""
+    def stop(self) -> None:
+        """Serve nobody any more, and close the socket."""
+        for sock in (self._listener, *self._readers):
+            if sock in self._selector.get_map():
+                self._selector.unregister(sock)
         self.forget()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
 
     def forget(self) -> None:
-        """In a worker: close what was inherited, and leave the path alone."""
+        """In a worker: close what was inherited."""
         self._listener.close()
         for reader in self._readers:
             reader.close()
+        self._readers.clear()
 
     def _greet(self, _mask: int) -> None:
         try:

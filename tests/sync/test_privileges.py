@@ -1,0 +1,60 @@
+"""Becoming another user, tried in a child: there is no way back."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import pytest
+from backchannel_sync import StartError
+from backchannel_sync.privileges import Identity
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="untestable here: needs root")
+
+
+def in_child(what: str) -> int:
+    """Run a function of this module in a process of its own; its exit status: 0 if all it asserts holds."""
+    pid = os.fork()
+    if not pid:
+        try:
+            globals()[what]()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def becomes_nobody_for_good() -> None:
+    os.setgroups([0, 1, 2])
+    nobody = Identity.find("nobody")
+    nobody.check()
+    nobody.assume()
+    entry = pwd.getpwnam("nobody")
+    assert (os.getuid(), os.geteuid(), os.getgid(), os.getegid()) == (entry.pw_uid,) * 2 + (entry.pw_gid,) * 2
+    assert set(os.getgroups()) <= {entry.pw_gid}
+    for attempt in (os.setuid, os.seteuid, os.setgid, os.setegid):
+        with pytest.raises(PermissionError):
+            attempt(0)
+    nobody.check()  # a process that runs as it already may say so again
+    nobody.assume()
+
+
+def cannot_become_somebody_else() -> None:
+    os.setuid(pwd.getpwnam("nobody").pw_uid)
+    with pytest.raises(StartError, match="only root may become somebody else"):
+        Identity(12345, 12345).check()
+
+
+@root
+@pytest.mark.parametrize("what", ["becomes_nobody_for_good", "cannot_become_somebody_else"])
+def test_in_a_child(what: str) -> None:
+    assert in_child(what) == 0
+
+
+def test_numbers_and_names() -> None:
+    entry = pwd.getpwnam("nobody")
+    assert Identity.find("nobody") == Identity(entry.pw_uid, entry.pw_gid)
+    assert Identity.find(str(entry.pw_uid)) == Identity(entry.pw_uid, entry.pw_gid)
+    assert Identity.find("12345", "23456") == Identity(12345, 23456)
+    with pytest.raises(StartError, match="give a --group as well"):
+        Identity.find("12345")
