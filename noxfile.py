@@ -30,6 +30,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def elsewhere(session: nox.Session) -> None:
+    """Run the suite as on a system without /proc and epoll, as an ordinary user, with pytest and trio alone."""
+    session.install("pytest>=9", "trio")
+    session.run("python", "conformance/elsewhere", "--time-scale", "10", *(session.posargs or ["--impl", "sync"]))
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the project's own tests."""
     session.install("-e", ".[conformance]")
