@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 from .waiting import deadline_in, scale
 
-__all__ = ["Client", "Held", "NoAnswer", "Who"]
+__all__ = ["Address", "Client", "Held", "NoAnswer", "Who"]
 
 TIMEOUT = 15.0
+
+Address = tuple[str, int] | str
+"""Host and port, or the path of an AF_UNIX listener."""
 
 
 class NoAnswer(Exception):
@@ -37,10 +40,14 @@ class Who:
 class Held:
     """One connection whose request has been sent and which may not have been answered yet."""
 
-    def __init__(self, address: tuple[str, int], command: str) -> None:
-        self.socket = socket.create_connection(address, timeout=TIMEOUT * scale())
-        # a closed port must be free at once for the next case
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, address: Address, command: str) -> None:
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(TIMEOUT * scale())
+            self.socket.connect(address)
+        else:
+            self.socket = socket.create_connection(address, timeout=TIMEOUT * scale())
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(command.encode() + b"\n")
         self._buffer = b""
 
@@ -94,7 +101,7 @@ class Held:
 class Client:
     """Makes connections to one address, and closes what a case leaves open."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: Address) -> None:
         self.address = address
         self._open: list[Held] = []
 

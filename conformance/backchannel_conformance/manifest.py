@@ -20,7 +20,19 @@ from .errors import Mistake
 
 __all__ = ["CLASSES", "DEFAULTS", "Manifest", "find", "load"]
 
-CLASSES = ("minimum", "event", "counted", "listeners", "scaling", "responsive", "exec", "reload", "replace")
+CLASSES = (
+    "minimum",
+    "event",
+    "counted",
+    "listeners",
+    "scaling",
+    "responsive",
+    "exec",
+    "reload",
+    "replace",
+    "privileges",
+    "activation",
+)
 
 DEFAULTS: Mapping[str, str] = {
     "listen": "127.0.0.1:0",
@@ -38,6 +50,7 @@ DEFAULTS: Mapping[str, str] = {
     "silence_deadline": "30",
     "drain_deadline": "30",
     "poller": "auto",
+    "user": "",
 }
 """Every placeholder that a case may set, with what it is where the case does not."""
 

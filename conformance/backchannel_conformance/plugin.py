@@ -13,7 +13,8 @@ merely crashes, fails the run.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,9 @@ class Pools:
         self.folder = folder
         self.started: list[Pool] = []
 
-    def __call__(self, workers: int | None = None, **options: object) -> Pool:
-        """A pool, ready; ``workers`` fixes its size. Skips the case if the manifest does not offer an option it
-        sets.
+    def __call__(self, workers: int | None = None, *, passed: Sequence[socket.socket] = (), **options: object) -> Pool:
+        """A pool, ready; ``workers`` fixes its size, ``passed`` are listeners it inherits. Skips the case if the
+        manifest does not offer an option it sets.
         """
         if workers is not None:
             options = {"start": workers, "min": workers, "max": workers, **options}
@@ -166,13 +167,13 @@ class Pools:
         for name, value in values.items():
             if name not in self.manifest.placeholders and name not in implied and value != DEFAULTS[name]:
                 pytest.skip(f"{NOT_APPLICABLE}the manifest of {self.manifest.name} does not offer {{{name}}}")
-        pool = Pool(self.manifest, values, self.folder / f"log-{len(self.started)}")
+        pool = Pool(self.manifest, values, self.folder / f"log-{len(self.started)}", passed)
         self.started.append(pool)
         return pool
 
     def factory(self, workers: int, **options: object) -> Callable[[], Pool]:
         """Something that starts such a pool."""
-        return lambda: self(workers, **options)
+        return lambda: self(workers, passed=(), **options)
 
     def close(self) -> list[int]:
         """Close all; returns processes that had outlived their pool."""

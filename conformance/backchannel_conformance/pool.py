@@ -9,15 +9,16 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from . import kernel
-from .client import Client
+from .client import Address, Client
 from .manifest import DEFAULTS, Manifest
 from .waiting import TimedOut, deadline_in, until
 
@@ -57,10 +58,27 @@ class Status:
         return all(worker["state"] == "READY" and not worker["open"] for worker in self.workers)
 
 
+_PASS = """
+import fcntl, os, sys
+count = int(sys.argv[1])
+given = [int(word) for word in sys.argv[2 : 2 + count]]
+copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3 + count) for fd in given]
+for fd in given:
+    os.close(fd)
+for at, copy in enumerate(copies):
+    os.dup2(copy, 3 + at)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count))
+os.execvp(sys.argv[2 + count], sys.argv[2 + count :])
+"""
+"""Python: become the command that follows, with the given descriptors passed by the LISTEN_FDS convention."""
+
+
 class Pool:
     """One running pool. Its processes have a session of their own, so that all of them can be found."""
 
-    def __init__(self, manifest: Manifest, options: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, manifest: Manifest, options: Mapping[str, str], log: Path, passed: Sequence[socket.socket] = ()
+    ) -> None:
         self.manifest = manifest
         self.log = log
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")
@@ -70,9 +88,20 @@ class Pool:
             self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
         template = manifest.command if self.options["capacity"] == "1" else manifest.command_event
         environment = {key: manifest.fill(value, self.options) for key, value in manifest.environment.items()}
+        command = [manifest.fill(part, self.options) for part in template]
+        if passed:
+            command = [
+                sys.executable,
+                "-c",
+                _PASS,
+                str(len(passed)),
+                *(str(sock.fileno()) for sock in passed),
+                *command,
+            ]
         with log.open("wb") as stream:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                [manifest.fill(part, self.options) for part in template],
+                command,
+                pass_fds=[sock.fileno() for sock in passed],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stream,
@@ -91,7 +120,7 @@ class Pool:
 
     # ------------------------------------------------------------------------------------- start
 
-    def _wait_until_ready(self) -> list[tuple[str, int]]:
+    def _wait_until_ready(self) -> list[Address]:
         stdout = self.process.stdout
         assert stdout is not None
         line = _read_line(stdout, 30.0)
@@ -99,11 +128,7 @@ class Pool:
             tail = self.log.read_text(errors="replace")[-600:]
             said = f"it wrote {line!r}" if line else "it wrote nothing"
             raise Failure(f"{self.manifest.name} did not say READY: {said}; its log ends:\n{tail}")
-        found = []
-        for word in line.split()[1:]:
-            host, _, port = word.decode().rpartition(":")
-            found.append((host.strip("[]"), int(port)))
-        return found
+        return [_address(word.decode()) for word in line.split()[1:]]
 
     # ------------------------------------------------------------------------------------- status
 
@@ -115,7 +140,9 @@ class Pool:
     @property
     def port(self) -> int:
         """The port of the first listener."""
-        return self.addresses[0][1]
+        address = self.addresses[0]
+        assert isinstance(address, tuple)
+        return address[1]
 
     @property
     def has_status(self) -> bool:
@@ -212,6 +239,13 @@ class Pool:
             self.process.stdout.close()
         self._directory.cleanup()
         return left
+
+
+def _address(word: str) -> Address:
+    if word.startswith("unix:"):
+        return word.removeprefix("unix:")
+    host, _, port = word.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _alive(leader: int) -> list[int]:

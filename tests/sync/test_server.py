@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,16 @@ def generator(connection):
 """
 
 
+def connect(address: str) -> socket.socket:
+    if address.startswith("unix:"):
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(30)
+        client.connect(address.removeprefix("unix:"))
+        return client
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=30)
+
+
 class Server:
     """One server process."""
 
@@ -42,8 +54,7 @@ class Server:
         self.addresses = self.process.stdout.readline().decode().split()[1:]
 
     def ask(self, text: bytes, address: str | None = None) -> bytes:
-        host, _, port = (address or self.addresses[0]).rpartition(":")
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=30) as client:
+        with connect(address or self.addresses[0]) as client:
             client.sendall(text)
             answer = b""
             try:
@@ -97,6 +108,17 @@ def test_handler_that_fails_is_logged_and_the_next_is_served(server: Server) -> 
 
 def test_interrupt(server: Server) -> None:
     assert server.stop(signal.SIGINT) == 130
+
+
+def test_unix_listener_is_removed_at_the_end(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="bc-") as folder:
+        path = Path(folder) / "listener"
+        server = Server(tmp_path, "--listen", f"unix:{path}", "--socket-mode", "600", "handlers_for_tests:plain")
+        assert server.addresses == [f"unix:{path}"]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert server.ask(b"hi") == b"hello"
+        assert server.stop() == 0
+        assert not path.exists()
 
 
 def test_several_listeners(tmp_path: Path) -> None:

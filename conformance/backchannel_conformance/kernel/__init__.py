@@ -22,6 +22,7 @@ __all__ = [
     "can",
     "cpu_seconds",
     "established",
+    "identity",
     "kinds",
     "listener_flags",
     "missing",
@@ -38,6 +39,7 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "session_of": (procfs, ps),
     "threads": (procfs,),
     "established": (procfs, lsof),
+    "identity": (procfs,),
     "kinds": (procfs, lsof),
     "listener_flags": (procfs,),
 }
@@ -100,6 +102,12 @@ def threads(pid: int) -> int:
 def established(pids: Iterable[int], port: int) -> dict[int, int]:
     """How many accepted connections of local ``port`` each process holds, by the kernel's own table."""
     found: dict[int, int] = _ask("established", list(pids), port)
+    return found
+
+
+def identity(pid: int) -> tuple[set[int], set[int]]:
+    """The users and the groups that a process is or can become: real, effective, saved, supplementary."""
+    found: tuple[set[int], set[int]] = _ask("identity", pid)
     return found
 
 

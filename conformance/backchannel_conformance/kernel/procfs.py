@@ -25,6 +25,12 @@ def switches(pid: int) -> int:
     return int(match[1])
 
 
+def identity(pid: int) -> tuple[set[int], set[int]]:
+    lines = dict(line.split(":", 1) for line in (PROC / f"{pid}/status").read_text().splitlines() if ":" in line)
+    users, groups, more = ({int(word) for word in lines[name].split()} for name in ("Uid", "Gid", "Groups"))
+    return users, groups | more
+
+
 def _stat(pid: int) -> list[str]:
     # the name may hold anything, so cut behind its last bracket
     return (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()

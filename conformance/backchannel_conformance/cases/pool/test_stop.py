@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
-from backchannel_conformance.client import Held, NoAnswer
+from backchannel_conformance.client import Address, Held, NoAnswer
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools
 from backchannel_conformance.waiting import until
 
 
-def refused(address: tuple[str, int]) -> bool:
+def refused(address: Address) -> bool:
     """Whether nobody listens there any more."""
     try:
         Held(address, "who").close()
