@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from backchannel_conformance import kernel
-from backchannel_conformance.kernel import lsof, ps
+from backchannel_conformance.kernel import lsof, procfs, ps
 
 
 def sources(question: str) -> list[object]:
@@ -106,6 +107,30 @@ def test_kinds(source: object) -> None:
     assert kinds == {"unix": 2, "tcp-listen": 1, "tcp": 1}
 
 
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epoll")
+def test_what_processes_share() -> None:
+    """A child that inherited a socket and an epoll set, and has others of its own, is seen to share the two."""
+    code = "import select, socket, sys; pair = socket.socketpair(); own = select.epoll(); own.register(pair[0])\n"
+    code += "print('ready', flush=True); sys.stdin.read()"
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll() as poller:
+        poller.register(ours)
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(theirs.fileno(), poller.fileno()),
+        ) as child:
+            assert child.stdout
+            assert child.stdout.readline() == b"ready\n"
+            kinds = procfs.kinds(child.pid)
+            shared = procfs.shared(child.pid, [os.getpid()])
+            assert child.stdin
+            child.stdin.close()
+    assert kinds == {"unix": 3, "poller": 2}
+    assert shared == {"unix": 1, "poller": 1}
+
+
 def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"nvcsw": "4711", "state": "Is+", "time": "1:02.50"}
     monkeypatch.setattr(ps, "_column", lambda name, _pid: said[name])
@@ -121,7 +146,7 @@ def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fields_of_lsof() -> None:
-    output = "p12 fcwd tDIR n/ f2 tCHR n/dev/null f3 u tunix n->0x1 f4 tIPv4 n*:80 TST=LISTEN f5 tKQUEUE ncount=0"
+    output = "p12 fcwd tDIR n/ f2 tCHR n/dev/null f3 u tunix d0x2 n->0x1 f4 tIPv4 n*:80 TST=LISTEN f5 tKQUEUE ncount=0"
     assert [lsof._kind(file) for file in lsof.parse(output.replace(" ", "\n"))] == ["unix", "tcp-listen", "poller"]
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "listener_flags",
     "missing",
     "session_of",
+    "shared",
     "state",
     "switches",
     "threads",
@@ -41,6 +42,7 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "established": (procfs, lsof),
     "identity": (procfs,),
     "kinds": (procfs, lsof),
+    "shared": (procfs, lsof),
     "listener_flags": (procfs,),
 }
 
@@ -116,6 +118,14 @@ def kinds(pid: int) -> dict[str, int]:
     ``poller``, or whatever the system calls them.
     """
     found: dict[str, int] = _ask("kinds", pid)
+    return found
+
+
+def shared(pid: int, others: Iterable[int]) -> dict[str, int]:
+    """Those of a process's descriptors, counted by kind as in :func:`kinds`, behind which is something that one of
+    ``others`` holds as well: the same socket, the same poller.
+    """
+    found: dict[str, int] = _ask("shared", pid, list(others))
     return found
 
 

@@ -1,6 +1,7 @@
 """Descriptors and sockets by ``lsof``, which exists for every system; its field output (``-F``) is meant for programs.
 
-One line a field: ``p`` process, ``f`` descriptor, ``t`` type, ``n`` name, ``T`` with ``ST=`` the TCP state.
+One line a field: ``p`` process, ``f`` descriptor, ``t`` type, ``d`` device (of a socket: its address
+in the kernel), ``n`` name, ``T`` with ``ST=`` the TCP state.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +24,7 @@ _HELD: Final = ("ESTABLISHED", "CLOSE_WAIT")
 class _File:
     number: int
     type: str = ""
+    device: str = ""
     name: str = ""
     state: str = ""
 
@@ -32,7 +35,7 @@ def can(_question: str) -> bool:
 
 
 def _files(pid: int) -> list[_File]:
-    command = ["lsof", "-n", "-P", "-a", "-p", str(pid), "-F", "ftnT"]
+    command = ["lsof", "-n", "-P", "-a", "-p", str(pid), "-F", "ftdnT"]
     return list(parse(subprocess.run(command, capture_output=True, text=True, check=False).stdout))
 
 
@@ -49,6 +52,8 @@ def parse(output: str) -> Iterator[_File]:
         elif file is not None:
             if key == "t":
                 file.type = value
+            elif key == "d":
+                file.device = value
             elif key == "n":
                 file.name = value
             elif key == "T" and value.startswith("ST="):
@@ -65,11 +70,12 @@ def established(pids: Iterable[int], port: int) -> dict[int, int]:
 
 
 def kinds(pid: int) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for file in _files(pid):
-        kind = _kind(file)
-        counts[kind] = counts.get(kind, 0) + 1
-    return counts
+    return dict(Counter(map(_kind, _files(pid))))
+
+
+def shared(pid: int, others: Iterable[int]) -> dict[str, int]:
+    theirs = {file.device for other in others for file in _files(other) if file.device.startswith("0x")}
+    return dict(Counter(_kind(file) for file in _files(pid) if file.device in theirs))
 
 
 def _kind(file: _File) -> str:

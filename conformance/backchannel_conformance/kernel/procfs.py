@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -97,20 +98,36 @@ def established(pids: Iterable[int], port: int) -> dict[int, int]:
 
 
 def kinds(pid: int) -> dict[str, int]:
+    return dict(Counter(kind for kind, _ in _things(pid)))
+
+
+def shared(pid: int, others: Iterable[int]) -> dict[str, int]:
+    theirs = {thing for other in others for _, thing in _things(other)} - {""}
+    return dict(Counter(kind for kind, thing in _things(pid) if thing in theirs))
+
+
+def _things(pid: int) -> list[tuple[str, str]]:
+    """What is behind each descriptor above the three standard ones: its kind, and what it is, if that can be told.
+
+    All epoll sets have one inode, so one is told by what it watches: the same set watches the same descriptors.
+    """
     unix = {line.split()[6] for line in (PROC / "net/unix").read_text().splitlines()[1:]}
     listening: set[str] = set()
     tcp: set[str] = set()
     for row in _tcp_table():
         (listening if row[3] == "0A" else tcp).add(row[9])
-    counts: dict[str, int] = {}
+    found = []
     for number, link in _descriptors(pid).items():
         if number <= 2:
             continue
+        if link == "anon_inode:[eventpoll]":
+            watched = re.findall(r"^tfd:.* ino:(\w+)", (PROC / f"{pid}/fdinfo/{number}").read_text(), re.MULTILINE)
+            found.append(("poller", " ".join(sorted(watched))))
+            continue
         inode = _inode(link)
         kind = "unix" if inode in unix else "tcp-listen" if inode in listening else "tcp" if inode in tcp else link
-        kind = "poller" if kind == "anon_inode:[eventpoll]" else kind
-        counts[kind] = counts.get(kind, 0) + 1
-    return counts
+        found.append((kind, "" if link.startswith(("/", "anon_inode:")) else link))
+    return found
 
 
 def listener_flags(pid: int) -> list[int]:
