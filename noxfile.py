@@ -15,7 +15,14 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "conformance", "lint", "types", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-ROOTS = ("reference/core/backchannel", "reference/sync/backchannel_sync", "conformance/backchannel_conformance")
+ROOTS = (
+    "reference/core/backchannel",
+    "reference/sync/backchannel_sync",
+    "reference/trio/backchannel_trio",
+    "conformance/backchannel_conformance",
+)
+REFERENCES = ("sync", "sync+trio-workers")
+"""The references, and each one's parent with the other's workers."""
 
 
 def group(session: nox.Session, name: str) -> None:
@@ -26,8 +33,8 @@ def group(session: nox.Session, name: str) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Run the conformance suite, with its controls, against the references."""
-    session.install("-e", ".[conformance]")
-    arguments = session.posargs or ["--impl", "sync"]
+    session.install("-e", ".[conformance,trio]")
+    arguments = session.posargs or [word for name in REFERENCES for word in ("--impl", name)]
     session.run("python", "-m", "backchannel_conformance", "run", "--report", "build/conformance", *arguments)
 
 
@@ -41,7 +48,7 @@ def elsewhere(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the project's own tests."""
-    session.install("-e", ".[conformance]")
+    session.install("-e", ".[conformance,trio]")
     group(session, "test")
     session.run("pytest", *session.posargs)
 

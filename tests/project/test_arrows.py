@@ -14,6 +14,9 @@ PACKAGES = {"backchannel", "backchannel_sync", "backchannel_trio", "backchannel_
 ARROWS = {
     "reference/core": IO_MODULES | PACKAGES - {"backchannel"},
     "reference/sync": PACKAGES - {"backchannel", "backchannel_sync"} | {"trio", "asyncio", "threading"},
+    # what a server needs besides its loop (addresses, options, privileges, the exec binding) is written once, in sync
+    "reference/trio": PACKAGES - {"backchannel", "backchannel_sync", "backchannel_trio"}
+    | {"asyncio", "threading", "selectors", "subprocess"},
     "conformance/backchannel_conformance": PACKAGES - {"backchannel_conformance"},
     "conformance/controls": PACKAGES - {"backchannel_conformance"},
 }

@@ -1,0 +1,249 @@
+"""The worker: ``python -m backchannel_trio.worker MODULE:HANDLER``, for a parent of any language.
+
+One task reads the channel, one writes reports, and each connection is a task.
+
+A handler is ``async def handler(stream)``, ``stream`` being a :class:`trio.SocketStream`. It may do whatever a trio
+program may: open nurseries, use timeouts, wait for other things than its stream. When it returns or raises, its
+connection is closed; what it raises ends its connection and nothing else (BC-WORK-07).
+
+Nothing waits for a listener. trio has no way to wait for a shared one without the herd (it waits by EPOLLONESHOT,
+which the kernel refuses together with EPOLLEXCLUSIVE), and here there is no need: an order says that a connection
+is pending, so :func:`~backchannel_sync.accepting.attempt` takes it without waiting, or finds that it has gone
+(BC-WORK-01, BC-WORK-03).
+
+The drain deadline is the deadline of the cancel scope that all connections live in: handlers that are still there are
+cancelled, and may clean up (BC-DRAIN-05).
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+from backchannel import CONFIGURATION, Violation, WorkerSide
+from backchannel_sync.accepting import attempt
+from backchannel_sync.context import WorkerInfo, enter
+from backchannel_sync.errors import StartError
+from backchannel_sync.handlers import load
+from backchannel_sync.worker import inherit
+
+__all__ = ["Handler", "main", "run"]
+
+log = logging.getLogger("backchannel.worker")
+
+Handler = Callable[[trio.SocketStream], Awaitable[object]]
+"""Serves one connection; the worker closes it when this returns or raises."""
+
+UNWINDING: Final = 1.0
+"""Seconds that cancelled handlers have for their ``finally`` clauses, after the drain deadline."""
+
+
+async def run(
+    channel: socket.socket,
+    listeners: Sequence[socket.socket],
+    handler: Handler,
+    *,
+    capacity: int,
+    drain_deadline: float,
+    quota: int = 0,
+) -> int:
+    """Work until the channel has ended and all connections have, or ``drain_deadline`` seconds after its end.
+
+    Returns the exit status. ``quota``: retire after so many connections; 0: never. Closes ``channel`` and
+    ``listeners``.
+    """
+    worker = _Worker(channel, listeners, handler, capacity, quota)
+    try:
+        async with trio.open_nursery() as reports:
+            reports.start_soon(worker.report)
+            async with trio.open_nursery() as connections:
+                await worker.obey(connections)
+                worker.close_listeners()
+                give_up = trio.current_time() + drain_deadline
+                connections.cancel_scope.deadline = give_up
+                trio.lowlevel.spawn_system_task(worker.leave_at, give_up + UNWINDING)
+            if connections.cancel_scope.cancelled_caught:
+                log.warning("connections were still open at the drain deadline: their handlers were cancelled")
+            worker.flush()
+            reports.cancel_scope.cancel()
+    finally:
+        worker.close_listeners()
+        channel.close()
+    return worker.side.exit_status
+
+
+class _Worker:
+    """What the tasks share."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        listeners: Sequence[socket.socket],
+        handler: Handler,
+        capacity: int,
+        quota: int,
+    ) -> None:
+        self.side = WorkerSide(capacity, len(listeners), responsive=True)
+        self.channel = channel
+        self.listeners = listeners
+        self.handler = handler
+        self.quota = quota
+        self.served = 0
+        self.due = trio.lowlevel.ParkingLot()
+        """Where :meth:`report` waits for something to report."""
+        channel.setblocking(False)
+
+    # ------------------------------------------------------------------------------------ channel
+
+    async def obey(self, connections: trio.Nursery) -> None:
+        """Greet the parent, and carry out its orders until the channel ends."""
+        self.side.hello()
+        self.flush()
+        while not self.side.draining:
+            await trio.lowlevel.wait_readable(self.channel)
+            try:
+                data = self.channel.recv(4096)
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                data = b""
+            if data:
+                self.carry_out(data, connections)
+            else:
+                self.side.eof()
+
+    def carry_out(self, data: bytes, connections: trio.Nursery) -> None:
+        """Accept what ``data`` orders, and answer before any of it is served (BC-BUSY-02)."""
+        try:
+            orders = self.side.receive(data)
+        except Violation as violation:
+            log.error("the parent broke the protocol (%s)", violation)
+            return
+        for order in orders:
+            taken, reason = attempt(self.listeners, order)
+            self.side.answer(order, len(taken), reason)
+            self.served += len(taken)
+            for accepted in taken:
+                connections.start_soon(self.serve, accepted)
+        if self.quota and self.served >= self.quota:
+            self.side.retire()
+        self.flush()
+
+    async def report(self) -> None:
+        """Write what is owed, once a turn: what ends in one turn of trio's loop is told in one frame
+        (BC-STATUS-03).
+        """
+        while True:
+            await self.due.park()
+            while not self.flush():
+                await trio.lowlevel.wait_writable(self.channel)
+
+    def flush(self) -> bool:
+        """Write what is owed, without waiting; ``False`` if the channel does not take it all.
+
+        What it does not take is made up anew when it does, so the parent is never told old figures (BC-CHAN-08).
+        """
+        while data := self.side.outgoing():
+            try:
+                self.side.sent(self.channel.send(data))
+            except BlockingIOError:
+                self.due.unpark()
+                return False
+            except (BrokenPipeError, ConnectionResetError):
+                self.side.parent_gone()
+        return True
+
+    # -------------------------------------------------------------------------------- connections
+
+    async def serve(self, accepted: socket.socket) -> None:
+        """One connection, from its acceptance to its end."""
+        accepted.setblocking(False)  # some systems copy the listener's flags, some do not (BC-WORK-06)
+        connection = trio.socket.from_stdlib_socket(accepted)
+        try:
+            await self.handler(trio.SocketStream(connection))
+        except Exception:
+            log.exception("a handler failed; its connection is closed, the worker goes on")
+        finally:
+            connection.close()
+            self.side.ended()
+            self.due.unpark()
+
+    # ------------------------------------------------------------------------------------ the end
+
+    def close_listeners(self) -> None:
+        """A drained worker that kept them would keep the port (BC-DRAIN-03)."""
+        for listener in self.listeners:
+            listener.close()
+
+    async def leave_at(self, when: float) -> None:
+        """Leave, whatever is still there: a handler may shield itself from being cancelled, but not for ever."""
+        await trio.sleep_until(when)
+        log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
+        os._exit(self.side.exit_status)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be a worker; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backchannel_trio.worker",
+        description="A trio worker that a parent starts by the exec binding. It is of no use without one.",
+    )
+    parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream")
+    parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    options = parser.parse_args(arguments)
+    # Ctrl-C reaches the whole foreground group, but what it means for workers is for the parent to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        start, channel, listeners = inherit()
+    except StartError as error:
+        return _cannot_start(error)
+    try:
+        enter(WorkerInfo(start.slot, start.capacity))
+        work = partial(run, channel, listeners, find(options.handler))
+        return trio.run(
+            partial(work, capacity=start.capacity, drain_deadline=start.drain_deadline, quota=options.quota)
+        )
+    except StartError as error:
+        return _cannot_start(error)
+    finally:
+        for sock in (channel, *listeners):
+            sock.close()
+
+
+def _cannot_start(error: StartError) -> int:
+    print(f"backchannel_trio.worker: {error}", file=sys.stderr)
+    return CONFIGURATION
+
+
+def find(name: str) -> Handler:
+    """The handler called ``name``. Raises :class:`StartError` if there is none, or if it is no async function."""
+    try:
+        handler = load(name)
+    except StartError:
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
+    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
+    if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
+        text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
+        raise StartError(CONFIGURATION, text)
+    return handler
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
