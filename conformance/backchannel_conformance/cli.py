@@ -19,6 +19,7 @@ import pytest
 
 from . import manifest
 from .errors import Mistake
+from .fixtures import Fixtures
 from .plugin import Suite, case_of, requirements_of
 from .waiting import scale
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours; may be repeated"
     )
+    run.add_argument("--role", action="append", choices=manifest.ROLES, help="only cases of this role; may be repeated")
     run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
     run.add_argument("--no-controls", action="store_true", help="leave out the controls")
     run.add_argument("--strict", action="store_true", help="fail when something cannot be tested here")
@@ -82,10 +84,11 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
     scale(options.time_scale)
     suite = Suite(targets, strict=options.strict)
     options.report.mkdir(parents=True, exist_ok=True)
+    chosen = [str(CASES / role) for role in options.role] if options.role else [str(CASES)]
     junit = options.report / "junit.xml"
     status = pytest.main(
-        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), f"--junit-xml={junit}", "-p", "no:cacheprovider", *extra],
-        plugins=[suite],
+        ["-c", str(CASES.parent / "pytest.ini"), *chosen, f"--junit-xml={junit}", "-p", "no:cacheprovider", *extra],
+        plugins=[suite, Fixtures()],
     )
     suite.report.write(options.report)
     if status == pytest.ExitCode.INTERRUPTED:
@@ -100,7 +103,7 @@ def _list(extra: list[str]) -> int:
     quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
     status = pytest.main(
         ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", *quiet, *extra],
-        plugins=[suite, _Lister()],
+        plugins=[suite, Fixtures(), _Lister()],
     )
     return 0 if status == pytest.ExitCode.OK else 2
 

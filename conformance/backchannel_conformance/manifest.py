@@ -11,14 +11,17 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import CONTRACT, SPEC
 from .errors import Mistake
 
-__all__ = ["CLASSES", "DEFAULTS", "Manifest", "find", "load"]
+__all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load"]
+
+ROLES = ("codec", "worker", "parent", "pool")
+"""What an implementation may offer, each in a table of its manifest."""
 
 CLASSES = (
     "minimum",
@@ -51,18 +54,51 @@ DEFAULTS: Mapping[str, str] = {
     "drain_deadline": "30",
     "poller": "auto",
     "user": "",
+    "worker": "",
+    "start_deadline": "30",
+    "exit_deadline": "5",
+    "stop_deadline": "5",
+    "quota": "0",
 }
 """Every placeholder that a case may set, with what it is where the case does not."""
 
+_PARENT_ONLY = ("worker", "start_deadline", "exit_deadline", "stop_deadline")
+OFFERS: Mapping[str, tuple[str, ...]] = {
+    "codec": (),
+    "worker": ("quota",),
+    "parent": tuple(name for name in DEFAULTS if name not in ("quota", "poller", "user")),
+    "pool": tuple(name for name in DEFAULTS if name not in ("quota", *_PARENT_ONLY)),
+}
+"""The placeholders that a role's table may mention, besides those of every role."""
+
 _FIXED = ("python", "here")
 _KEYS = {
-    "": ("contract", "spec", "implementation", "pool", "expect"),
+    "": ("contract", "spec", "implementation", *ROLES, "expect"),
     "implementation": ("name", "language", "classes"),
+    "codec": ("command", "environment"),
+    "worker": ("command", "command_event", "environment"),
+    "parent": ("command", "environment"),
     "pool": ("command", "command_event", "environment"),
     "expect": ("must_fail", "show"),
 }
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w*)\}")
 _HOME = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Role:
+    """One role that an implementation offers: what to run for it."""
+
+    name: str
+    commands: Mapping[str, tuple[str, ...]]
+    """By key: ``command`` always, ``command_event`` where the table has it."""
+    environment: Mapping[str, str]
+    placeholders: frozenset[str]
+    """Those that its strings mention."""
+
+    def command(self, key: str = "command") -> tuple[str, ...]:
+        """The command under ``key``, or else the ordinary one."""
+        return self.commands.get(key, self.commands["command"])
 
 
 @dataclass(frozen=True)
@@ -73,12 +109,9 @@ class Manifest:
     name: str
     language: str
     classes: frozenset[str]
-    command: tuple[str, ...]
-    command_event: tuple[str, ...]
-    environment: Mapping[str, str]
+    roles: Mapping[str, Role]
     must_fail: frozenset[str] = frozenset()
     show: frozenset[str] = frozenset()
-    placeholders: frozenset[str] = field(default=frozenset())
 
     @property
     def is_control(self) -> bool:
@@ -119,7 +152,7 @@ def load(path: Path) -> Manifest:
         raise Mistake(f"manifest {path}: contract is {data.get('contract')!r}; this suite speaks {CONTRACT!r}")
     if data.get("spec") != SPEC:
         raise Mistake(f"manifest {path}: spec is {data.get('spec')!r}; this suite tests {SPEC!r}")
-    about, pool, expect = (data.get(part, {}) for part in ("implementation", "pool", "expect"))
+    about, expect = (data.get(part, {}) for part in ("implementation", "expect"))
     name = _need(path, about, "implementation", "name", str)
     if not re.fullmatch(r"[A-Za-z0-9+_-]+", name):
         raise Mistake(f"manifest {path}: name {name!r} may hold letters, digits, '-', '_' and '+' only")
@@ -127,28 +160,44 @@ def load(path: Path) -> Manifest:
     for item in classes:
         if item not in CLASSES:
             raise Mistake(f"manifest {path}: no class {item!r}{_nearest(item, CLASSES)}")
-    command = _strings(path, "pool.command", _need(path, pool, "pool", "command", list))
-    event = _strings(path, "pool.command_event", pool.get("command_event", list(command)))
-    environment = pool.get("environment", {})
-    used = _placeholders(path, (*command, *event, *environment.values()))
-    if not command:
-        raise Mistake(f"manifest {path}: pool.command is empty; write the program and its arguments")
+    roles = {role: _role(path, role, data[role]) for role in ROLES if role in data}
+    if not roles:
+        raise Mistake(f"manifest {path} offers no role: write [codec], [worker], [parent] or [pool], with a command")
     manifest = Manifest(
         path,
         name,
         _need(path, about, "implementation", "language", str),
         frozenset(classes),
-        command,
-        event,
-        environment,
+        roles,
         frozenset(_strings(path, "expect.must_fail", expect.get("must_fail", []))),
         frozenset(_strings(path, "expect.show", expect.get("show", []))),
-        used,
     )
-    for program in {manifest.fill(command[0], DEFAULTS), manifest.fill(event[0], DEFAULTS)}:
-        if shutil.which(program) is None:
-            raise Mistake(f"manifest {path}: there is no program {program!r}; build or install it, or mend the command")
+    for role in roles.values():
+        for key, command in role.commands.items():
+            program = manifest.fill(command[0], DEFAULTS)
+            if shutil.which(program) is None:
+                what = f"{role.name}.{key}: there is no program {program!r}; build or install it, or mend the command"
+                raise Mistake(f"manifest {path}: {what}")
     return manifest
+
+
+def _role(path: Path, name: str, table: Mapping[str, Any]) -> Role:
+    _need(path, table, name, "command", list)
+    commands = {
+        key: _strings(path, f"{name}.{key}", table[key]) for key in _KEYS[name] if key in table and key != "environment"
+    }
+    environment = table.get("environment", {})
+    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
+        raise Mistake(f"manifest {path}: {name}.environment must be a table of strings")
+    for key, command in commands.items():
+        if not command:
+            raise Mistake(f"manifest {path}: {name}.{key} is empty; write the program and its arguments")
+    used = _placeholders(
+        path, name, (*(word for command in commands.values() for word in command), *environment.values())
+    )
+    if name == "parent" and "worker" not in used:
+        raise Mistake(f"manifest {path}: parent.command does not mention {{worker}}, the command that starts a worker")
+    return Role(name, commands, environment, used)
 
 
 def _check_keys(path: Path, data: Mapping[str, Any]) -> None:
@@ -176,12 +225,13 @@ def _strings(path: Path, key: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _placeholders(path: Path, texts: Iterable[str]) -> frozenset[str]:
+def _placeholders(path: Path, role: str, texts: Iterable[str]) -> frozenset[str]:
+    known = (*OFFERS[role], *_FIXED)
     used = {match[1] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1] is not None}
     for name in used:
-        if name not in DEFAULTS and name not in _FIXED:
-            near = _nearest(name, (*DEFAULTS, *_FIXED))
-            raise Mistake(f"manifest {path}: no placeholder {{{name}}} in the contract{near}")
+        if name not in known:
+            where = f"in role {role}" if name in DEFAULTS else "in the contract"
+            raise Mistake(f"manifest {path}: no placeholder {{{name}}} {where}{_nearest(name, known)}")
     return frozenset(used)
 
 

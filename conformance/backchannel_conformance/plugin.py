@@ -72,15 +72,17 @@ class Suite:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        manifest = manifest_of(item)
+        manifest, role = manifest_of(item), role_of(item)
         item.user_properties.extend(("requirement", name) for name in requirements_of(item))
+        if role not in manifest.roles:
+            pytest.skip(f"{NOT_APPLICABLE}{manifest.name} does not offer role {role!r}")
         for mark in item.iter_markers("classes"):
             for name in mark.args:
                 if name not in manifest.classes:
                     pytest.skip(f"{NOT_APPLICABLE}{manifest.name} does not declare class {name!r}")
         for mark in item.iter_markers("needs"):
             for name in mark.args:
-                if name not in manifest.placeholders:
+                if name not in manifest.roles[role].placeholders:
                     pytest.skip(f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}")
         for mark in item.iter_markers("kernel"):
             for question in mark.args:
@@ -165,7 +167,7 @@ class Pools:
         values = {name.removesuffix("_"): str(value) for name, value in options.items()}
         implied = {"start", "min"} if workers is not None else set()
         for name, value in values.items():
-            if name not in self.manifest.placeholders and name not in implied and value != DEFAULTS[name]:
+            if name not in self.manifest.roles["pool"].placeholders and name not in implied and value != DEFAULTS[name]:
                 pytest.skip(f"{NOT_APPLICABLE}the manifest of {self.manifest.name} does not offer {{{name}}}")
         pool = Pool(self.manifest, values, self.folder / f"log-{len(self.started)}", passed)
         self.started.append(pool)
@@ -183,6 +185,11 @@ class Pools:
 def case_of(item: pytest.Item) -> str:
     """The case's id: the test's name without its target."""
     return getattr(item, "originalname", item.name)
+
+
+def role_of(item: pytest.Item) -> str:
+    """The role that the case tests: the name of its folder."""
+    return item.path.parent.name
 
 
 def manifest_of(item: pytest.Item) -> Manifest:

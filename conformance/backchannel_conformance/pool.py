@@ -86,8 +86,9 @@ class Pool:
         self.options = {**DEFAULTS, "status": self._status_path, **options}
         if not self.options["policy"]:
             self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
-        template = manifest.command if self.options["capacity"] == "1" else manifest.command_event
-        environment = {key: manifest.fill(value, self.options) for key, value in manifest.environment.items()}
+        self.role = manifest.roles["pool"]
+        template = self.role.command("command" if self.options["capacity"] == "1" else "command_event")
+        environment = {key: manifest.fill(value, self.options) for key, value in self.role.environment.items()}
         command = [manifest.fill(part, self.options) for part in template]
         if passed:
             command = [
@@ -147,7 +148,7 @@ class Pool:
     @property
     def has_status(self) -> bool:
         """Whether the manifest offers a status document."""
-        return "status" in self.manifest.placeholders
+        return "status" in self.role.placeholders
 
     def status(self) -> Status:
         """Read the status document."""

@@ -31,7 +31,7 @@ def load(tmp_path: Path, text: str) -> manifest.Manifest:
 def test_good_one(tmp_path: Path) -> None:
     made = load(tmp_path, GOOD)
     assert made.name == "mine"
-    assert made.placeholders == {"listen", "max"}
+    assert made.roles["pool"].placeholders == {"listen", "max"}
     assert made.fill("{listen} {{x}} {here}", manifest.DEFAULTS) == f"127.0.0.1:0 {{x}} {tmp_path}"
     assert not made.is_control
 
@@ -53,6 +53,10 @@ def test_good_one(tmp_path: Path) -> None:
         ('["sh", "-c", "{listen} {max} {{}}"]', "[]", "pool.command is empty"),
         ('"mine"', '"my own"', "name 'my own' may hold"),
         ("[pool]", "[pool", "is no TOML"),
+        ("[pool]", "[parent]", "parent.command does not mention {worker}"),
+        ("{max}", "{quota}", "no placeholder {quota} in role pool"),
+        ('[pool]\ncommand = ["sh", "-c", "{listen} {max} {{}}"]', "", "offers no role: write [codec], [worker]"),
+        ("[pool]", '[pool]\nenvironment = ["A=1"]', "pool.environment must be a table of strings"),
     ],
 )
 def test_mistake(tmp_path: Path, old: str, new: str, said: str) -> None:

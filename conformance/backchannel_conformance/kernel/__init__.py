@@ -11,6 +11,7 @@ BACKCHANNEL_PROC names another directory to look for ``/proc`` in: one that does
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from types import ModuleType
 from typing import Any, Final
@@ -23,9 +24,11 @@ __all__ = [
     "cpu_seconds",
     "established",
     "identity",
+    "kept_at_exec",
     "kinds",
     "listener_flags",
     "missing",
+    "no_descriptors",
     "session_of",
     "shared",
     "state",
@@ -44,6 +47,8 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "kinds": (procfs, lsof),
     "shared": (procfs, lsof),
     "listener_flags": (procfs,),
+    "kept_at_exec": (procfs,),
+    "no_descriptors": (procfs,),
 }
 
 
@@ -132,4 +137,16 @@ def shared(pid: int, others: Iterable[int]) -> dict[str, int]:
 def listener_flags(pid: int) -> list[int]:
     """The file status flags of each listening TCP socket of a process."""
     found: list[int] = _ask("listener_flags", pid)
+    return found
+
+
+def kept_at_exec(pid: int) -> list[int]:
+    """The descriptors of a process, above the three standard ones, that it would pass on to a program."""
+    found: list[int] = _ask("kept_at_exec", pid)
+    return found
+
+
+def no_descriptors(pid: int) -> AbstractContextManager[None]:
+    """For a while, the system gives a process no new descriptor."""
+    found: AbstractContextManager[None] = _ask("no_descriptors", pid)
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -139,3 +141,25 @@ def listener_flags(pid: int) -> list[int]:
             assert match
             found.append(int(match[1], 8))
     return found
+
+
+def kept_at_exec(pid: int) -> list[int]:
+    kept = []
+    for path in (PROC / f"{pid}/fdinfo").iterdir():
+        match = re.search(r"^flags:\s*(\d+)", path.read_text(), re.MULTILINE)
+        assert match
+        if int(path.name) > 2 and not int(match[1], 8) & os.O_CLOEXEC:
+            kept.append(int(path.name))
+    return sorted(kept)
+
+
+@contextlib.contextmanager
+def no_descriptors(pid: int) -> Iterator[None]:
+    used = _descriptors(pid)
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)  # type: ignore[attr-defined,unused-ignore]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))  # type: ignore[attr-defined,unused-ignore]
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)  # type: ignore[attr-defined,unused-ignore]

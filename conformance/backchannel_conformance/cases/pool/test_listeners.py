@@ -145,7 +145,7 @@ def low_port() -> int:
 
 def python_for(user: str, manifest: Manifest) -> dict[str, Any]:
     """``{python}`` for a pool that runs as ``user``: ours may lie where only root may read."""
-    if "python" not in manifest.placeholders:
+    if "python" not in manifest.roles["pool"].placeholders:
         return {}
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         text = f"import sys, resource, ssl; assert sys.version_info >= (3, 11); open({str(manifest.path)!r})"

@@ -1,0 +1,275 @@
+"""Role *worker*: the suite is the parent. It starts the worker by the exec binding, and sends it whatever a case wants.
+
+Every frame that comes back is judged: its octets, that it answers what was asked in order, and that its figures follow
+from those before. So each case checks more than its own point, and may say which clause it means where nothing comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import frames, wire
+from .client import Client
+from .errors import Broken, check
+from .manifest import DEFAULTS, Manifest
+from .pool import Failure
+from .spawn import spawn, variables
+from .waiting import deadline_in, scale, until
+
+__all__ = ["Peer"]
+
+LIMIT = 5.0
+
+# what a receiver would call a violation, as the clause that its sender broke
+_SENDERS = {
+    "BC-HELLO-03": "BC-HELLO-01",
+    "BC-FRAME-03": "BC-FRAME-02",
+    "BC-STATUS-06": "BC-STATUS-01",
+}
+
+
+class Peer:
+    """One worker under test.
+
+    ``listeners`` belong to the caller. ``small`` makes the channel as small as the system lets it be.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        log: Path,
+        listeners: Sequence[socket.socket],
+        *,
+        capacity: int = 1,
+        drain_deadline: float = 30,
+        quota: int = 0,
+        small: bool = False,
+        environment: Mapping[str, str] | None = None,
+        channel: bool = True,
+    ) -> None:
+        self.manifest = manifest
+        self.log = log
+        self.listeners = list(listeners)
+        self.open, self.capacity = 0, 0
+        self.orders: deque[tuple[int, int]] = deque()
+        self.statuses: list[wire.Frame] = []
+        """Statuses that came before an answer that was waited for."""
+        self.greeted = False
+        self.welcomed = False
+        self._last_order = 0
+        self._buffer = b""
+        self._status: int | None = None
+        self.channel, theirs = socket.socketpair()
+        if small:
+            for end in (self.channel, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        role = manifest.roles["worker"]
+        values = {**DEFAULTS, "quota": str(quota)}
+        given = {key: manifest.fill(value, values) for key, value in role.environment.items()}
+        told = variables(0, capacity, len(self.listeners), drain_deadline) if environment is None else environment
+        template = role.command("command" if capacity == 1 else "command_event")
+        sockets = [theirs, *self.listeners] if channel else []
+        try:
+            self.pid = spawn([manifest.fill(word, values) for word in template], sockets, {**given, **told}, log)
+        finally:
+            theirs.close()
+        self.channel.setblocking(False)
+        self.client = Client(self.listeners[0].getsockname())
+
+    def address(self, listener: int = 0) -> tuple[str, int]:
+        """Where a client reaches one of its listeners."""
+        host, port = self.listeners[listener].getsockname()
+        return host, port
+
+    # ------------------------------------------------------------------------------------ sending
+
+    def send(self, *octets: bytes | wire.Frame) -> None:
+        """Write to the channel, each piece with a write of its own."""
+        for piece in octets:
+            rest = piece.octets if isinstance(piece, wire.Frame) else piece
+            deadline = deadline_in(LIMIT)
+            while rest:
+                try:
+                    rest = rest[self.channel.send(rest) :]
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Failure("the worker does not read its channel") from None
+                    time.sleep(0.001)
+
+    def accept(self, max: int, listener: int = 0) -> wire.Frame:
+        """The next order, which is taken as sent."""
+        self._last_order += 1
+        self.orders.append((self._last_order, max))
+        return wire.accept(self._last_order, max, listener)
+
+    def order(self, max: int, listener: int = 0) -> None:
+        """Send an order."""
+        self.send(self.accept(max, listener))
+
+    # ----------------------------------------------------------------------------------- receiving
+
+    def frame(self, requirement: str, seconds: float = LIMIT) -> wire.Frame | None:
+        """The next frame, judged; ``None`` at the end of the channel.
+
+        Where nothing comes in time, ``requirement`` is broken.
+        """
+        deadline = deadline_in(seconds)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.channel, selectors.EVENT_READ)
+            while len(self._buffer) < wire.SIZE:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise Broken(requirement, f"nothing came from the worker within {seconds * scale():g} s")
+                try:
+                    part = self.channel.recv(4096)
+                except ConnectionResetError:
+                    part = b""
+                if not part:
+                    check(not self._buffer, "BC-FRAME-01", f"the channel ended within a frame: {self._buffer.hex()}")
+                    return None
+                self._buffer += part
+        octets, self._buffer = self._buffer[: wire.SIZE], self._buffer[wire.SIZE :]
+        return self._judge(octets)
+
+    def must(self, requirement: str, seconds: float = LIMIT) -> wire.Frame:
+        """The next frame. A channel that ends instead is an error: the worker has died."""
+        frame = self.frame(requirement, seconds)
+        if frame is None:
+            raise Failure(f"the worker ended its channel; {self._last_words()}")
+        return frame
+
+    def answer(self, requirement: str = "BC-BUSY-01") -> wire.Frame:
+        """The answer to the oldest unanswered order. Statuses that come before it are kept in :attr:`statuses`."""
+        while (frame := self.must(requirement)).type != wire.BUSY:
+            self.statuses.append(frame)
+        return frame
+
+    def status(self, requirement: str = "BC-STATUS-01", seconds: float = LIMIT) -> wire.Frame:
+        """The next frame, which must be a status."""
+        frame = self.must(requirement, seconds)
+        check(frame.type in (wire.GONE, wire.IDLE), requirement, f"a status was due, and {frame} came")
+        return frame
+
+    def ended(self, requirement: str) -> None:
+        """The channel must end, without another frame."""
+        frame = self.frame(requirement)
+        check(frame is None, requirement, f"{frame} came instead of the end")
+
+    def barrier(self) -> list[wire.Frame]:
+        """An order that attempts nothing, and its answer; the statuses that came before it."""
+        self.statuses.clear()
+        self.order(0)
+        self.answer()
+        return list(self.statuses)
+
+    def greet(self) -> wire.Frame:
+        """Hello and welcome; returns the hello."""
+        try:
+            hello = self.must("BC-HELLO-01", 20)
+        except Broken as broken:
+            raise Failure(f"{broken.args[0].partition(chr(10))[0]}; {self._last_words()}") from None
+        self.order(0)
+        self.answer("BC-BUSY-01")
+        return hello
+
+    def _judge(self, octets: bytes) -> wire.Frame:
+        first = not self.greeted
+        try:
+            frames.decode(octets, "worker", first=first)
+        except frames.Wrong as wrong:
+            second = wrong.requirement == "BC-HELLO-03" and not first
+            clause = "BC-HELLO-02" if second else _SENDERS.get(wrong.requirement, wrong.requirement)
+            raise Broken(clause, f"{octets.hex()}: {wrong}") from None
+        frame = wire.Frame.parse(octets)
+        if first:
+            self.greeted = True
+            self.capacity = frame.capacity
+            return frame
+        if frame.type == wire.BUSY:
+            self._judge_answer(frame)
+        else:
+            check(self.welcomed, "BC-HELLO-05", f"{frame} came before the answer to the welcome")
+            check(frame.open <= self.open, "BC-STATUS-01", f"{frame} came while {self.open} were open")
+            same = (frame.open, frame.capacity) == (self.open, self.capacity)
+            check(not same, "BC-STATUS-02", f"{frame} changes nothing")
+        check(self.capacity > 0 or not frame.capacity, "BC-CAP-02", f"{frame} came after capacity 0, which is final")
+        self.open, self.capacity = frame.open, frame.capacity
+        return frame
+
+    def _judge_answer(self, frame: wire.Frame) -> None:
+        check(bool(self.orders), "BC-BUSY-01", f"{frame} answers no order")
+        order, most = self.orders.popleft()
+        check(frame.order == order, "BC-BUSY-01", f"{frame} came where the answer to order {order} was due")
+        check(frame.accepted <= most, "BC-BUSY-03", f"{frame} answers an order for {most}")
+        filled = frame.accepted == most
+        check(filled is (frame.reason == wire.FILLED), "BC-BUSY-04", f"{frame} answers an order for {most}")
+        limit = self.open + frame.accepted
+        check(frame.open <= limit, "BC-STATUS-01", f"{frame} came where at most {limit} can be open")
+        self.welcomed = True
+
+    # ------------------------------------------------------------------------------------- the end
+
+    def half_close(self) -> None:
+        """Drain it."""
+        self.channel.shutdown(socket.SHUT_WR)
+
+    def lets_go(self, requirement: str) -> None:
+        """It must close its first listener; the suite closes its own as well. So the worker has read what was sent."""
+        address = self.address()
+        self.listeners[0].close()
+
+        def refused() -> bool:
+            try:
+                socket.create_connection(address, timeout=LIMIT * scale()).close()
+            except ConnectionError:
+                return True
+            return False
+
+        deadline = deadline_in(LIMIT)
+        while not refused():
+            check(time.monotonic() < deadline, requirement, "the worker keeps its listener")
+            time.sleep(0.002)
+
+    def gone(self) -> bool:
+        """Whether it has exited."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status is not None
+
+    def wait(self, requirement: str, seconds: float = LIMIT) -> int:
+        """Its exit status. That it does not exit breaks ``requirement``."""
+        deadline = deadline_in(seconds)
+        while not self.gone():
+            if time.monotonic() > deadline:
+                raise Broken(requirement, f"the worker had not exited after {seconds * scale():g} s")
+            time.sleep(0.002)
+        assert self._status is not None
+        return self._status
+
+    def exits(self, status: int, requirement: str, seconds: float = LIMIT) -> None:
+        """It must exit with ``status``."""
+        found = self.wait(requirement, seconds)
+        check(found == status, requirement, f"the worker exited with status {found}, not {status}")
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        self.client.close()
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        until(self.gone, 10, what="the killed worker to go")
+
+    def _last_words(self) -> str:
+        tail = self.log.read_text(errors="replace")[-600:].strip() if self.log.exists() else ""
+        how = f"it exited with status {self._status}" if self.gone() else "it is still running"
+        return f"{how}; its output ends:\n{tail}" if tail else f"{how}, and wrote nothing to its output"

@@ -1,0 +1,49 @@
+"""The exec binding, as a worker meets it."""
+
+from __future__ import annotations
+
+import pytest
+from backchannel_conformance import kernel
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Workers
+from backchannel_conformance.spawn import variables
+
+pytestmark = pytest.mark.classes("exec")
+
+GOOD = variables(0, 1, 1, 30)
+BAD = {
+    "no variables": {},
+    "no slot": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_SLOT"},
+    "a slot that is no number": {**GOOD, "BACKCHANNEL_SLOT": "first"},
+    "capacity 0": {**GOOD, "BACKCHANNEL_CAPACITY": "0"},
+    "no listeners": {**GOOD, "BACKCHANNEL_LISTENERS": "0"},
+    "more listeners than descriptors": {**GOOD, "BACKCHANNEL_LISTENERS": "40"},
+    "a deadline that is no number": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "soon"},
+    "no versions": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_VERSIONS"},
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.req("BC-EXEC-03")
+def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None:
+    """Something of its environment is missing or senseless: the worker writes nothing and exits with 78."""
+    worker = workers(environment=BAD[what])
+    worker.ended("BC-EXEC-03")
+    worker.exits(78, "BC-EXEC-03")
+
+
+@pytest.mark.req("BC-EXEC-03")
+def test_worker_refuses_a_missing_channel(workers: Workers) -> None:
+    """There is no descriptor 3: exit status 78."""
+    worker = workers(channel=False)
+    worker.exits(78, "BC-EXEC-03")
+
+
+@pytest.mark.kernel("kept_at_exec")
+@pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=pytest.mark.classes("event"))])
+@pytest.mark.req("BC-EXEC-05", "BC-FORK-05")
+def test_worker_descriptors_end_at_exec(workers: Workers, capacity: int) -> None:
+    """All that the worker holds above the standard descriptors is closed on exec."""
+    worker = workers.greeted(capacity=capacity)
+    kept = kernel.kept_at_exec(worker.pid)
+    check(not kept, "BC-EXEC-05", f"descriptors {sorted(kept)} would be passed on to what the worker starts")

@@ -1,0 +1,91 @@
+"""Role *codec*: an implementation's frames, asked one JSON line at a time over its standard input and output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .manifest import DEFAULTS, Manifest
+from .pool import Failure
+from .waiting import scale
+
+__all__ = ["Codec"]
+
+LIMIT = 10.0
+
+
+class Codec:
+    """A running codec command. Raises :class:`Failure` for anything but a JSON object in answer to a line."""
+
+    def __init__(self, manifest: Manifest, log: Path) -> None:
+        self._name = manifest.name
+        self._log = log
+        role = manifest.roles["codec"]
+        environment = {key: manifest.fill(value, DEFAULTS) for key, value in role.environment.items()}
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [manifest.fill(word, DEFAULTS) for word in role.command()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        self._buffer = b""
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """One question, and its answer."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin
+        assert stdout
+        line = json.dumps(question)
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(line.encode() + b"\n")
+            stdin.flush()
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(LIMIT * scale()):
+                    raise Failure(self._wrong(line, f"nothing within {LIMIT * scale():g} s"))
+                part = os.read(stdout.fileno(), 1 << 16)
+                if not part:
+                    raise Failure(self._wrong(line, "the end of its output"))
+                self._buffer += part
+        said, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Failure(self._wrong(line, f"{said[:200]!r}, which is no JSON object"))
+        return answer
+
+    def finish(self) -> int:
+        """Close its input, and wait for it to exit; its status."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            return self._process.wait(LIMIT * scale())
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the codec of {self._name} did not exit when its input ended") from None
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _wrong(self, asked: str, came: str) -> str:
+        tail = self._log.read_text(errors="replace")[-600:].strip()
+        log = f"; its standard error ends:\n{tail}" if tail else "; it wrote nothing to its standard error"
+        return f"the codec of {self._name} was asked {asked[:200]} and answered with {came}{log}"

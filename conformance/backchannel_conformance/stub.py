@@ -1,0 +1,165 @@
+"""A worker that does as it is told: the suite's hand inside the pool of a parent under test.
+
+The parent starts it by the exec binding. It connects to the suite's control socket, says what it found, and then obeys
+one JSON line after another, each with one JSON line in return. It knows nothing of the protocol: which octets to
+write, and when, is the suite's affair. It stands alone, so that it starts fast: the standard library alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import sys
+import time
+from typing import Any
+
+
+def found() -> dict[str, Any]:
+    """What this process found at its start: descriptors above the standard ones, variables, signals."""
+    sockets = []
+    for fd in range(3, 256):
+        try:
+            kind = "socket" if stat.S_ISSOCK(os.fstat(fd).st_mode) else "other"
+        except OSError:
+            continue
+        sockets.append((fd, kind))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return {
+        "pid": os.getpid(),
+        "started": time.monotonic(),
+        "descriptors": sockets,
+        "variables": {key: value for key, value in os.environ.items() if key.startswith("BACKCHANNEL_")},
+        "blocked": sorted(int(number) for number in blocked),
+    }
+
+
+class Stub:
+    """The channel, the listeners, and what was accepted."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.channel = socket.socket(fileno=3)
+        self.channel.setblocking(False)
+        count = int(variables.get("BACKCHANNEL_LISTENERS", "0"))
+        self.listeners = [socket.socket(fileno=4 + at) for at in range(count)]
+        self.connections: list[socket.socket] = []
+
+    def write(self, octets: str, seconds: float = 5.0) -> dict[str, Any]:
+        """Write all of it, or as much as the parent takes in time."""
+        rest = bytes.fromhex(octets)
+        until = time.monotonic() + seconds
+        while rest:
+            try:
+                rest = rest[self.channel.send(rest) :]
+            except BlockingIOError:
+                if not select.select((), (self.channel,), (), max(0.0, until - time.monotonic()))[1]:
+                    return {"left": len(rest)}
+            except OSError as error:
+                return {"left": len(rest), "errno": errno.errorcode[error.errno or 0]}
+        return {"left": 0}
+
+    def read(self, count: int, seconds: float) -> dict[str, Any]:
+        """Exactly so many octets, or what there was of them at the time limit or at the end."""
+        data, ended = b"", ""
+        until = time.monotonic() + seconds
+        while len(data) < count and not ended:
+            select.select((self.channel,), (), (), max(0.0, until - time.monotonic()))
+            try:
+                part = self.channel.recv(count - len(data))
+                data += part
+                ended = "" if part else "end"
+            except BlockingIOError:
+                ended = "time"
+            except OSError as error:
+                ended = errno.errorcode[error.errno or 0]
+        return {"octets": data.hex(), "ended": ended}
+
+    def peek(self) -> dict[str, Any]:
+        """Whether a read would return at once."""
+        return {"ready": bool(select.select((self.channel,), (), (), 0)[0])}
+
+    def accept(self, listener: int = 0) -> dict[str, Any]:
+        """One attempt."""
+        try:
+            self.connections.append(self.listeners[listener].accept()[0])
+        except OSError as error:
+            return {"accepted": 0, "errno": errno.errorcode[error.errno or 0]}
+        return {"accepted": 1}
+
+    def finish(self) -> dict[str, Any]:
+        """Close the oldest connection."""
+        self.connections.pop(0).close()
+        return {}
+
+    def close(self) -> dict[str, Any]:
+        """Close the channel, and live on."""
+        self.channel.close()
+        return {}
+
+    def half_close(self) -> dict[str, Any]:
+        """Shut down the sending half of the channel."""
+        self.channel.shutdown(socket.SHUT_WR)
+        return {}
+
+    def babble(self, octets: str, seconds: float) -> dict[str, Any]:
+        """Write the same again and again, as fast as the parent takes it."""
+        data = bytes.fromhex(octets)
+        until = time.monotonic() + seconds
+        wrote = 0
+        rest = data
+        while time.monotonic() < until:
+            try:
+                sent = self.channel.send(rest)
+                wrote += sent
+                rest = rest[sent:] or data
+            except BlockingIOError:
+                select.select((), (self.channel,), (), max(0.0, until - time.monotonic()))
+            except OSError:
+                break
+        # a frame that was begun is finished, so that what comes next is one
+        self.write(rest.hex() if rest is not data else "")
+        return {"wrote": wrote}
+
+    def leave(self, status: int = 0, octets: str = "") -> dict[str, Any]:
+        """Write, and exit at once."""
+        self.write(octets)
+        os._exit(status)
+
+    def grandchild(self) -> dict[str, Any]:
+        """Leave a process behind that holds the channel for a while, and die."""
+        if not os.fork():
+            self.control.close()
+            time.sleep(20)
+            os._exit(0)
+        os._exit(0)
+
+    control: socket.socket
+
+
+def main() -> None:
+    """Say what was found, and obey until the control socket ends."""
+    said = found()
+    control = socket.socket(socket.AF_UNIX)
+    control.connect(sys.argv[1])
+    stub = Stub(said["variables"])
+    stub.control = control
+    said["addresses"] = [listener.getsockname() for listener in stub.listeners]
+    with control.makefile("rw", encoding="utf-8") as lines:
+        answer: dict[str, Any] = said
+        while True:
+            lines.write(json.dumps(answer) + "\n")
+            lines.flush()
+            line = lines.readline()
+            if not line:
+                break
+            command = json.loads(line)
+            answer = getattr(stub, command.pop("do"))(**command)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
