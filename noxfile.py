@@ -54,6 +54,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def model(session: nox.Session) -> None:
+    """Check the protocol's models with spin, and that each rule left out fails; --full for larger ones."""
+    session.run("python", "spec/1.0/model/check.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for code, sphinx-lint for prose, two linters for workflows."""
     group(session, "lint")

@@ -1,4 +1,6 @@
-"""Tables made from ``spec/1.0/protocol.toml``: ``.. state-table:: parent`` and ``.. defaults-table::``."""
+"""Tables made from data: ``.. state-table:: parent`` and ``.. defaults-table::`` from ``spec/1.0/protocol.toml``,
+``.. model-results:: verify`` from ``spec/1.0/model/variants.toml``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 PROTOCOL = Path(__file__).parents[2] / "spec" / "1.0" / "protocol.toml"
+MODELS = PROTOCOL.parent / "model" / "variants.toml"
 
 
 def table(head: list[str], rows: list[list[str]]) -> nodes.table:
@@ -52,7 +55,33 @@ class DefaultsTable(FromProtocol):
         return [table(["setting", "default"], rows)]
 
 
+class ModelResults(SphinxDirective):
+    """What the models verify, or what fails without each rule."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(MODELS))
+        entries = tomllib.loads(MODELS.read_text())[self.arguments[0]]
+        if self.arguments[0] == "verify":
+            items = [nodes.list_item("", nodes.paragraph("", entry["name"])) for entry in entries]
+            return [nodes.bullet_list("", *items)]
+        group = nodes.tgroup(cols=3)
+        group += [nodes.colspec(colwidth=width) for width in (36, 16, 48)]
+        heads = ("left out", "rule", "what happened")
+        group += nodes.thead("", nodes.row("", *(nodes.entry("", nodes.paragraph("", head)) for head in heads)))
+        body = nodes.tbody("")
+        for entry in entries:
+            [link], _ = self.state.inline_text(f":req:`{entry['requirement']}`", self.lineno)
+            cells: list[nodes.Node] = [nodes.paragraph("", entry["left_out"]), nodes.paragraph("", "", link)]
+            cells.append(nodes.paragraph("", entry["happened"]))
+            body += nodes.row("", *(nodes.entry("", cell) for cell in cells))
+        group += body
+        return [nodes.table("", group)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("state-table", StateTable)
     app.add_directive("defaults-table", DefaultsTable)
+    app.add_directive("model-results", ModelResults)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -145,6 +145,33 @@ def test_unusable_listener_drains_the_worker() -> None:
 # -------------------------------------------------------------------------------------------- silence
 
 
+def test_late_short_answer_passes_the_worker_over_too() -> None:
+    # found by the model: a worker without descriptors that is slow besides was ordered again and again, for ever
+    made = world(2)
+    made.connect()
+    made.wait(0.1)  # the order of worker 0 is void, worker 1 has been ordered
+    made.workers[1].orders.clear()
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(2, 0, Reason.EMPTY, 0, 1)))
+    assert state(made, 0) is State.READY
+    made.write(1, encode(Busy(2, 0, Reason.PEER, 0, 1)))  # in time, and short as well: now all are forgiven
+    assert made.ordered() == {0: 1}
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(3, 0, Reason.EMPTY, 0, 1)))
+    assert made.ordered() == {1: 1}
+
+
+@pytest.mark.parametrize(("reason", "after"), [(Reason.WORKER, State.READY), (Reason.UNUSABLE, State.DRAINING)])
+def test_late_answer_with_a_failure_counts_as_one_in_time(reason: Reason, after: State) -> None:
+    made = world(1)
+    made.connect()
+    made.wait(0.1)
+    made.workers[0].orders.clear()
+    made.write(0, encode(Busy(2, 0, reason, 0, 1)))
+    assert state(made, 0) is after
+    assert not made.ordered()
+
+
 def test_void_order_is_ordered_again() -> None:
     made = world()
     made.connect()

@@ -309,21 +309,20 @@ class Parent:
         if order.void:
             self.counters.late += busy.accepted
             worker.step(ParentEvent.LATE_ANSWER)
-            return
-        if worker.state is State.STARTING:
+        elif worker.state is State.STARTING:
             worker.step(ParentEvent.WELCOMED)
             self.greeted += 1
-            return
-        self._voids_in_row = 0
-        self.counters.accepted += busy.accepted
-        if busy.accepted < order.max:
+        else:
+            self._voids_in_row = 0
+            self.counters.accepted += busy.accepted
             self.counters.short += order.max - busy.accepted
+        if busy.accepted < order.max:
             self._fell_short(worker, order, busy.reason)
 
     def _fell_short(self, worker: Worker, order: Order, reason: Reason) -> None:
         worker.passed_over.add(order.listener)
         self._fallen_short.add(worker)
-        if reason is not Reason.PEER:
+        if reason is not Reason.PEER and not order.void:
             worker.short_row += 1
         if reason is Reason.WORKER or worker.short_row >= self.settings.short_in_a_row:
             worker.short_row = 0
