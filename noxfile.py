@@ -60,6 +60,20 @@ def model(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the back-channel beside every alternative: --quick, --full, --only NAME, --list."""
+    session.install("-e", ".[trio]")
+    session.run("python", "benchmarks", *session.posargs)
+
+
+@nox.session
+def micro(session: nox.Session) -> None:
+    """Time the core by itself, with pyperf."""
+    session.install("-e", ".", "pyperf")
+    session.run("python", "benchmarks/micro.py", *(session.posargs or ["--fast", "--copy-env"]))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for code, sphinx-lint for prose, two linters for workflows."""
     group(session, "lint")

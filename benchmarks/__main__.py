@@ -1,0 +1,139 @@
+"""``nox -s bench``: measure the back-channel beside every alternative, print the table, write JSON and plots.
+
+Everything is a ratio of pairs measured alternately in this run, with its 90 % interval; what one machine did in one
+minute is in the JSON file, and in no document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import bouts
+import plots
+import singles
+from bouts import Bout, Decided
+from loads import Load
+from table import cross_product, table
+
+__all__ = ["main"]
+
+SINGLES: dict[str, Callable[[Load, float], object]] = {
+    "calls": singles.calls,
+    "memory": singles.memory,
+    "core": singles.core,
+    "ramp": singles.ramp,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; return 1 if a goal was missed, 2 if a connection was lost."""
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--quick", action="store_true", help="under 2 minutes: shorter slices, the same rounds")
+    pace.add_argument("--full", action="store_true", help="the whole cross-product besides: hours")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only these bouts (see --list)")
+    parser.add_argument("--list", action="store_true", help="print the names of the bouts")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), metavar="DIR", help="default: build/bench")
+    options = parser.parse_args(arguments)
+    if not sys.platform.startswith("linux"):
+        parser.error("EPOLLEXCLUSIVE is Linux's own, and so is this comparison: run it on Linux")
+    speed = 0.1 if options.quick else 1.0
+    chosen = [*table(speed), *(cross_product(speed) if options.full else ())]
+    names = [*(bout.key for bout in chosen), *SINGLES]
+    if options.list:
+        print(*names, sep="\n")
+        return 0
+    if unknown := set(options.only) - set(names):
+        parser.error(f"no bout is called {', '.join(sorted(unknown))}: --list prints their names")
+    wanted = set(options.only or names)
+    return _run([bout for bout in chosen if bout.key in wanted], wanted, speed, options.out)
+
+
+def _run(chosen: Sequence[Bout], wanted: set[str], speed: float, out: Path) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    load = Load()
+    decided: list[Decided] = []
+    raw: dict[str, object] = {}
+    lost: list[str] = []
+    try:
+        for bout in chosen:
+            samples = bouts.run(bout, load, _progress)
+            raw[bout.key] = {"title": bout.title, "samples": samples}
+            lost += [f"{bout.key}: {name}" for name, each in samples.items() if any(s["errors"] for s in each)]
+            found = bouts.decide(bout, samples)
+            decided += found
+            _print(bout.title, found)
+            _plot(out / f"{bout.key}.svg", bout.title, found)
+        for name, measure in SINGLES.items():
+            if name not in wanted:
+                continue
+            if name == "ramp":
+                points = singles.ramp(load, speed)
+                raw["ramp"] = points
+                text = plots.lines(
+                    "48 clients come to a pool of 2, and leave", "seconds", "workers", [("workers", points)]
+                )
+                (out / "ramp.svg").write_text(text)
+            else:
+                found = list(measure(load, speed))  # type: ignore[call-overload]
+                decided += found
+                _print(name, found)
+    finally:
+        load.close()
+    missed = [one for one in decided if one.verdict == "MISSED"]
+    document = {
+        "machine": {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
+        "load_average": os.getloadavg(),
+        "seconds": time.monotonic() - began,
+        "pace": speed,
+        "rows": [
+            {"bout": one.bout, **asdict(one.row), **asdict(one.estimate), "verdict": one.verdict} for one in decided
+        ],
+        "lost": lost,
+        "raw": raw,
+    }
+    (out / "bench.json").write_text(json.dumps(document, indent=1))
+    print(
+        f"\n{len(decided)} rows in {time.monotonic() - began:.0f} s, {len(missed)} missed; {out}/bench.json", flush=True
+    )
+    for name in lost:
+        print(f"connections were lost or never answered: {name}", file=sys.stderr)
+    return 2 if lost else 1 if missed else 0
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text:60}", end="\r", file=sys.stderr, flush=True)
+
+
+def _print(title: str, found: Sequence[Decided]) -> None:
+    print(f"\n{title}")
+    for one in found:
+        value, unit = one.estimate, f" {one.row.unit}" if one.row.unit else ""
+        interval = f"{value.value:8.3g}{unit} [{value.low:.3g}, {value.high:.3g}]"
+        print(f"  {one.row.text:70} {interval:32} {one.row.goal:14} {one.verdict}", flush=True)
+
+
+def _plot(path: Path, title: str, found: Sequence[Decided]) -> None:
+    ratios = [one for one in found if one.row.how == "ratio"]
+    shown = ratios or list(found)
+    entries = []
+    for one in shown:
+        against = f" / {one.row.reference}" if one.row.reference else ""
+        entries.append((one.row.subject + against, one.estimate))
+    what = f"{title}: {shown[0].row.figure}{' ratio' if ratios else ''}" if shown else title
+    if entries:
+        path.write_text(plots.bars(what, "" if ratios else shown[0].row.unit, entries, 1.0 if ratios else None))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

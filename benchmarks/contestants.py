@@ -1,0 +1,194 @@
+"""Who takes part: how each is started, and what the kernel says of its processes.
+
+Figures of processor time come from each process's own clock, figures of waiting and memory from ``/proc``:
+EPOLLEXCLUSIVE exists on Linux alone, and so does this comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Contestant", "Running", "alternative", "sync", "trio"]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+SOURCES = ("benchmarks", "reference/core", "reference/sync", "reference/trio", "conformance/controls")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A server: a name for the tables, and its command with ``{status}`` for the path of a status socket."""
+
+    name: str
+    command: tuple[str, ...]
+    workers: int
+    has_parent: bool = False
+    """Whether its parent takes part in serving."""
+
+    def start(self) -> Running:
+        """Start it, and wait until all its workers are ready."""
+        return Running(self)
+
+
+def sync(capacity: int, workers: int, *options: str, handler: str = "", name: str = "") -> Contestant:
+    """The back-channel with the sync reference."""
+    handler = handler or ("handlers:blocking" if capacity == 1 else "handlers:events")
+    return _backchannel(name or f"sync, capacity {capacity}", capacity, workers, *options, handler)
+
+
+def trio(capacity: int, workers: int, *options: str) -> Contestant:
+    """The back-channel with trio workers, under the sync reference's parent."""
+    worker = f"{sys.executable} -m backchannel_trio.worker handlers:on_trio"
+    return _backchannel(f"trio, capacity {capacity}", capacity, workers, *options, "--worker", worker)
+
+
+def _backchannel(name: str, capacity: int, workers: int, *options: str) -> Contestant:
+    command = (
+        *(
+            sys.executable,
+            "-m",
+            "backchannel_sync",
+            "--listen",
+            "127.0.0.1:0",
+            "--ready-fd",
+            "1",
+            "--status",
+            "{status}",
+        ),
+        *("--log-level", "error", "--capacity", str(capacity)),
+        # a machine that is full of work is not a pool that is broken
+        *("--start-deadline", "120"),
+    )
+    size = () if "--max" in options else ("--workers", str(workers))
+    return Contestant(name, (*command, *size, *options), workers, has_parent=True)
+
+
+def alternative(kind: str, workers: int) -> Contestant:
+    """One of :mod:`servers`."""
+    names = {
+        "blocking": "blocking accept",
+        "herd": "naive herd",
+        "exclusive": "EPOLLEXCLUSIVE",
+        "reuseport": "SO_REUSEPORT",
+        "round-robin": "sync, round robin",
+    }
+    command = (sys.executable, str(HERE / "servers.py"), kind, "127.0.0.1:0", str(workers))
+    return Contestant(names[kind], command, workers, has_parent=kind == "round-robin")
+
+
+@dataclass
+class Figures:
+    """What the processes of a server have used."""
+
+    parent: float
+    """Seconds of processor time."""
+    workers: dict[int, float]
+    parent_waits: int
+    """Voluntary context switches: how often it went to sleep."""
+    worker_waits: dict[int, int]
+
+    def since(self, before: Figures) -> dict[str, float]:
+        """The differences, summed."""
+        took = {pid: used - before.workers.get(pid, 0.0) for pid, used in self.workers.items()}
+        waits = {pid: count - before.worker_waits.get(pid, 0) for pid, count in self.worker_waits.items()}
+        return {
+            "parent_cpu": self.parent - before.parent,
+            "worker_cpu": sum(took.values()),
+            "parent_waits": self.parent_waits - before.parent_waits,
+            "worker_waits": sum(waits.values()),
+            "touched": sum(used > 0.0005 for used in took.values()),
+        }
+
+
+@dataclass
+class Running:
+    """A server that runs."""
+
+    contestant: Contestant
+    address: tuple[str, int] = field(init=False)
+    pid: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-")
+        self._status = f"{self._folder.name}/status"
+        command = [part.replace("{status}", self._status) for part in self.contestant.command]
+        path = os.pathsep.join(str(ROOT / folder) for folder in SOURCES)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.pid = self._process.pid
+        assert self._process.stdout is not None
+        ready = self._process.stdout.readline().split()
+        if ready[:1] != ["READY"]:
+            self._process.kill()
+            raise SystemExit(f"{self.contestant.name} did not start: {' '.join(command)}")
+        host, _, port = ready[1].rpartition(":")
+        self.address = host, int(port)
+
+    def stop(self) -> None:
+        """End it, workers and all."""
+        children = self.workers()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            for pid in (self.pid, *children):
+                os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._folder.cleanup()
+
+    def workers(self) -> list[int]:
+        """Process ids."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def figures(self) -> Figures:
+        """What its processes have used until now."""
+        workers = self.workers()
+        return Figures(
+            _processor_time(self.pid),
+            {pid: _processor_time(pid) for pid in workers},
+            _waits(self.pid),
+            {pid: _waits(pid) for pid in workers},
+        )
+
+    def memory(self) -> int:
+        """Octets of memory, each page divided by those who share it (proportional set size), workers alone."""
+        return sum(_proportional(pid) for pid in self.workers())
+
+    def document(self) -> dict[str, Any]:
+        """The status document, of a back-channel."""
+        with socket.socket(socket.AF_UNIX) as status:
+            status.connect(self._status)
+            data = b"".join(iter(lambda: status.recv(1 << 16), b""))
+        found: dict[str, Any] = json.loads(data)
+        return found
+
+
+def _processor_time(pid: int) -> float:
+    """Of any process, in seconds: clock_getcpuclockid(3) makes its clock of its id."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def _waits(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("voluntary_ctxt_switches"):
+            return int(line.split()[1])
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
