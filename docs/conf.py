@@ -9,12 +9,19 @@ project = "backchannel"
 author = "the backchannel authors"
 copyright = "2026, the backchannel authors"
 
-extensions = ["requirements", "tables", "matrix"]
+extensions = ["requirements", "tables", "matrix", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "spec/**"]
 exclude_patterns = ["build", ".nox", ".venv"]
 
+autodoc_member_order = "bysource"
+autodoc_default_options = {"show-inheritance": False}
+autodoc_class_signature = "mixed"
+autodoc_typehints_format = "short"
+# the standard library's and trio's inventories are on the network, and this is built without one
+nitpick_ignore_regex = [("py:.*", r"(?!backchannel).*")]
+
 html_theme = "furo"
 html_title = "backchannel"
 html_static_path = ["_static"]
-html_css_files = ["requirements.css"]
+html_css_files = ["requirements.css", "site.css"]

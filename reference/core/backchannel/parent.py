@@ -1,7 +1,7 @@
 """The parent's side: the table of workers, dispatch, deadlines, scaling.
 
 What happened goes in (bytes, ends, deaths, readable listeners, the time), actions come out. A turn of the shell
-around it follows the specification's pass (BC-PASS-01):
+around it follows the specification's pass (BC-PASS-01)::
 
     parent.received(slot, data, now)        # for each channel that can be read; parent.eof(slot, now) at its end
     parent.exited(slot, status, now)        # for each worker waitpid returned, after its channel was read

@@ -2,7 +2,7 @@
 
 Bytes from the parent in, orders out; what happened to connections in, bytes for the parent out. A shell around it
 reads the channel, calls ``accept`` as often as an order says, serves, and writes what :meth:`WorkerSide.outgoing`
-hands out.
+hands out::
 
     side = WorkerSide(capacity=1, listeners=1)
     side.hello()

@@ -1,7 +1,7 @@
 """The event-based worker: many connections, one thread, handlers that are generators.
 
 A handler is a generator function of one :class:`Connection`. Where it would wait it says ``yield from``, and the
-worker turns to others:
+worker turns to others::
 
     def echo(connection):
         while data := (yield from connection.recv(4096)):
