@@ -6,6 +6,7 @@ Each session makes an environment of its own, with uv where it is installed and 
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -23,6 +24,8 @@ ROOTS = (
 )
 REFERENCES = ("sync", "sync+trio-workers")
 """The references, and each one's parent with the other's workers."""
+PORT = ("c", "c-worker", "sync+c-workers", "c+sync-workers")
+"""The port in C, and pairs of it with a reference: manifests in ``examples/c``."""
 
 
 def group(session: nox.Session, name: str) -> None:
@@ -30,11 +33,21 @@ def group(session: nox.Session, name: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, name))
 
 
+def everything(session: nox.Session) -> list[str]:
+    """The references; the port in C too, where there is a compiler: nothing else here needs one."""
+    chosen = [word for name in REFERENCES for word in ("--impl", name)]
+    missing = [program for program in ("make", "cc") if not shutil.which(program)]
+    if missing:
+        session.warn(f"the port in C is left out: there is no {' and no '.join(missing)}")
+        return chosen
+    return chosen + [word for name in PORT for word in ("--manifest", f"examples/c/{name}.toml")]
+
+
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Run the conformance suite, with its controls, against the references."""
     session.install("-e", ".[conformance,trio]")
-    arguments = session.posargs or [word for name in REFERENCES for word in ("--impl", name)]
+    arguments = session.posargs or everything(session)
     session.run("python", "-m", "backchannel_conformance", "run", "--report", "build/conformance", *arguments)
 
 
@@ -95,8 +108,6 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation, the specification included; any warning is an error. Then do what it says."""
-    session.install("-e", ".[trio]")
+    """Build the documentation, the specification included; any warning is an error."""
     group(session, "docs")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-c", "docs", ".", "build/docs")
-    session.run("pytest", "docs/checks", *session.posargs)

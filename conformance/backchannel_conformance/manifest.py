@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import CONTRACT, SPEC
+from .building import build
 from .errors import Mistake
 
 __all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load"]
@@ -73,8 +74,9 @@ OFFERS: Mapping[str, tuple[str, ...]] = {
 
 _FIXED = ("python", "here")
 _KEYS = {
-    "": ("contract", "spec", "implementation", *ROLES, "expect"),
+    "": ("contract", "spec", "implementation", "build", *ROLES, "expect"),
     "implementation": ("name", "language", "classes"),
+    "build": ("command", "needs"),
     "codec": ("command", "environment"),
     "worker": ("command", "command_event", "environment"),
     "parent": ("command", "environment"),
@@ -172,6 +174,8 @@ def load(path: Path) -> Manifest:
         frozenset(_strings(path, "expect.must_fail", expect.get("must_fail", []))),
         frozenset(_strings(path, "expect.show", expect.get("show", []))),
     )
+    if "build" in data:
+        _build(manifest, data["build"])
     for role in roles.values():
         for key, command in role.commands.items():
             program = manifest.fill(command[0], DEFAULTS)
@@ -179,6 +183,20 @@ def load(path: Path) -> Manifest:
                 what = f"{role.name}.{key}: there is no program {program!r}; build or install it, or mend the command"
                 raise Mistake(f"manifest {path}: {what}")
     return manifest
+
+
+def _build(manifest: Manifest, table: Mapping[str, Any]) -> None:
+    path = manifest.path
+    command = _strings(path, "build.command", _need(path, table, "build", "command", list))
+    if not command:
+        raise Mistake(f"manifest {path}: build.command is empty; write the program and its arguments")
+    for text in command:
+        for match in _PLACEHOLDER.finditer(text):
+            if match[1] is not None and match[1] not in _FIXED:
+                raise Mistake(
+                    f"manifest {path}: no placeholder {{{match[1]}}} in build.command{_nearest(match[1], _FIXED)}"
+                )
+    build(path, [manifest.fill(word, {}) for word in command], _strings(path, "build.needs", table.get("needs", [])))
 
 
 def _role(path: Path, name: str, table: Mapping[str, Any]) -> Role:

@@ -1,0 +1,438 @@
+/* A worker of backchannel 1.0, in C11 and POSIX: as many connections at once as the parent allows, one poll().
+ *
+ * It is started by the exec binding (spec/1.0, page "Bindings"): the channel is descriptor 3, the listeners are 4 and
+ * on, the rest is in the environment. It never watches a listener. It accepts when an order says so, answers with BUSY,
+ * and reports at the end of each turn what has changed. The service is the test service of the adapter contract; a
+ * server of your own replaces the part between the two rules below, and nothing else.
+ *
+ * usage: worker [--quota CONNECTIONS]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "frame.h"
+
+extern char **environ;
+
+enum { CHANNEL = 3, FIRST_LISTENER = 4 };
+enum { EXIT_PROTOCOL = 76, EXIT_CONFIGURATION = 78 };
+
+struct connection {
+    int fd;
+    size_t have;       /* of the line */
+    char line[256];
+    int holding;       /* the line was "hold" */
+    unsigned owed;     /* answers that are still to be written */
+    size_t written;    /* of the first of them */
+};
+
+static unsigned slot, listeners, capacity;
+static double drain_deadline;
+static unsigned long quota, accepted_so_far;
+
+static struct connection *connections;
+static size_t opened, allocated;
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+    return seconds(CLOCK_MONOTONIC);
+}
+
+static void set_flags(int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the service */
+
+static size_t who(char *text, size_t room)
+{
+    return (size_t)snprintf(text, room, "%ld %u\n", (long)getpid(), slot);
+}
+
+/* Write what is owed, as far as the client takes it. 0: the connection is broken. */
+static int write_owed(struct connection *c)
+{
+    char text[64];
+    size_t length = who(text, sizeof text);
+
+    while (c->owed) {
+        ssize_t n = write(c->fd, text + c->written, length - c->written);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        c->written += (size_t)n;
+        if (c->written == length) {
+            c->written = 0;
+            c->owed--;
+        }
+    }
+    return 1;
+}
+
+/* Carry out a line. 0: the connection is done. */
+static int act(struct connection *c)
+{
+    char text[64];
+    size_t length = who(text, sizeof text);
+    struct rusage usage;
+
+    if (strcmp(c->line, "hold") == 0) {
+        c->holding = 1;
+        c->owed++;
+        return 1;
+    }
+    if (strncmp(c->line, "exit ", 5) == 0)
+        _exit(atoi(c->line + 5));
+    if (strncmp(c->line, "burn ", 5) == 0) {
+        double until = seconds(CLOCK_PROCESS_CPUTIME_ID) + atof(c->line + 5) / 1000;
+        while (seconds(CLOCK_PROCESS_CPUTIME_ID) < until)
+            ;
+    } else if (strcmp(c->line, "usage") == 0) {
+        getrusage(RUSAGE_SELF, &usage);
+        length = (size_t)snprintf(text, sizeof text, "%ld %u %ld\n", (long)getpid(), slot, usage.ru_nvcsw);
+    } else if (strcmp(c->line, "who") != 0) {
+        return 0; /* "raise" too: what a C function cannot do it returns, and that ends this connection alone */
+    }
+    if (write(c->fd, text, length) < 0)
+        perror("worker: write"); /* the client has gone; so few octets always fit into a new socket */
+    return 0;
+}
+
+/* Read and act until the client has nothing more. 0: the connection is done. */
+static int serve(struct connection *c)
+{
+    char data[512];
+
+    if (!write_owed(c))
+        return 0;
+    while (!c->owed) {
+        ssize_t n = read(c->fd, data, sizeof data);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 && errno == EAGAIN;
+        for (ssize_t i = 0; i < n; i++) {
+            if (c->holding) {
+                c->owed += data[i] == '\n';
+            } else if (data[i] == '\n') {
+                c->line[c->have] = '\0';
+                if (!act(c))
+                    return 0;
+            } else if (c->have + 1 == sizeof c->line) {
+                return 0;
+            } else {
+                c->line[c->have++] = data[i];
+            }
+        }
+        if (!write_owed(c))
+            return 0;
+    }
+    return 1;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the protocol */
+
+static struct cutter incoming;
+static uint8_t outgoing[FRAME_SIZE]; /* one frame, and how much of it is still to be written */
+static size_t unsent;
+static uint32_t told_open, told_capacity; /* the figures of the last report */
+static int draining, deaf, mute, welcomed, status; /* deaf: nothing more to read; mute: nothing more to write */
+static double drain_at;
+
+static void violation(const char *requirement)
+{
+    fprintf(stderr, "worker %u: the parent broke %s\n", slot, requirement);
+    mute = 1;
+    unsent = 0;
+    incoming.have = 0;
+    status = EXIT_PROTOCOL;
+}
+
+/* End-of-file, or a violation: give the listeners back, finish what is held (BC-DRAIN-03, BC-VIOL-03). */
+static void drain(void)
+{
+    if (draining)
+        return;
+    draining = deaf = 1;
+    drain_at = now() + drain_deadline;
+    for (unsigned i = 0; i < listeners; i++)
+        close(FIRST_LISTENER + (int)i);
+}
+
+/* Write what is left of the outgoing frame. The parent that has gone is noticed when we read (BC-CHAN-06). */
+static void flush(void)
+{
+    while (unsent) {
+        ssize_t n = write(CHANNEL, outgoing + FRAME_SIZE - unsent, unsent);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            if (errno != EAGAIN) {
+                mute = 1;
+                unsent = 0;
+            }
+            return;
+        }
+        unsent -= (size_t)n;
+    }
+}
+
+static void report(struct frame f)
+{
+    told_open = OPEN(f) = (uint32_t)opened;
+    told_capacity = CAPACITY(f) = capacity;
+    if (mute)
+        return;
+    frame_put(outgoing, f);
+    unsent = FRAME_SIZE;
+    flush();
+}
+
+/* At the end of each turn: what has changed and no BUSY has told (BC-STATUS-01, -02, -03). */
+static void report_changes(void)
+{
+    if (unsent || (told_open == opened && told_capacity == capacity))
+        return;
+    report((struct frame){.version = VERSION, .type = opened ? GONE : IDLE});
+}
+
+/* What accept() said, as a reason (BC-ERRNO-01). */
+static uint8_t reason_of(int error)
+{
+    static const int peer[] = {
+        ECONNABORTED, ECONNRESET, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT,
+#ifdef EHOSTDOWN
+        EHOSTDOWN,
+#endif
+#ifdef ENONET
+        ENONET,
+#endif
+    };
+
+    if (error == EAGAIN || error == EWOULDBLOCK)
+        return EMPTY;
+    if (error == EMFILE)
+        return WORKER;
+    if (error == ENFILE || error == ENOBUFS || error == ENOMEM)
+        return SYSTEM;
+    for (size_t i = 0; i < sizeof peer / sizeof *peer; i++)
+        if (error == peer[i])
+            return PEER;
+    return UNUSABLE;
+}
+
+/* One attempt: a new connection at the end of the table, or 0 with errno set. */
+static int accept_one(unsigned listener)
+{
+    int fd;
+
+    if (opened == allocated) {
+        size_t more = allocated ? 2 * allocated : 8;
+        struct connection *grown = realloc(connections, more * sizeof *grown);
+        if (!grown)
+            return 0; /* errno is ENOMEM */
+        connections = grown;
+        allocated = more;
+    }
+    do
+        fd = accept(FIRST_LISTENER + (int)listener, NULL, NULL);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return 0;
+    set_flags(fd); /* some systems copy O_NONBLOCK from the listener, some do not (BC-WORK-06) */
+    connections[opened++] = (struct connection){.fd = fd};
+    return 1;
+}
+
+static void end(size_t at)
+{
+    close(connections[at].fd); /* closed before a report leaves it out (BC-STATUS-05) */
+    connections[at] = connections[--opened];
+}
+
+/* An ACCEPT: as many attempts as it says, the answer, and only then the service (BC-WORK-02, BC-BUSY-02). */
+static void carry_out(struct frame order)
+{
+    struct frame busy = {.version = VERSION, .type = BUSY, .reason = FILLED};
+    size_t first = opened;
+
+    ORDER(busy) = ORDER(order);
+    for (uint32_t attempt = 0; attempt < MAX(order); attempt++) {
+        if (accept_one(LISTENER(order))) {
+            ACCEPTED(busy)++;
+            continue;
+        }
+        busy.reason = reason_of(errno);
+        if (busy.reason != PEER)
+            break;
+    }
+    if (ACCEPTED(busy) == MAX(order))
+        busy.reason = FILLED;
+    accepted_so_far += ACCEPTED(busy);
+    if (quota && accepted_so_far >= quota)
+        capacity = 0; /* retiring, for good (BC-CAP-02) */
+    report(busy);
+    for (size_t i = opened; i-- > first;) /* the request is often there already: do not wait for it */
+        if (!serve(&connections[i]))
+            end(i);
+}
+
+/* What the parent has sent. While an answer does not fit into the channel nothing more is read, so at most one is ever
+ * owed (BC-CHAN-08). */
+static void take_orders(void)
+{
+    uint8_t octets[FRAME_SIZE];
+
+    while (!unsent && !draining) {
+        struct frame f;
+        const char *fault;
+        size_t room;
+        uint8_t *to;
+        ssize_t n;
+
+        if (cutter_next(&incoming, octets)) {
+            f = frame_get(octets);
+            fault = frame_fault(f, FROM_PARENT, !welcomed);
+            if (!fault && LISTENER(f) >= listeners)
+                fault = "BC-ACCEPT-04";
+            if (fault) {
+                violation(fault);
+                drain();
+                return;
+            }
+            welcomed = 1;
+            carry_out(f);
+            continue;
+        }
+        if (deaf) {
+            drain();
+            return;
+        }
+        to = cutter_room(&incoming, &room);
+        n = read(CHANNEL, to, room);
+        if (n > 0)
+            incoming.have += (size_t)n;
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            deaf = 1; /* end-of-file, or ECONNRESET, which is the same; what was read before is carried out first */
+        else if (errno == EAGAIN)
+            return;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- one turn */
+
+static void turn(void)
+{
+    struct pollfd polled[opened + 1];
+    size_t count = opened;
+    int timeout = -1;
+
+    for (size_t i = 0; i < count; i++)
+        polled[i] = (struct pollfd){.fd = connections[i].fd, .events = connections[i].owed ? POLLOUT : POLLIN};
+    /* a channel at its end would wake us for ever: it is watched only while there is something to read or to write */
+    polled[count] = (struct pollfd){.fd = draining && !unsent ? -1 : CHANNEL, .events = unsent ? POLLOUT : POLLIN};
+    if (draining) {
+        double left = drain_at - now();
+        timeout = left > 0 ? (int)(left * 1000) + 1 : 0;
+    }
+    if (poll(polled, (nfds_t)count + 1, timeout) < 0)
+        return; /* EINTR */
+    for (size_t i = count; i-- > 0;) /* from the end, because end() fills the hole with the last one */
+        if (polled[i].revents && !serve(&connections[i]))
+            end(i);
+    flush();
+    report_changes();
+    take_orders();
+    report_changes();
+}
+
+static double variable(const char *name, double least)
+{
+    const char *text = getenv(name);
+    char *rest;
+    double value;
+
+    if (!text || !*text || strspn(text, "0123456789.") != strlen(text)) {
+        fprintf(stderr, "worker: %s is %s: the parent must set it (BC-EXEC-02)\n", name, text ? text : "missing");
+        exit(EXIT_CONFIGURATION);
+    }
+    value = strtod(text, &rest);
+    if (*rest || value < least) {
+        fprintf(stderr, "worker: %s is %s\n", name, text);
+        exit(EXIT_CONFIGURATION);
+    }
+    return value;
+}
+
+static void start(void)
+{
+    struct stat found;
+    unsigned major, minor;
+
+    slot = (unsigned)variable("BACKCHANNEL_SLOT", 0);
+    capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", 1);
+    listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", 1);
+    drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", 0);
+    if (!getenv("BACKCHANNEL_VERSIONS") || sscanf(getenv("BACKCHANNEL_VERSIONS"), "%u.%u", &major, &minor) != 2) {
+        fprintf(stderr, "worker: BACKCHANNEL_VERSIONS is missing or senseless\n");
+        exit(EXIT_CONFIGURATION);
+    }
+    if (fstat(CHANNEL, &found) < 0 || !S_ISSOCK(found.st_mode)) {
+        fprintf(stderr, "worker: descriptor 3 is no socket: start me by the exec binding (BC-EXEC-01)\n");
+        exit(EXIT_CONFIGURATION);
+    }
+    set_flags(CHANNEL);
+    for (unsigned i = 0; i < listeners; i++) /* and not O_NONBLOCK, which all processes share (BC-WORK-05) */
+        if (fcntl(FIRST_LISTENER + (int)i, F_SETFD, FD_CLOEXEC) < 0) {
+            fprintf(stderr, "worker: BACKCHANNEL_LISTENERS is %u, and descriptor %u is not open\n", listeners, 4 + i);
+            exit(EXIT_CONFIGURATION);
+        }
+    for (char **at = environ; *at;) {
+        char name[64];
+        if (strncmp(*at, "BACKCHANNEL_", 12) == 0 && strcspn(*at, "=") < sizeof name) {
+            snprintf(name, strcspn(*at, "=") + 1, "%s", *at);
+            unsetenv(name); /* moves the others up */
+        } else {
+            at++;
+        }
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+    struct frame hello = {.version = VERSION, .type = IDLE};
+
+    if (argc == 3 && strcmp(argv[1], "--quota") == 0) {
+        quota = strtoul(argv[2], NULL, 10);
+    } else if (argc != 1) {
+        fprintf(stderr, "usage: worker [--quota CONNECTIONS], started by a parent\n");
+        return EXIT_CONFIGURATION;
+    }
+    start();
+    HELLO(hello) = (uint32_t)VERSION << 24 | VERSION << 16 | RESPONSIVE;
+    report(hello);
+    while (!(draining && (now() >= drain_at || (!opened && !unsent && (mute || told_open == 0)))))
+        turn();
+    return status;
+}
