@@ -108,6 +108,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation, the specification included; any warning is an error."""
+    """Build the documentation, the specification included; any warning is an error. Then do what it says."""
+    session.install("-e", ".[trio]")
     group(session, "docs")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-c", "docs", ".", "build/docs")
+    session.run("pytest", "docs/checks", *session.posargs)
