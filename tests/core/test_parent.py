@@ -426,5 +426,19 @@ def test_stop_deadline() -> None:
     assert made.workers[0].killed
 
 
+def test_drained_worker_does_not_count_while_it_exits() -> None:
+    """Its channel ends before it exits, and passes go by in between: nobody else is retired in its stead."""
+    world = World(scaling=Scaling(start=3, min=2, max=3, min_spare=0, max_spare=1, period=0.1))
+    world.greet_all()
+    world.wait(0.2)
+    (victim,) = [slot for slot, worker in world.workers.items() if worker.drained]
+    world.parent.eof(victim, world.now)
+    world.wait(1.0)
+    assert world.parent.counters.retired == 1
+    world.exit(victim)
+    world.wait(1.0)
+    assert len(world.workers) == 2
+
+
 def test_idle_pool_sets_no_timer() -> None:
     assert world().parent.next_deadline() is None

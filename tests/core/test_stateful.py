@@ -127,8 +127,8 @@ class Pool(RuleBasedStateMachine):
 
     @invariant()
     def within_bounds(self) -> None:
-        states = [worker.state for worker in self.world.parent.workers.values()]
-        assert sum(state is not State.DRAINING for state in states) <= self.scaling.max
+        counting = sum(not worker.drained for worker in self.world.parent.workers.values())
+        assert counting <= self.scaling.max
 
     @invariant()
     def counters_add_up(self) -> None:

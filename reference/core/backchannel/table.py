@@ -82,8 +82,11 @@ class Worker:
         return self.order is None and self.state is State.READY and self.capacity > self.open and not self.resting
 
     def now_view(self) -> WorkerView:
-        """The worker as scaling sees it."""
-        return WorkerView(self.slot, self.state, self.open, self.capacity, self.reserved)
+        """The worker as scaling sees it. One that was drained is DRAINING until it has exited (BC-SCALE-03): between
+        the end of its channel and its exit it would count otherwise, and another would be retired in its stead.
+        """
+        state = State.DRAINING if self.drained else self.state
+        return WorkerView(self.slot, state, self.open, self.capacity, self.reserved)
 
     def step(self, event: ParentEvent) -> None:
         """Move the machine. ``KeyError``: the event cannot happen in this state, which is a bug."""
