@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import selectors
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Client, Held
 from backchannel_conformance.errors import check
-from backchannel_conformance.manifest import Manifest
+from backchannel_conformance.manifest import DEFAULTS, Manifest
 from backchannel_conformance.plugin import UNTESTABLE, Pools
 
 
@@ -144,20 +145,35 @@ def low_port() -> int:
 
 
 def python_for(user: str, manifest: Manifest) -> dict[str, Any]:
-    """``{python}`` for a pool that runs as ``user``: ours may lie where only root may read."""
-    if "python" not in manifest.roles["pool"].placeholders:
+    """``{python}`` for a pool that runs as ``user``: ours may lie where only root may read.
+
+    It must be able to import what the manifest runs with ``-m``.
+    """
+    role = manifest.roles["pool"]
+    if "python" not in role.placeholders:
         return {}
+    modules = sorted(set(re.findall(r"-m (\S+)", " ".join(word for words in role.commands.values() for word in words))))
+    text = f"import sys, resource, ssl; assert sys.version_info >= (3, 11); open({str(manifest.path)!r})\n"
+    text += "".join(f"import {module}\n" for module in modules)
+    environment = {name: manifest.fill(value, DEFAULTS) for name, value in role.environment.items()}
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        text = f"import sys, resource, ssl; assert sys.version_info >= (3, 11); open({str(manifest.path)!r})"
         try:
             done = subprocess.run(
-                [python, "-c", text], user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[], cwd="/", check=False
+                [python, "-c", text],
+                user=user,
+                group=pwd.getpwnam(user).pw_gid,
+                extra_groups=[],
+                cwd="/",
+                env={**os.environ, **environment},
+                stderr=subprocess.DEVNULL,
+                check=False,
             )
         except OSError:
             continue
         if not done.returncode:
             return {"python": python}
-    pytest.skip(f"{UNTESTABLE}{user} may not read the interpreter, or not {manifest.path}")
+    names = " and ".join((str(manifest.path), *modules))
+    pytest.skip(f"{UNTESTABLE}{user} may not read the interpreter, or finds no {names} with one it may read")
 
 
 @pytest.mark.kernel("identity")
