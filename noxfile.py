@@ -22,7 +22,7 @@ ROOTS = (
     "reference/trio/backchannel_trio",
     "conformance/backchannel_conformance",
 )
-REFERENCES = ("sync", "sync+trio-workers")
+REFERENCES = ("sync", "trio", "sync+trio-workers", "trio+sync-workers")
 """The references, and each one's parent with the other's workers."""
 PORT = ("c", "c-worker", "sync+c-workers", "c+sync-workers")
 """The port in C, and pairs of it with a reference: manifests in ``examples/c``."""

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Serve connections from a pool of forked workers, without a thundering herd.",
         epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
     )
-    add_options(parser)
+    add_options(parser, handler="a function of a socket, or a generator function of a connection")
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr

@@ -36,13 +36,13 @@ _SIZES = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add them all to ``parser``."""
+def add_options(parser: argparse.ArgumentParser, *, handler: str) -> None:
+    """Add them all to ``parser``; ``handler`` says what a handler is."""
     parser.add_argument(
         "handler",
         nargs="?",
         metavar="MODULE:HANDLER",
-        help="a function of a socket, or a generator function of a connection",
+        help=handler,
     )
     parser.add_argument(
         "--worker", metavar="COMMAND", help="instead of a handler: a program to start as each worker (exec binding)"

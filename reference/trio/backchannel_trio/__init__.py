@@ -1,9 +1,13 @@
-"""The backchannel protocol on trio: event-based workers under structured concurrency.
+"""The backchannel protocol on trio: a pre-forking server under structured concurrency.
 
-A handler is ``async def handler(stream)``; ``python -m backchannel_trio.worker MODULE:HANDLER`` is the worker that
-serves with it, for any parent. :func:`current_worker` tells a handler where it runs.
+:func:`serve` runs a pool inside any trio program; ``python -m backchannel_trio`` is its command line. A handler is
+``async def handler(stream)``. :func:`current_worker` tells a handler where it runs.
 """
 
 from backchannel_sync.context import WorkerInfo, current_worker
+from backchannel_sync.errors import StartError
 
-__all__ = ["WorkerInfo", "current_worker"]
+from .pool import Pool
+from .serving import serve
+
+__all__ = ["Pool", "StartError", "WorkerInfo", "current_worker", "serve"]

@@ -1,0 +1,5 @@
+"""``python -m backchannel_trio``."""
+
+from .cli import main
+
+raise SystemExit(main())

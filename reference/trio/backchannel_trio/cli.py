@@ -1,0 +1,50 @@
+"""The command line: ``python -m backchannel_trio --listen HOST:PORT MODULE:HANDLER``.
+
+The options and the exit statuses are those of ``python -m backchannel_sync``. There is no ``--traditional``: trio
+cannot wait for a shared listener without the herd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+from backchannel import SettingError
+from backchannel_sync.errors import StartError
+from backchannel_sync.options import add_options, scaling, serve_arguments, settings
+from backchannel_sync.system import POLLERS
+
+from .serving import serve
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backchannel_trio",
+        description="Serve connections from a pool of trio workers, without a thundering herd.",
+        epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
+    )
+    add_options(parser, handler="an async function of a stream")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        more = serve_arguments(options)
+        poller = more.pop("poller")
+        if poller not in ("auto", POLLERS[0]):
+            raise SettingError(f"--poller {poller}: trio waits with {POLLERS[0]} here; leave the option out")
+        more |= {"settings": settings(options), "scaling": scaling(options), "signals": True}
+        return trio.run(partial(serve, options.handler, **more))
+    except SettingError as error:
+        print(f"backchannel_trio: {error}", file=sys.stderr)
+        return 2
+    except StartError as error:
+        print(f"backchannel_trio: {error}", file=sys.stderr)
+        return error.status

@@ -1,0 +1,105 @@
+"""``serve``: the whole server as one call, in any trio program."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import trio
+from backchannel import Scaling, Settings
+from backchannel_sync.errors import StartError
+from backchannel_sync.handlers import split
+from backchannel_sync.launching import Launcher
+from backchannel_sync.opening import open_all
+from backchannel_sync.pool import INTERRUPTED
+from backchannel_sync.privileges import Identity
+
+from .pool import Pool
+
+__all__ = ["serve"]
+
+
+async def serve(
+    handler: str | None,
+    listen: Iterable[str | socket.socket] | str = (),
+    *,
+    settings: Settings | None = None,
+    scaling: Scaling | None = None,
+    quota: int = 0,
+    socket_mode: int | None = None,
+    user: str | None = None,
+    group: str | None = None,
+    status: str | None = None,
+    ready_fd: int | None = None,
+    worker: Sequence[str] | None = None,
+    signals: bool = False,
+    task_status: trio.TaskStatus[Pool] = trio.TASK_STATUS_IGNORED,
+) -> int:
+    """Run a pool until it is stopped; return the exit status.
+
+    ``await nursery.start(serve, "module:handler", "127.0.0.1:8000")`` returns the :class:`~backchannel_trio.pool.Pool`
+    when its first workers are ready; its ``stop`` drains and ends it. Cancelling this call kills all workers and ends
+    it at once.
+
+    ``handler`` is the name, ``MODULE:ATTRIBUTE``, of an async function of a stream, which each worker imports for
+    itself; ``worker``, instead of it, a program and its arguments, started for each worker by the exec binding.
+    ``quota``: a worker retires after so many connections; 0: never. ``signals``: obey SIGTERM and SIGINT, as the
+    command line does; they are left to the program otherwise. The other parameters are those of
+    :func:`backchannel_sync.serve`.
+
+    Must be called in the main thread, because it listens for SIGCHLD. Raises
+    :class:`~backchannel_sync.errors.StartError` when it cannot start, or when no worker can.
+    """
+    if handler is not None and worker is None:
+        command = _command(handler, quota)
+    elif handler is None and worker is not None:
+        command = list(worker)
+    else:
+        raise StartError(2, "give a handler, or a worker to start: one of them")
+    launcher = Launcher(command)
+    opened = open_all(
+        [listen] if isinstance(listen, str) else listen,
+        status=status,
+        socket_mode=socket_mode,
+        identity=None if user is None else Identity.find(user, group),
+        ready_fd=ready_fd,
+    )
+    try:
+        pool = Pool(launcher, opened, settings or Settings(), scaling or Scaling())
+        if signals:
+            return await _run_by_signals(pool, task_status)
+        await pool.run(task_status=task_status)
+        return 0
+    finally:
+        opened.close()
+
+
+def _command(handler: str, quota: int) -> list[str]:
+    split(handler)
+    more = ["--quota", str(quota)] if quota else []
+    return [sys.executable, "-m", "backchannel_trio.worker", *more, handler]
+
+
+async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int:
+    """Run ``pool`` as signals say; return the exit status."""
+    try:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_obey, signals, pool, nursery.cancel_scope)
+                await pool.run(task_status=task_status)
+                nursery.cancel_scope.cancel()
+                return 0
+    except* StartError as group:
+        raise group.exceptions[0] from None  # trio wraps what leaves a nursery
+    return INTERRUPTED
+
+
+async def _obey(signals: AsyncIterator[int], pool: Pool, everything: trio.CancelScope) -> None:
+    async for number in signals:
+        match number:
+            case signal.SIGTERM:
+                pool.stop()
+            case signal.SIGINT:
+                everything.cancel()
