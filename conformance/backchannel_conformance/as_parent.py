@@ -26,7 +26,7 @@ from .waiting import deadline_in, scale, until
 
 __all__ = ["Peer"]
 
-LIMIT = 5.0
+LIMIT = 10.0
 
 # what a receiver would call a violation, as the clause that its sender broke
 _SENDERS = {

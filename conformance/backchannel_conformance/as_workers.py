@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import frames, wire
+from . import frames, kernel, wire
 from .errors import Broken, check
 from .manifest import DEFAULTS, Manifest
 from .pool import Failure
@@ -31,7 +31,7 @@ from .waiting import deadline_in, scale, until
 
 __all__ = ["Stub", "Under"]
 
-LIMIT = 5.0
+LIMIT = 10.0
 PROGRAM = Path(__file__).parent / "stub.py"
 
 # what a worker would call a violation, as the clause that its parent broke
@@ -51,6 +51,7 @@ class Stub:
         self.descriptors: list[tuple[int, str]] = [(fd, kind) for fd, kind in said["descriptors"]]
         self.variables: dict[str, str] = said["variables"]
         self.blocked: list[int] = said["blocked"]
+        self.ignored: list[int] = said["ignored"]
         self.addresses = [tuple(address) for address in said["addresses"]]
         self.slot = int(self.variables["BACKCHANNEL_SLOT"])
         self.open, self.capacity = 0, 0
@@ -71,6 +72,11 @@ class Stub:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def begin(self, do: str, **arguments: Any) -> None:
+        """Have it do something that goes on until :meth:`close`."""
+        self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
+        self._lines.flush()
+
     # ------------------------------------------------------------------------------------ sending
 
     def write(self, *pieces: bytes | wire.Frame) -> None:
@@ -78,6 +84,12 @@ class Stub:
         for piece in pieces:
             octets = piece.octets if isinstance(piece, wire.Frame) else piece
             self.call("write", octets=octets.hex())
+
+    def err(self, *pieces: bytes | wire.Frame) -> None:
+        """Write what it is to be killed for: it may be gone before it can say that it has written."""
+        for piece in pieces:
+            octets = piece.octets if isinstance(piece, wire.Frame) else piece
+            self.begin("write", octets=octets.hex())
 
     def hello(self, capacity: int = 1, features: int = 0) -> None:
         """Ready to serve."""
@@ -195,8 +207,7 @@ class Stub:
     def leave(self, status: int, *last: wire.Frame) -> None:
         """Write ``last`` and exit at once."""
         octets = b"".join(frame.octets for frame in last).hex()
-        self._lines.write(json.dumps({"do": "leave", "status": status, "octets": octets}) + "\n")
-        self._lines.flush()
+        self.begin("leave", status=status, octets=octets)
 
     def killed(self, requirement: str, why: str, seconds: float = LIMIT) -> None:
         """The parent must end it."""
@@ -206,7 +217,9 @@ class Stub:
         """Whether its process ends within ``seconds``."""
         self._control.settimeout(seconds * scale())
         try:
-            return not self._lines.readline()
+            while self._lines.readline():
+                pass
+            return True
         except TimeoutError:
             return False
         except OSError:
@@ -340,9 +353,20 @@ class Under:
         found: dict[str, int] = json.loads(data)["counters"]
         return found
 
+    def more(self) -> bool:
+        """Whether it has started a worker that the case has not met."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it, and wait until it has stopped."""
+        self.signal(signal.SIGSTOP)
+        until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
         """Its exit status. That it does not exit breaks ``requirement``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,14 @@ class Parents:
         self._started.append(under)
         return under
 
-    def pool(self, workers: int, capacity: int = 1, **options: Any) -> Under:
-        """A parent of fixed size with ``workers`` greeted workers, and one more that is held back as a witness."""
+    def pool(self, workers: int, capacity: int | Sequence[int] = 1, **options: Any) -> Under:
+        """A parent of fixed size with ``workers`` greeted workers, and one more that is held back as a witness.
+
+        ``capacity`` may be one for each; the parent is then told the largest.
+        """
         total = workers + 1
-        under = self(
-            **{"start": total, "min": total, "max": total, "capacity": capacity, "pass": 0.02, **options},
-        )
+        told = capacity if isinstance(capacity, int) else max(capacity)
+        under = self(**{"start": total, "min": total, "max": total, "capacity": told, "pass": 0.02, **options})
         under.gather(workers, capacity)
         return under
 

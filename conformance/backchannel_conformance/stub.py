@@ -35,6 +35,12 @@ def found() -> dict[str, Any]:
         "descriptors": sockets,
         "variables": {key: value for key, value in os.environ.items() if key.startswith("BACKCHANNEL_")},
         "blocked": sorted(int(number) for number in blocked),
+        # Python itself ignores SIGPIPE and SIGXFSZ from its start on, whatever it found
+        "ignored": sorted(
+            int(number)
+            for number in signal.valid_signals()
+            if signal.getsignal(number) == signal.SIG_IGN and number not in (signal.SIGPIPE, signal.SIGXFSZ)
+        ),
     }
 
 
@@ -105,23 +111,19 @@ class Stub:
         self.channel.shutdown(socket.SHUT_WR)
         return {}
 
-    def babble(self, octets: str, seconds: float) -> dict[str, Any]:
-        """Write the same again and again, as fast as the parent takes it."""
+    def babble(self, octets: str) -> dict[str, Any]:
+        """Write the same again and again, as fast as the parent takes it, until the suite says something."""
         data = bytes.fromhex(octets)
-        until = time.monotonic() + seconds
-        wrote = 0
-        rest = data
-        while time.monotonic() < until:
+        rest, wrote = data, 0
+        while not select.select((self.control,), (), (), 0)[0]:
             try:
                 sent = self.channel.send(rest)
                 wrote += sent
                 rest = rest[sent:] or data
             except BlockingIOError:
-                select.select((), (self.channel,), (), max(0.0, until - time.monotonic()))
+                select.select((self.control,), (self.channel,), ())
             except OSError:
                 break
-        # a frame that was begun is finished, so that what comes next is one
-        self.write(rest.hex() if rest is not data else "")
         return {"wrote": wrote}
 
     def leave(self, status: int = 0, octets: str = "") -> dict[str, Any]:

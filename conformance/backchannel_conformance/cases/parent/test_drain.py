@@ -1,0 +1,143 @@
+"""Retiring, draining, stopping."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.waiting import scale
+
+
+@pytest.mark.req("BC-CAP-03", "BC-DRAIN-01", "BC-SCALE-09")
+def test_retiring_worker_is_drained(parents: Parents) -> None:
+    """Capacity 0 in an IDLE: the channel is half-closed, no signal comes, and another worker takes its place."""
+    under = parents.pool(2)
+    first, second = under.workers
+    first.status(0, capacity=0)
+    first.drained("BC-CAP-03")
+    under.connect()
+    second.order("BC-CAP-03")
+    assert under.witness
+    new = under.stub("BC-SCALE-09")
+    check(new.slot not in (first.slot, second.slot, under.witness.slot), "BC-SCALE-10", f"slot {new.slot} is taken")
+    check(first.call("peek")["ready"], "BC-DRAIN-01", "the channel has not ended")
+    first.leave(0)
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-DRAIN-01", "BC-CAP-03")
+def test_draining_worker_is_listened_to(parents: Parents) -> None:
+    """A worker retires in an answer, while it holds two; its later reports are read, and no violations."""
+    under = parents.pool(2, capacity=4, policy="lowest")
+    first, second = under.workers
+    for last in (False, True):
+        under.connect()
+        first.order("BC-PICK-01")
+        assert first.call("accept")["accepted"] == 1
+        first.answer(1, capacity=0 if last else 4)
+    first.drained("BC-CAP-03")
+    first.finish()
+    first.finish()
+    under.barrier()
+    check(first.call("peek")["ready"], "BC-DRAIN-01", "it is not there any more")
+    under.connect()
+    second.order("BC-DRAIN-01")
+
+
+@pytest.mark.needs("drain_deadline")
+@pytest.mark.req("BC-DRAIN-02")
+def test_drain_ends_at_its_deadline(parents: Parents) -> None:
+    """A drained worker does not exit: it is killed at drain_deadline, not before."""
+    deadline = 0.3 * scale()
+    under = parents.pool(1, drain_deadline=deadline)
+    (stub,) = under.workers
+    began = time.monotonic()
+    stub.status(0, capacity=0)
+    stub.drained("BC-CAP-03")
+    stub.killed("BC-DRAIN-02", "it did not exit")
+    took = time.monotonic() - began
+    check(took >= deadline, "BC-DRAIN-02", f"it was killed after {took:.3f} s")
+
+
+@pytest.mark.req("BC-STOP-01", "BC-DRAIN-01")
+def test_stop_orders_what_is_pending(parents: Parents) -> None:
+    """SIGTERM while a worker is full and a client waits: it is ordered when there is room, then all are drained."""
+    under = parents.pool(1, stop_deadline=30)
+    (stub,) = under.workers
+    witness = under.witness
+    assert witness
+    under.connect()
+    stub.order("BC-PICK-01")
+    stub.take()
+    under.connect()
+    under.signal(signal.SIGTERM)
+    stub.finish()
+    stub.order("BC-STOP-01")
+    stub.take()
+    stub.drained("BC-STOP-01")
+    witness.drained("BC-STOP-01")
+    stub.finish()
+    stub.leave(0)
+    witness.leave(0)
+    status = under.wait("BC-STOP-01")
+    check(status == 0, "BC-STOP-01", f"exit status {status}")
+
+
+@pytest.mark.needs("stop_deadline")
+@pytest.mark.req("BC-STOP-01", "BC-STOP-02")
+def test_stop_deadline(parents: Parents) -> None:
+    """Nobody ever takes what is pending: all are drained at stop_deadline, and nobody is started meanwhile."""
+    deadline = 0.3 * scale()
+    under = parents.pool(2, stop_deadline=deadline, order_deadline=30)
+    first, second = under.workers
+    assert under.witness
+    under.connect()
+    first.order("BC-PICK-01")
+    first.take()
+    under.connect()
+    second.order("BC-PICK-01")
+    began = time.monotonic()
+    under.signal(signal.SIGTERM)
+    under.witness.drained("BC-STOP-01")
+    took = time.monotonic() - began
+    check(took >= deadline, "BC-STOP-01", f"workers were drained after {took:.3f} s, with an order unanswered")
+    first.kill()
+    for stub in (second, under.witness):
+        stub.leave(0)
+    under.wait("BC-STOP-01")
+    check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
+
+
+@pytest.mark.req("BC-STOP-02", "BC-STOP-01")
+def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
+    """A worker dies while the pool stops: it stays dead."""
+    under = parents.pool(2, stop_deadline=30)
+    first, second = under.workers
+    witness = under.witness
+    assert witness
+    under.connect(2)
+    for stub in (first, second):
+        stub.order("BC-PICK-01")
+    first.take()
+    under.signal(signal.SIGTERM)
+    first.leave(1)
+    second.take()
+    second.drained("BC-STOP-01")
+    witness.drained("BC-STOP-01")
+    second.leave(0)
+    witness.leave(0)
+    under.wait("BC-STOP-01")
+    check(not under.more(), "BC-STOP-02", "the dead worker was replaced")
+
+
+@pytest.mark.req("BC-STOP-03")
+def test_interrupt_ends_all(parents: Parents) -> None:
+    """SIGINT: all workers are killed, and the parent exits."""
+    under = parents.pool(2)
+    under.signal(signal.SIGINT)
+    for stub in under.workers:
+        stub.killed("BC-STOP-03", "the parent was interrupted")
+    under.wait("BC-STOP-03")

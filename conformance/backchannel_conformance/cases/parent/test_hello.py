@@ -1,0 +1,86 @@
+"""How a parent greets its workers."""
+
+from __future__ import annotations
+
+import pytest
+from backchannel_conformance import wire
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+
+
+@pytest.mark.req("BC-HELLO-04", "BC-HELLO-06", "BC-ACCEPT-01", "BC-ACCEPT-02", "BC-FRAME-02")
+def test_welcome_follows_the_hello(parents: Parents) -> None:
+    """Nothing is sent before the hello, although a client waits; then the welcome, order 1 with max 0."""
+    under = parents(start=2, min=2, max=2)
+    first, under.witness = under.stub(), under.stub()
+    under.connect()
+    under.barrier()
+    first.quiet("BC-HELLO-06", "it has not said hello")
+    first.greet()
+    first.order("BC-HELLO-04")
+
+
+@pytest.mark.req("BC-HELLO-04", "BC-ORDER-02", "BC-ORDER-01")
+def test_ready_when_the_welcome_is_answered(parents: Parents) -> None:
+    """A client waits; a worker that has not answered the welcome is not ordered, and is as soon as it has."""
+    under = parents(start=2, min=2, max=2)
+    first, under.witness = under.stub(), under.stub()
+    under.connect()
+    first.hello()
+    first.order("BC-HELLO-04")
+    under.barrier()
+    first.quiet("BC-HELLO-04", "it has not answered the welcome")
+    first.answer(0)
+    first.order("BC-HELLO-04")
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0x10, 0x11), (0x10, 0x20)])
+@pytest.mark.req("BC-VER-03", "BC-VER-04", "BC-HELLO-04")
+def test_worker_that_speaks_more(parents: Parents, lowest: int, highest: int) -> None:
+    """A hello from 1.0 to something later, with unknown features: both speak 1.0."""
+    under = parents(start=1, min=1, max=1)
+    stub = under.stub()
+    stub.capacity = 1
+    stub.write(wire.hello(1, lowest, highest, features=0xFFFE))
+    stub.order("BC-VER-03")
+    stub.answer(0)
+    under.connect()
+    stub.order("BC-VER-04")
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0x11, 0x11), (0x20, 0x21)])
+@pytest.mark.req("BC-VER-05", "BC-SCALE-13")
+def test_worker_of_another_age(parents: Parents, lowest: int, highest: int) -> None:
+    """No version in common: nothing is sent, the worker is killed, and a pool that never had one stops with 76."""
+    under = parents(start=1, min=1, max=1)
+    stub = under.stub()
+    stub.write(wire.hello(1, lowest, highest))
+    stub.killed("BC-VER-05", f"it speaks {lowest:#04x} to {highest:#04x}")
+    status = under.wait("BC-SCALE-13")
+    check(status == 76, "BC-SCALE-13", f"the parent exited with status {status}, not 76")
+    check(not under.more(), "BC-SCALE-13", "another worker was started")
+
+
+WRONG = {
+    "a BUSY": wire.busy(1, 0, wire.FILLED, 0, 1),
+    "a GONE": wire.gone(1, 2),
+    "an IDLE without a hello word": wire.idle(1),
+    "capacity 0": wire.hello(0),
+    "open above 0": wire.hello(2)._replace(open=1),
+    "a reserved octet": wire.hello(1)._replace(reserved=1),
+    "an octet other than the lowest version": wire.hello(1)._replace(version=0x11),
+}
+
+
+@pytest.mark.req("BC-HELLO-03", "BC-VIOL-01", "BC-VER-02")
+def test_first_message_is_no_hello(parents: Parents) -> None:
+    """Each of seven workers begins with something else: it is killed unheard, and the eighth serves."""
+    count = len(WRONG) + 1
+    under = parents(start=count, min=count, max=count)
+    *bad, good = sorted((under.stub() for _ in range(count)), key=lambda stub: stub.slot)
+    good.greet()
+    for stub, (what, frame) in zip(bad, WRONG.items(), strict=True):
+        stub.err(frame)
+        stub.killed("BC-HELLO-03", f"its first message is {what}")
+    under.connect()
+    good.order("BC-VIOL-01")

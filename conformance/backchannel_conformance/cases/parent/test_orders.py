@@ -1,0 +1,203 @@
+"""Which orders a parent sends: one for each connection that is pending, and none that is not."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from backchannel_conformance import wire
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+
+counted = pytest.mark.classes("counted")
+event = pytest.mark.classes("event")
+
+
+@pytest.mark.req("BC-PEND-01", "BC-PEND-02", "BC-HERD-01", "BC-ORDER-02")
+def test_one_client_one_order(parents: Parents) -> None:
+    """Of two idle workers one is ordered, and nobody else while that is unanswered, nor after it was answered."""
+    under = parents.pool(2)
+    first, second = under.workers
+    under.connect()
+    first.order("BC-PICK-01")
+    under.barrier()
+    second.quiet("BC-PEND-01", "the one connection that is pending has an order")
+    first.take()
+    under.barrier()
+    first.quiet("BC-PEND-02", "nothing is pending any more")
+    second.quiet("BC-PEND-02", "nothing is pending any more")
+
+
+@counted
+@pytest.mark.req("BC-PEND-05", "BC-WATCH-02", "BC-ROOM-02")
+def test_orders_do_not_wait_for_each_other(parents: Parents) -> None:
+    """Three clients, three workers: all are ordered before anybody answers; a fourth client waits for room."""
+    under = parents.pool(3)
+    for stub in under.workers:
+        under.connect()
+        stub.order("BC-WATCH-02")
+    under.connect()
+    under.barrier()
+    for stub in under.workers:
+        stub.quiet("BC-ORDER-01", "it has not answered its order")
+    under.workers[1].take()
+    under.workers[1].finish()
+    under.workers[1].order("BC-WATCH-02")
+
+
+@event
+@pytest.mark.req("BC-ORDER-01", "BC-ACCEPT-01")
+def test_one_order_at_a_time(parents: Parents) -> None:
+    """A worker with room for eight and five clients waiting gets order after order, each when the last is answered."""
+    under = parents.pool(1, capacity=8)
+    (stub,) = under.workers
+    under.connect(5)
+    for _ in range(5):
+        stub.order("BC-PEND-05")
+        under.barrier()
+        stub.quiet("BC-ORDER-01", "its order is not answered")
+        stub.take()
+    under.barrier()
+    stub.quiet("BC-PEND-01", "nothing is pending any more")
+
+
+@event
+@counted
+@pytest.mark.needs("max_per_order")
+@pytest.mark.req("BC-PICK-03", "BC-ACCEPT-03", "BC-PEND-01")
+def test_max_of_an_order(parents: Parents) -> None:
+    """The least of max_per_order, the room and what is pending without an order."""
+    under = parents(start=2, min=2, max=2, capacity=4, max_per_order=3, policy="least-loaded")
+    first, second = sorted((under.stub(), under.stub()), key=lambda stub: stub.slot)
+    under.connect(5)
+    first.greet(4)
+    order = first.order("BC-PEND-05")
+    check(order.max == 3, "BC-PICK-03", f"5 pending, room 4, max_per_order 3: {order}")
+    second.greet(4)
+    order = second.order("BC-PEND-05")
+    check(order.max == 2, "BC-PICK-03", f"5 pending, 3 of them ordered: {order}")
+    first.take()
+    under.connect(1)
+    order = first.order("BC-PEND-05")
+    check(order.max == 1, "BC-PICK-03", f"room 1, 1 pending without an order: {order}")
+
+
+@pytest.mark.req("BC-ORDER-03", "BC-WATCH-01", "BC-WATCH-02", "BC-ACCEPT-03", "BC-ROOM-01")
+def test_no_order_without_room(parents: Parents) -> None:
+    """The one worker is full and a client waits: nothing, not even a probe, until there is room."""
+    under = parents.pool(1)
+    (stub,) = under.workers
+    under.connect()
+    stub.order("BC-PEND-03")
+    stub.take()
+    under.connect()
+    under.barrier()
+    stub.quiet("BC-ORDER-03", "it has no room")
+    stub.finish()
+    stub.order("BC-WATCH-02")
+
+
+@pytest.mark.req("BC-WATCH-03", "BC-PEND-02")
+def test_no_blind_order_when_room_returns(parents: Parents) -> None:
+    """A client waited while nobody had room, and is gone from the backlog when room returns: no order."""
+    under = parents.pool(1)
+    (stub,) = under.workers
+    under.connect()
+    stub.order("BC-PEND-03")
+    stub.take()
+    under.connect()
+    assert under.witness
+    assert under.witness.call("accept")["accepted"] == 1, "the client is to be taken by somebody unseen"
+    stub.finish()
+    under.barrier()
+    stub.quiet("BC-WATCH-03", "nothing is pending")
+
+
+@pytest.mark.req("BC-MSG-01", "BC-BUSY-05")
+def test_room_is_in_the_figures(parents: Parents) -> None:
+    """Answers with the connection's end folded in leave open 0: the worker has room, without any IDLE."""
+    under = parents.pool(1)
+    (stub,) = under.workers
+    for _ in range(3):
+        under.connect()
+        stub.order("BC-MSG-01")
+        assert stub.call("accept")["accepted"] == 1
+        stub.call("finish")
+        stub.answer(1, ended=1)
+
+
+@event
+@pytest.mark.req("BC-MSG-01", "BC-CAP-01", "BC-ACCEPT-03")
+def test_capacity_that_changes(parents: Parents) -> None:
+    """A full worker's capacity grows, and it is ordered; it shrinks to what is held, and it is not."""
+    under = parents.pool(1, capacity=2)
+    (stub,) = under.workers
+    under.connect(2)
+    for _ in range(2):
+        stub.order("BC-PEND-05")
+        stub.take()
+    under.connect(2)
+    under.barrier()
+    stub.quiet("BC-ORDER-03", "it holds 2 of 2")
+    stub.status(2, capacity=3)
+    stub.order("BC-MSG-01")
+    stub.take()
+    stub.status(2, capacity=2)
+    under.barrier()
+    stub.quiet("BC-MSG-01", "it holds 2, and its capacity is 2 now")
+
+
+@pytest.mark.req("BC-CHAN-04")
+def test_reports_split_and_merged(parents: Parents) -> None:
+    """Octet by octet, and two reports in one write: they are read as what they are."""
+    under = parents.pool(1)
+    (stub,) = under.workers
+    for _ in range(2):
+        under.connect()
+        stub.order("BC-CHAN-04")
+        assert stub.call("accept")["accepted"] == 1
+        octets = stub.busy(1).octets
+        stub.write(*(octets[at : at + 1] for at in range(len(octets))))
+        stub.finish()
+    under.connect()
+    stub.order("BC-CHAN-04")
+    assert stub.call("accept")["accepted"] == 1
+    answer = stub.busy(1).octets
+    stub.open = 0
+    both = answer + wire.idle(1).octets
+    stub.write(both[:30], both[30:])
+    under.connect()
+    stub.order("BC-CHAN-04")
+
+
+@event
+@pytest.mark.req("BC-CHAN-09", "BC-HARM-01", "BC-WAIT-01")
+def test_babbler_delays_nobody(parents: Parents) -> None:
+    """One worker changes its capacity for ever, as fast as it can; clients are ordered to the other one meanwhile."""
+    under = parents.pool(2, capacity=2, policy="lowest")
+    good, babbler = under.workers
+    flood = b"".join((wire.idle(3) if at % 2 else wire.idle(4)).octets for at in range(200))
+    babbler.begin("babble", octets=flood.hex())
+    for _ in range(3):
+        under.connect()
+        good.order("BC-CHAN-09")
+        good.take()
+        good.finish()
+
+
+@pytest.mark.kernel("state")
+@pytest.mark.req("BC-PASS-01", "BC-RULE-01")
+def test_reports_come_before_dispatch(parents: Parents) -> None:
+    """While the parent is stopped, slot 0 reports room and a client connects: it is slot 0 that is ordered."""
+    under = parents.pool(2)
+    first, second = under.workers
+    under.connect()
+    first.order("BC-PICK-01")
+    first.take()
+    under.barrier()
+    under.freeze()
+    under.connect()
+    first.finish()
+    under.signal(signal.SIGCONT)
+    stub, _ = under.ordered((first, second), "BC-PEND-05")
+    check(stub is first, "BC-PASS-01", "slot 1 was ordered, although slot 0 had reported its room before")

@@ -1,0 +1,134 @@
+"""The size of the pool, from the side of its workers, who come and go as the rules say."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from backchannel_conformance import oracle
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.waiting import scale
+
+pytestmark = [
+    pytest.mark.classes("scaling"),
+    pytest.mark.needs("start", "min", "max", "min_spare", "max_spare", "pass"),
+]
+
+
+@pytest.mark.needs("status")
+@pytest.mark.parametrize(("capacity", "spare"), [(1, 8), (3, 20)])
+@pytest.mark.req("BC-SCALE-01", "BC-SCALE-02", "BC-SCALE-04", "BC-SCALE-05", "BC-SCALE-06")
+def test_spawning_doubles(parents: Parents, capacity: int, spare: int) -> None:
+    """A pool far too small grows by 1, 2, 4, a pass apart, to what it lacks; workers that start count as spare."""
+    period = 0.2 * scale()
+    sizes = oracle.growth(1, 16, spare, capacity)
+    began = time.monotonic()
+    under = parents(start=1, min=1, max=16, min_spare=spare, capacity=capacity, pass_=period)
+    under.stub()
+    seen = 0
+    while seen != sizes[-1]:
+        seen = under.counters()["spawned"]
+        check(seen in sizes, "BC-SCALE-05", f"{seen} workers were started; the sizes are {sizes}")
+        passes = sizes.index(seen)
+        took = time.monotonic() - began
+        check(took >= (passes - 1) * period, "BC-SCALE-06", f"pass {passes} was {took:.3f} s after the start")
+        check(took < 20 * scale(), "BC-SCALE-04", f"the pool stays at {seen} workers, of {sizes[-1]}")
+        time.sleep(0.002)
+    for _ in range(sizes[-1] - 1):
+        under.stub("BC-SCALE-04")
+    check(not under.more(), "BC-SCALE-04", f"more than {sizes[-1]} workers were started")
+
+
+@pytest.mark.req("BC-SCALE-02", "BC-SCALE-03", "BC-SCALE-08")
+def test_growth_ends_at_max(parents: Parents) -> None:
+    """As workers fill up others start, one for each, until max count, although clients wait."""
+    under = parents(start=1, min=1, max=3, min_spare=1, pass_=0.02, capacity=1)
+    workers = [under.stub()]
+    for at in range(3):
+        workers[at].greet()
+        under.connect()
+        workers[at].order("BC-PICK-01")
+        check(not under.more(), "BC-SCALE-02", "a worker was started while another one was STARTING")
+        workers[at].take()
+        if at < 2:
+            workers.append(under.stub("BC-SCALE-03"))
+            check(workers[-1].slot == at + 1, "BC-SCALE-10", f"the new worker got slot {workers[-1].slot}")
+    under.connect()
+    workers[0].finish()
+    workers[0].order("BC-WATCH-02")
+    check(not under.more(), "BC-SCALE-08", "a fourth worker was started, max is 3")
+
+
+@pytest.mark.req("BC-SCALE-07", "BC-SCALE-08")
+def test_retirement_goes_from_the_top(parents: Parents) -> None:
+    """Four idle workers, max_spare 2: the highest slot is drained, then the next, and no more."""
+    under = parents(start=4, min=1, max=4, min_spare=1, max_spare=2, pass_=0.05)
+    workers = sorted((under.stub() for _ in range(4)), key=lambda stub: stub.slot)
+    for stub in workers:
+        stub.greet()
+    for stub in reversed(workers[2:]):
+        stub.drained("BC-SCALE-07")
+        stub.leave(0)
+    under.connect()
+    workers[0].order("BC-SCALE-07")
+    workers[1].quiet("BC-SCALE-07", "two spare workers are no surplus")
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-SCALE-07")
+def test_retirement_counts_what_is_reserved(parents: Parents) -> None:
+    """Slot 1 holds nothing and has an order under way, slot 0 holds nothing at all: slot 0 is retired."""
+    under = parents(
+        start=2,
+        min=1,
+        max=2,
+        min_spare=1,
+        max_spare=6,
+        capacity=2,
+        policy="least-loaded",
+        pass_=0.02,
+        order_deadline=30,
+    )
+    first, second = sorted((under.stub(), under.stub()), key=lambda stub: stub.slot)
+    for stub in (first, second):
+        stub.greet(2)
+    under.connect()
+    first.order("BC-PICK-02")
+    first.take()
+    under.connect()
+    second.order("BC-PICK-02")
+    first.call("finish")
+    first.status(0, capacity=10)
+    first.drained("BC-SCALE-07")
+    second.quiet("BC-SCALE-07", "it has an order under way, and the other one nothing")
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-SCALE-07")
+def test_retirement_leaves_min_spare(parents: Parents) -> None:
+    """All the room is that of one idle worker: without it min_spare would not hold, so nobody is retired."""
+    under = parents(start=2, min=1, max=2, min_spare=1, max_spare=3, capacity=2, policy="lowest", pass_=0.02)
+    first, second = sorted((under.stub(), under.stub()), key=lambda stub: stub.slot)
+    first.greet(1)
+    second.greet(1)
+    under.connect()
+    first.order("BC-PICK-01")
+    first.take()
+    second.status(0, capacity=9)
+    for _ in range(3):
+        under.connect()
+        second.order("BC-SCALE-07")
+        second.take()
+
+
+@pytest.mark.req("BC-SCALE-09")
+def test_draining_workers_take_no_place(parents: Parents) -> None:
+    """max is 2, one of two drains and stays: another one is started."""
+    under = parents(start=2, min=2, max=2, pass_=0.02)
+    first, _second = under.stub(), under.stub()
+    first.greet()
+    first.status(0, capacity=0)
+    first.drained("BC-CAP-03")
+    under.stub("BC-SCALE-09")
+    check(not under.more(), "BC-SCALE-08", "two were started for one")

@@ -1,0 +1,173 @@
+"""Orders that are not answered in time, and workers that never start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from backchannel_conformance import wire
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.waiting import scale
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-SILENT-01", "BC-ROOM-02", "BC-ORDER-02")
+def test_order_becomes_void(parents: Parents) -> None:
+    """At the deadline, not before, another worker is ordered; the silent one is sent nothing more."""
+    deadline = 0.2 * scale()
+    under = parents.pool(2, capacity=2, policy="lowest", order_deadline=deadline)
+    silent, other = under.workers
+    began = time.monotonic()
+    under.connect()
+    silent.order("BC-PICK-01")
+    other.order("BC-SILENT-01")
+    took = time.monotonic() - began
+    check(took >= deadline, "BC-SILENT-01", f"the order was given to another worker after {took:.3f} s")
+    other.take()
+    under.connect()
+    stub, _ = under.ordered(under.workers, "BC-SILENT-01")
+    check(stub is other, "BC-ORDER-02", "a suspect worker was ordered")
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.parametrize("accepted", [0, 1])
+@pytest.mark.req("BC-SILENT-04", "BC-ROOM-01")
+def test_late_answer_counts(parents: Parents, accepted: int) -> None:
+    """A late answer ends the suspicion; what it accepted takes up room like anything else."""
+    under = parents.pool(2, order_deadline=0.1 * scale())
+    late, other = under.workers
+    under.connect()
+    late.order("BC-PICK-01")
+    other.order("BC-SILENT-01")
+    if accepted:
+        late.take()
+        other.answer(0)
+    else:
+        other.take()
+        late.answer(0)
+    under.barrier()
+    under.connect()
+    expected = other if accepted else late
+    stub, _ = under.ordered(under.workers, "BC-SILENT-04")
+    seen = f"the late answer accepted {accepted}, and then slot {stub.slot} was ordered"
+    check(stub is expected, "BC-SILENT-04", seen)
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-SILENT-02")
+def test_deadline_doubles(parents: Parents) -> None:
+    """Three workers in a row are silent: the fourth is ordered after one deadline, a doubled and a redoubled one. An
+    answer in time, and the deadline is the plain one again.
+    """
+    deadline = 0.15 * scale()
+    under = parents.pool(4, order_deadline=deadline)
+    began = time.monotonic()
+    under.connect()
+    for stub in under.workers:
+        stub.order("BC-SILENT-01")
+    took = time.monotonic() - began
+    check(took >= 7 * deadline, "BC-SILENT-02", f"three voids of {deadline:g} s took {took:.3f} s")
+    last, fifth = under.workers[3], under.witness
+    assert fifth
+    last.take()
+    last.finish()
+    fifth.greet()
+    began = time.monotonic()
+    under.connect()
+    last.order("BC-SILENT-02")
+    fifth.order("BC-SILENT-02")
+    took = time.monotonic() - began
+    right = deadline <= took < 8 * deadline
+    check(right, "BC-SILENT-02", f"after an answer in time a deadline of {deadline:g} s took {took:.3f} s")
+
+
+@pytest.mark.classes("event", "counted")
+@pytest.mark.needs("order_deadline", "max_per_order")
+@pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
+def test_void_connections_one_at_a_time(parents: Parents) -> None:
+    """An order for two becomes void: they are ordered again one at a time, whoever has room."""
+    under = parents(
+        start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.2 * scale(), pass_=0.02
+    )
+    found = sorted((under.stub() for _ in range(4)), key=lambda stub: stub.slot)
+    silent, first, second, under.witness = found
+    under.connect(2)
+    silent.greet(2)
+    order = silent.order("BC-PEND-05")
+    assert order.max == 2
+    for stub in (first, second):
+        stub.greet(2)
+    order = first.order("BC-SILENT-01")
+    check(order.max == 1, "BC-SILENT-03", f"of two connections whose order was void, {order.max} were ordered at once")
+    under.barrier()
+    second.quiet("BC-SILENT-03", "the first of the two void connections has not been answered for")
+    first.take()
+    first.order("BC-SILENT-03")
+
+
+@pytest.mark.needs("order_deadline", "silence_deadline")
+@pytest.mark.req("BC-SILENT-05", "BC-SCALE-11", "BC-KILL-01")
+def test_silence_ends_in_a_kill(parents: Parents) -> None:
+    """Suspect for the long deadline, and stopped: the worker is killed, not before, and its slot filled again."""
+    long = 0.3 * scale()
+    under = parents.pool(2, order_deadline=0.05 * scale(), silence_deadline=long)
+    silent, other = under.workers
+    began = time.monotonic()
+    under.connect()
+    silent.order("BC-PICK-01")
+    os.kill(silent.pid, signal.SIGSTOP)
+    other.order("BC-SILENT-01")
+    other.take()
+    silent.killed("BC-SILENT-05", "it was silent")
+    took = time.monotonic() - began
+    check(took >= long, "BC-SILENT-05", f"it was killed after {took:.3f} s")
+    again = under.stub("BC-SCALE-11")
+    check(again.slot == silent.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
+
+
+@pytest.mark.needs("start_deadline")
+@pytest.mark.parametrize("greeted", [False, True])
+@pytest.mark.req("BC-KILL-03")
+def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
+    """No hello, or no answer to the welcome: at start_deadline, not before, the worker is killed."""
+    deadline = 0.4 * scale()
+    began = time.monotonic()
+    under = parents(start=1, min=1, max=1, start_deadline=deadline)
+    stub = under.stub()
+    if greeted:
+        stub.hello()
+        stub.order("BC-HELLO-04")
+    stub.killed("BC-KILL-03", "it did not start")
+    took = time.monotonic() - began
+    check(took >= deadline, "BC-KILL-03", f"it was killed {took:.3f} s after the pool's start")
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-WAIT-01", "BC-HARM-01")
+def test_stopped_worker_delays_nobody(parents: Parents) -> None:
+    """A worker is stopped before it reads its order: a second client is ordered to the other one at once."""
+    under = parents.pool(2, order_deadline=30)
+    stopped, other = under.workers
+    os.kill(stopped.pid, signal.SIGSTOP)
+    under.connect(2)
+    other.order("BC-WAIT-01")
+    other.take()
+    os.kill(stopped.pid, signal.SIGCONT)
+    stopped.order("BC-PICK-01")
+
+
+@pytest.mark.req("BC-SILENT-01")
+def test_answer_before_the_deadline(parents: Parents) -> None:
+    """With a deadline far away nothing is void: the other worker stays idle."""
+    under = parents.pool(2, order_deadline=30)
+    first, second = under.workers
+    under.connect()
+    first.order("BC-PICK-01")
+    for _ in range(2):
+        under.barrier()
+    second.quiet("BC-SILENT-01", "the first one's deadline has not passed")
+    assert first.unanswered
+    first.write(wire.busy(first.unanswered.order, 0, wire.EMPTY, 0, 1))
