@@ -40,12 +40,15 @@ def connect(address: str) -> socket.socket:
 class Server:
     """One server process."""
 
+    module = "backchannel_sync"
+    handlers = HANDLERS
+
     def __init__(self, folder: Path, *arguments: str) -> None:
-        (folder / "handlers_for_tests.py").write_text(HANDLERS)
+        (folder / "handlers_for_tests.py").write_text(self.handlers)
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "backchannel_sync", "--ready-fd", "1", *arguments],
+                [sys.executable, "-W", "error", "-m", self.module, "--ready-fd", "1", *arguments],
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -78,8 +78,9 @@ async def serve(
 
 def _command(handler: str, quota: int) -> list[str]:
     split(handler)
+    warnings = [f"-W{option}" for option in sys.warnoptions]
     more = ["--quota", str(quota)] if quota else []
-    return [sys.executable, "-m", "backchannel_trio.worker", *more, handler]
+    return [sys.executable, *warnings, "-m", "backchannel_trio.worker", *more, handler]
 
 
 async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int:

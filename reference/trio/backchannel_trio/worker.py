@@ -77,6 +77,7 @@ async def run(
             worker.flush()
             reports.cancel_scope.cancel()
     finally:
+        worker.patience.cancel()
         worker.close_listeners()
         channel.close()
     return worker.side.exit_status
@@ -101,6 +102,8 @@ class _Worker:
         self.served = 0
         self.due = trio.lowlevel.ParkingLot()
         """Where :meth:`report` waits for something to report."""
+        self.patience = trio.CancelScope()
+        """What :meth:`leave_at` waits in."""
         channel.setblocking(False)
 
     # ------------------------------------------------------------------------------------ channel
@@ -187,9 +190,10 @@ class _Worker:
 
     async def leave_at(self, when: float) -> None:
         """Leave, whatever is still there: a handler may shield itself from being cancelled, but not for ever."""
-        await trio.sleep_until(when)
-        log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
-        os._exit(self.side.exit_status)
+        with self.patience:
+            await trio.sleep_until(when)
+            log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
+            os._exit(self.side.exit_status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
