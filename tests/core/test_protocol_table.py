@@ -10,7 +10,7 @@ from typing import Any
 import backchannel
 import pytest
 from backchannel import FRAME_SIZE, VERSION, Features, Reason, Scaling, Settings, Type
-from backchannel.machines import PARENT, WORKER
+from backchannel.machines import PARENT, POOL, WORKER
 from backchannel_sync.accepting import reason_for
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_errnos(name: str) -> None:
     assert reason_for(errno.EBADF) is Reason.UNUSABLE
 
 
-@pytest.mark.parametrize(("table", "machine"), [("parent", PARENT), ("worker", WORKER)])
+@pytest.mark.parametrize(("table", "machine"), [("parent", PARENT), ("worker", WORKER), ("pool", POOL)])
 def test_machines(table: str, machine: dict[Any, dict[Any, Any]]) -> None:
     written = {
         state.value: {event.value: after.value for event, after in events.items()} for state, events in machine.items()

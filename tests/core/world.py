@@ -28,7 +28,7 @@ from backchannel import (
     decode,
     encode,
 )
-from backchannel.actions import CloseListeners, GiveUp
+from backchannel.actions import CloseListeners, GiveUp, Release, Reloaded
 
 
 @dataclass
@@ -46,15 +46,24 @@ class FakeWorker:
 class World:
     """The parent and everything around it."""
 
-    def __init__(self, settings: Settings | None = None, scaling: Scaling | None = None, listeners: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        scaling: Scaling | None = None,
+        listeners: int = 1,
+        *,
+        standby: bool = False,
+    ) -> None:
         self.settings = settings or Settings()
-        self.parent = Parent(self.settings, scaling or Scaling.fixed(3), listeners)
+        self.parent = Parent(self.settings, scaling or Scaling.fixed(3), listeners, standby=standby)
         self.now = 0.0
         self.queue = [0] * listeners
         self.workers: dict[int, FakeWorker] = {}
         self.notes: list[Note] = []
         self.closed = False
         self.gave_up: GiveUp | None = None
+        self.released = False
+        self.reloads: list[Reloaded] = []
         self.parent.start(self.now)
         self.turn()
 
@@ -88,6 +97,11 @@ class World:
                 self.notes.append(action)
             case CloseListeners():
                 self.closed = True
+            case Release():
+                assert not self.released
+                self.released = True
+            case Reloaded():
+                self.reloads.append(action)
             case GiveUp():
                 self.gave_up = action
 

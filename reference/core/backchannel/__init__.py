@@ -9,7 +9,7 @@ Bytes, events and monotonic time in; bytes and actions out. Put it under any loo
 No module of this package imports a socket, a selector, a process or a clock.
 """
 
-from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Send, Spawn
+from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
 from .binding import ExecStart, read_variables
 from .errors import SettingError, Violation
 from .frames import (
@@ -29,7 +29,7 @@ from .frames import (
     decode_hello,
     encode,
 )
-from .machines import State, WorkerState
+from .machines import PoolState, State, WorkerState
 from .parent import Counters, Parent
 from .scaling import Decision, Memory, WorkerView, decide
 from .settings import POLICIES, Scaling, Settings
@@ -61,7 +61,10 @@ __all__ = [
     "Memory",
     "Note",
     "Parent",
+    "PoolState",
     "Reason",
+    "Release",
+    "Reloaded",
     "Scaling",
     "Send",
     "SettingError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Action", "CloseListeners", "GiveUp", "HalfClose", "Kill", "Note", "Send", "Spawn"]
+__all__ = ["Action", "CloseListeners", "GiveUp", "HalfClose", "Kill", "Note", "Release", "Reloaded", "Send", "Spawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,19 @@ class CloseListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Close the baton: the successor may watch the listeners from now on (BC-BATON-02)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A reload is over; ``failure`` says why the old generation goes on, if it does (BC-RELOAD-05)."""
+
+    generation: int
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """Stop with exit status ``status``: no worker can ever start (BC-SCALE-13)."""
 
@@ -66,4 +79,4 @@ class Note:
     requirement: str | None = None
 
 
-Action = Send | Spawn | HalfClose | Kill | CloseListeners | GiveUp | Note
+Action = Send | Spawn | HalfClose | Kill | CloseListeners | Release | Reloaded | GiveUp | Note

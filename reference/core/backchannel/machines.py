@@ -1,10 +1,11 @@
-"""The two state machines, as tables.
+"""The state machines, as tables.
 
 ``TABLE[state][event]`` is the next state. An event that a state does not list cannot happen in it: looking it up
 raises, so a forgotten transition is an error by construction. The tables are those of ``spec/1.0/protocol.toml``, and
 a test keeps them equal.
 
-The parent keeps one :data:`PARENT` machine for each worker; a worker is one :data:`WORKER` machine.
+The parent keeps one :data:`PARENT` machine for each worker, and is one :data:`POOL` machine itself; a worker is one
+:data:`WORKER` machine.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-__all__ = ["PARENT", "WORKER", "ParentEvent", "State", "WorkerEvent", "WorkerState"]
+__all__ = ["PARENT", "POOL", "WORKER", "ParentEvent", "PoolEvent", "PoolState", "State", "WorkerEvent", "WorkerState"]
 
 
 class State(Enum):
@@ -128,4 +129,39 @@ WORKER: Final[dict[WorkerState, dict[WorkerEvent, WorkerState]]] = {
     },
     _W.RETIRING: {_F.ORDER: _W.RETIRING, _F.EOF: _W.DRAINING, _F.VIOLATION: _W.DRAINING},
     _W.DRAINING: {_F.FINISHED: _W.EXITED, _F.DRAIN_DEADLINE: _W.EXITED},
+}
+
+
+class PoolState(Enum):
+    """What a parent is doing."""
+
+    STANDBY = "STANDBY"
+    """Its workers may start, but another parent has the listeners still."""
+    RUNNING = "RUNNING"
+    YIELDING = "YIELDING"
+    """A successor is to have the listeners: nothing is ordered any more, what was ordered is waited for."""
+    STOPPING = "STOPPING"
+    """What is pending is served, then everybody is drained."""
+    DRAINING = "DRAINING"
+
+
+class PoolEvent(Enum):
+    """What can happen to a parent."""
+
+    BATON = "baton"
+    HAND_OVER = "hand_over"
+    STOP = "stop"
+    KEEP = "keep"
+    SETTLED = "settled"
+    STOP_DEADLINE = "stop_deadline"
+
+
+_G = PoolEvent
+_P = PoolState
+
+POOL: Final[dict[PoolState, dict[PoolEvent, PoolState]]] = {
+    _P.STANDBY: {_G.BATON: _P.RUNNING, _G.STOP: _P.DRAINING},
+    _P.RUNNING: {_G.HAND_OVER: _P.YIELDING, _G.STOP: _P.STOPPING},
+    _P.YIELDING: {_G.SETTLED: _P.DRAINING, _G.KEEP: _P.RUNNING},
+    _P.STOPPING: {_G.SETTLED: _P.DRAINING, _G.STOP_DEADLINE: _P.DRAINING},
 }

@@ -19,17 +19,18 @@ Nothing in here blocks, opens, closes, forks or looks at a clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Send, Spawn
+from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
 from .candidates import Candidates
 from .deadlines import Deadline, Deadlines, Kind
 from .errors import Violation
 from .frames import VERSION, Accept, Busy, Reason, decode, decode_hello, encode
+from .generations import Generations
 from .ledger import Ledger
-from .machines import ParentEvent, State
+from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
 from .settings import Scaling, Settings
 from .sizing import Sizing
 from .table import Order, Slots, Worker
@@ -41,6 +42,9 @@ NEVER_AGAIN: Final = frozenset({76, 78})
 
 _READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
 """States in which a channel's bytes are believed."""
+
+_DISPATCHING: Final = frozenset({PoolState.RUNNING, PoolState.STOPPING})
+_SIZING: Final = frozenset({PoolState.STANDBY, PoolState.RUNNING})
 
 
 @dataclass(slots=True)
@@ -64,14 +68,18 @@ class Counters:
 
 
 class Parent:
-    """The parent's end of every channel. ``listeners`` is how many there are."""
+    """The parent's end of every channel. ``listeners`` is how many there are.
 
-    def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1) -> None:
+    ``standby``: another parent has them still; nothing is dispatched before :meth:`take_over` (BC-BATON-01).
+    """
+
+    def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
         self.rules = scaling
         self.counters = Counters()
         self.workers: dict[int, Worker] = {}
-        self.stopping = False
+        self.state = PoolState.STANDBY if standby else PoolState.RUNNING
+        self.generations = Generations()
         self.ledgers = [Ledger() for _ in range(listeners)]
         self._candidates = Candidates(settings.policy, self.workers)
         self._deadlines = Deadlines(self._meant)
@@ -84,7 +92,6 @@ class Parent:
         self._now = 0.0
         self.greeted = 0
         """Workers that have ever become READY."""
-        self._draining_all = False
         self._gave_up = False
 
     # -------------------------------------------------------------------------- what the shell asks
@@ -96,7 +103,11 @@ class Parent:
 
     def next_deadline(self) -> float | None:
         """When the shell must turn again even if nothing happens; ``None``: not at all."""
-        times = [self._deadlines.next(), None if self.stopping else self._sizing.next_pass()]
+        times = [self._deadlines.next()]
+        if self.state in _SIZING:
+            times.append(self._sizing.next_pass())
+            if self.generations.waiting:
+                times.append(self._sizing.not_before)
         return min((time for time in times if time is not None), default=None)
 
     def overdue(self, now: float) -> set[int]:
@@ -106,7 +117,7 @@ class Parent:
 
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
-        if not self._candidates and not self.stopping:
+        if self.state not in _DISPATCHING or (not self._candidates and not self.stopping):
             return []
         return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
 
@@ -115,19 +126,28 @@ class Parent:
         what is pending (BC-WATCH-05).
         """
         ledger = self.ledgers[listener]
-        return bool(self._candidates) and not ledger.covered and not ledger.resting
+        return self._may_order and not ledger.covered and not ledger.resting
 
     def hidden(self, listener: int) -> bool:
         """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
         although somebody may be chosen (BC-WATCH-02).
         """
         ledger = self.ledgers[listener]
-        return bool(self._candidates) and ledger.covered > 0 and not ledger.resting
+        return self._may_order and ledger.covered > 0 and not ledger.resting
+
+    @property
+    def _may_order(self) -> bool:
+        return self.state in _DISPATCHING and bool(self._candidates)
+
+    @property
+    def stopping(self) -> bool:
+        """It is going to end: it serves what is pending, or drains everybody."""
+        return self.state in (PoolState.STOPPING, PoolState.DRAINING)
 
     @property
     def finished(self) -> bool:
-        """A stop is over: nobody is left."""
-        return self._draining_all and not self.workers
+        """It has ended: everybody was drained, and nobody is left."""
+        return self.state is PoolState.DRAINING and not self.workers
 
     # ---------------------------------------------------------------------------- what has happened
 
@@ -204,19 +224,67 @@ class Parent:
         if expected:
             return
         if status in NEVER_AGAIN and not self.greeted:
-            self._hopeless(status, f"worker in slot {slot} exited with status {status}")
+            self._hopeless(status, f"worker in slot {slot} exited with status {status}", worker)
             return
         ended = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
         self._note(slot, f"{ended}{', before it had accepted anything' if youth else ''}")
-        if youth or status in NEVER_AGAIN:
+        if status in NEVER_AGAIN:
+            self._hopeless(status, f"worker in slot {slot} exited with status {status}", worker)
+        elif youth:
             self._died_young()
 
     def stop(self, now: float) -> None:
-        """Serve what is pending, then drain everybody (BC-STOP-01)."""
+        """Serve what is pending, then drain everybody (BC-STOP-01). Nothing new where that is under way already."""
         self._now = now
-        if not self.stopping:
-            self.stopping = True
+        if self.state is PoolState.STANDBY:
+            self._drain_all(PoolEvent.STOP)
+        elif self.state is PoolState.RUNNING:
+            self._step(PoolEvent.STOP)
+            self.generations.give_up()
             self._deadlines.add(now + self.settings.stop_deadline, Deadline(Kind.STOP, 0, 0))
+            for ledger in self.ledgers:
+                ledger.dirty = True
+
+    def reload(self, now: float, *, at_once: bool = False) -> bool:
+        """Replace every worker by one of a new generation, one by one or ``at_once`` (BC-RELOAD-01).
+
+        ``False``, and nothing happens, unless the pool is RUNNING. :class:`~backchannel.actions.Reloaded` says when it
+        is over.
+        """
+        self._now = now
+        if self.state is not PoolState.RUNNING:
+            return False
+        surplus = self.generations.begin(at_once=at_once)
+        self._sizing.hold(True)
+        self._drain_some(surplus)
+        return True
+
+    def hand_over(self, now: float) -> bool:
+        """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
+        drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
+        """
+        self._now = now
+        if self.state is not PoolState.RUNNING:
+            return False
+        self._step(PoolEvent.HAND_OVER)
+        self.generations.give_up()
+        return True
+
+    def keep(self, now: float) -> bool:
+        """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
+        self._now = now
+        if self.state is not PoolState.YIELDING:
+            return False
+        self._step(PoolEvent.KEEP)
+        for ledger in self.ledgers:
+            ledger.dirty = True
+        return True
+
+    def take_over(self, now: float) -> None:
+        """The baton has ended: the listeners are this parent's (BC-BATON-01). Watch them from now on."""
+        self._now = now
+        if self.state is PoolState.STANDBY:
+            self._step(PoolEvent.BATON)
             for ledger in self.ledgers:
                 ledger.dirty = True
 
@@ -227,7 +295,7 @@ class Parent:
         self._now = now
         for deadline in self._deadlines.passed(now):
             if deadline.kind is Kind.STOP:
-                self._drain_all()
+                self._drain_all(PoolEvent.STOP_DEADLINE)
             elif deadline.kind is Kind.LISTENER_REST:
                 self.ledgers[deadline.subject].resting = False
             else:
@@ -245,14 +313,20 @@ class Parent:
             listener = min(waiting, key=lambda index: (index < self._turn, index))
             if not self._order_one(listener, waiting[listener]):
                 del waiting[listener]
-        if self.stopping and all(ledger.empty and not ledger.covered for ledger in self.ledgers):
-            self._drain_all()
+        if self.state is PoolState.STOPPING:
+            if all(ledger.empty and not ledger.covered for ledger in self.ledgers):
+                self._drain_all(PoolEvent.SETTLED)
+        elif self.state is PoolState.YIELDING and not any(ledger.covered for ledger in self.ledgers):
+            self._actions.append(Release())
+            self._drain_all(PoolEvent.SETTLED)
 
     def scale(self, now: float) -> None:
-        """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06)."""
+        """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06), and go on with a reload."""
         self._now = now
-        if self.stopping:
+        if self.state not in _SIZING:
             return
+        if self.generations.active:
+            self._reload_pass(now)
         decision = self._sizing.decide(self.workers.values(), now)
         for _ in range(decision.spawn):
             self._spawn(now)
@@ -271,7 +345,7 @@ class Parent:
                 f"this parent {VERSION:#04x}: run a worker built for this version"
             )
             self._kill(worker, ParentEvent.VIOLATION, text, "BC-VER-05", young=False)
-            self._hopeless(76, f"worker in slot {worker.slot} {text}")
+            self._hopeless(76, f"worker in slot {worker.slot} {text}", worker)
             return
         if idle.capacity > self.settings.capacity_ceiling:
             raise Violation("BC-STATUS-07", self._too_much(idle.capacity))
@@ -389,7 +463,7 @@ class Parent:
         """Whether ``deadline`` still matters."""
         kind = deadline.kind
         if kind is Kind.STOP:
-            return not self._draining_all
+            return self.state is PoolState.STOPPING
         if kind is Kind.LISTENER_REST:
             return self.ledgers[deadline.subject].resting
         worker = self.workers.get(deadline.subject)
@@ -421,6 +495,7 @@ class Parent:
         order.void = True
         self._voids_in_row += 1
         self.counters.voids += order.max
+        worker.voids += order.max
         if order.max:
             self.ledgers[order.listener].voided(order)
         was_ready = worker.state is State.READY
@@ -432,14 +507,15 @@ class Parent:
 
     # ----------------------------------------------------------------------- the pool, in detail
 
-    def _spawn(self, now: float) -> None:
+    def _spawn(self, now: float) -> Worker:
         slot = self._slots.take()
         self.counters.spawned += 1
-        worker = Worker(slot, self.counters.spawned, now)
+        worker = Worker(slot, self.counters.spawned, now, self.generations.current)
         self.workers[slot] = worker
         self._sizing.add(worker)
         self._add_deadline(worker, Kind.START, self.settings.start_deadline)
         self._actions.append(Spawn(slot))
+        return worker
 
     def _drain(self, worker: Worker) -> None:
         worker.step(ParentEvent.DRAIN)
@@ -448,14 +524,33 @@ class Parent:
         self._actions.append(HalfClose(worker.slot))
         self._refresh(worker)
 
-    def _drain_all(self) -> None:
-        if self._draining_all:
-            return
-        self._draining_all = True
-        self._actions.append(CloseListeners())
-        for worker in list(self.workers.values()):
+    def _drain_some(self, workers: Iterable[Worker]) -> None:
+        for worker in workers:
             if worker.state in _READING and worker.state is not State.DRAINING:
                 self._drain(worker)
+
+    def _drain_all(self, event: PoolEvent) -> None:
+        self._step(event)
+        self._actions.append(CloseListeners())
+        self._drain_some(list(self.workers.values()))
+
+    def _step(self, event: PoolEvent) -> None:
+        self.state = POOL[self.state][event]
+
+    def _reload_pass(self, now: float) -> None:
+        may_spawn = now >= self._sizing.not_before
+        if not self.generations.changed and not (self.generations.waiting and may_spawn):
+            return
+        step = self.generations.step(self.workers.values(), may_spawn=may_spawn)
+        self._drain_some(step.drain)
+        for _ in range(step.spawn):
+            self.generations.welcome(self._spawn(now))
+        if step.over:
+            self._reload_over("")
+
+    def _reload_over(self, failure: str) -> None:
+        self._sizing.hold(False)
+        self._actions.append(Reloaded(self.generations.current, failure))
 
     def _kill(
         self, worker: Worker, event: ParentEvent, text: str, requirement: str | None = None, *, young: bool = True
@@ -483,15 +578,22 @@ class Parent:
         self._candidates.refresh(worker)
         self._fallen_short.discard(worker)
         self._sizing.remove(worker)
+        if self.generations.active:
+            self.generations.refresh(worker)
+            self.generations.changed = True
         del self.workers[worker.slot]
         self._slots.give_back(worker.slot)
 
     def _died_young(self) -> None:
         self._sizing.died_young(self.workers.values(), self._now)
 
-    def _hopeless(self, status: int, text: str) -> None:
+    def _hopeless(self, status: int, text: str, worker: Worker) -> None:
+        """``worker`` can never start: if none ever could, give up; if it is of a new generation, give that up."""
         if self.greeted:
             self._died_young()
+            if self.generations.active and worker.generation == self.generations.current:
+                self._drain_some(self.generations.give_up())
+                self._reload_over(text)
         elif not self._gave_up:
             self._gave_up = True
             self._actions.append(GiveUp(status, text))
@@ -503,6 +605,8 @@ class Parent:
         """``worker`` has changed: bring the candidates and the totals up to date."""
         self._candidates.refresh(worker)
         self._sizing.refresh(worker)
+        if self.generations.active:
+            self.generations.refresh(worker)
 
 
 _DEADLINE_STATE: Final = {

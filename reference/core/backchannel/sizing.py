@@ -28,6 +28,7 @@ class Sizing:
         self._looked = float("-inf")
         self._changed = True
         self._last_young_death = float("-inf")
+        self._held = False
 
     def add(self, worker: Worker) -> None:
         """``worker`` is new."""
@@ -48,10 +49,20 @@ class Sizing:
             worker.view = view
             self._changed = True
 
+    def hold(self, held: bool) -> None:
+        """Retire nobody while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
+        self._held = held
+        self._changed = True
+
+    @property
+    def not_before(self) -> float:
+        """No worker is to be spawned before this time."""
+        return self._memory.not_before
+
     def next_pass(self) -> float | None:
         """When the next pass may do something; ``None`` while the pool is as it should be."""
         is_short = self._is_short()
-        if not is_short and not (self._changed and surplus(self._totals, self._rules)):
+        if not is_short and (self._held or not (self._changed and surplus(self._totals, self._rules))):
             return None
         last = self._memory.last
         when = float("-inf") if last is None else last + self._rules.period

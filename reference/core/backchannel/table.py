@@ -39,6 +39,7 @@ class Worker:
     serial: int
     """Counts the workers of this parent: two workers of one slot differ here."""
     spawned_at: float
+    generation: int = 1
     state: State = State.STARTING
     open: int = 0
     capacity: int = 0
@@ -58,6 +59,8 @@ class Worker:
     """Connections it was ordered to take."""
     accepted: int = 0
     """Connections it took."""
+    voids: int = 0
+    """Connections it was ordered to take and did not in time."""
     view: WorkerView = field(init=False)
     """What :class:`~backchannel.scaling.Totals` has counted for it."""
     ticket: int = 0
