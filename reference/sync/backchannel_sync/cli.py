@@ -8,13 +8,13 @@ there; 130 after SIGINT.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
 from backchannel import SettingError
 
 from .errors import StartError
+from .logs import configure
 from .options import add_options, scaling, serve_arguments, settings
 from .serving import serve
 
@@ -26,13 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m backchannel_sync",
         description="Serve connections from a pool of forked workers, without a thundering herd.",
-        epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
+        epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once; SIGHUP "
+        "reloads the workers; SIGUSR2 replaces the parent as well; SIGUSR1 logs the state of the pool.",
     )
     add_options(parser, handler="a function of a socket, or a generator function of a connection")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
-    )
+    configure(options.log_level, options.log_format)
     try:
         return serve(options.handler, settings=settings(options), scaling=scaling(options), **serve_arguments(options))
     except SettingError as error:

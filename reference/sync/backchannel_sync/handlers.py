@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from backchannel import CONFIGURATION
 
 from .errors import StartError
 
-__all__ = ["Handler", "check", "is_event_handler", "load", "split"]
+__all__ = ["Handler", "check", "explain", "is_event_handler", "load", "split"]
 
 Handler = Callable[[Any], Any]
 """A :data:`~backchannel_sync.blocking.BlockingHandler` or an :data:`~backchannel_sync.events.EventHandler`."""
@@ -34,6 +35,7 @@ def load(name: str) -> Handler:
     is: the traceback is what its author needs.
     """
     module_name, attribute = split(name)
+    importlib.invalidate_caches()  # what an import remembers of directories may be the parent's, and old
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -52,6 +54,13 @@ def load(name: str) -> Handler:
     if not callable(found):
         raise StartError(CONFIGURATION, f"handler {name!r} is no function")
     return found
+
+
+def explain(error: BaseException) -> str:
+    """What is wrong with a module that raises ``error`` while it is imported, for its author: where, and what."""
+    last = traceback.format_tb(error.__traceback__)[-1]
+    what = "".join(traceback.format_exception_only(error))
+    return f"the handler cannot be loaded\n{last}{what}".rstrip()
 
 
 def is_event_handler(handler: Handler) -> bool:

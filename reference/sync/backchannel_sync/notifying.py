@@ -32,7 +32,7 @@ class Notifier:
 
     def __init__(self, environment: MutableMapping[str, str], ready_fd: int | None = None) -> None:
         self.path = environment.pop(VARIABLE, "")
-        self.ready_fd = ready_fd
+        self.given_fd = self.ready_fd = ready_fd
         if ready_fd is not None:
             try:
                 os.fstat(ready_fd)

@@ -2,7 +2,7 @@
 
 Bind while there are privileges to bind with, hand over what was made to the user that the pool will run as, drop the
 privileges, and only then start workers (BC-FORK-10). What a supervisor passed is taken first: those listeners need no
-binding at all.
+binding at all. A successor binds nothing: everything was opened by its predecessor.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .listening import Listeners, OwnPath, bind_unix, name_of, passed
 from .notifying import Notifier
 from .privileges import Identity
+from .replacing import Inheritance
 
 __all__ = ["DEFAULT_ADDRESS", "Opened", "open_all"]
 
@@ -28,6 +29,23 @@ class Opened:
     listeners: Listeners
     status: socket.socket | None
     notifier: Notifier
+    baton: socket.socket | None = None
+    """Of a successor: the listeners are another parent's until this ends."""
+    workers: int = 0
+    """Of a successor: how many workers its predecessor has."""
+    paths: list[OwnPath] = field(default_factory=list)
+    """Of a successor: what it will have to remove at its end, once it has taken over."""
+
+    def take_over(self) -> None:
+        """The baton has ended."""
+        if self.baton is not None:
+            self.baton.close()
+            self.baton = None
+        self.listeners.paths, self.paths = self.paths, []
+
+    def hand_over(self) -> None:
+        """What is in the file system is a successor's from now on."""
+        self.listeners.paths.clear()
 
     @property
     def names(self) -> list[str]:
@@ -37,8 +55,9 @@ class Opened:
     def close(self) -> None:
         """Close it all, and remove what it left in the file system."""
         self.listeners.close()
-        if self.status is not None:
-            self.status.close()
+        for other in (self.status, self.baton):
+            if other is not None:
+                other.close()
         self.listeners.remove_paths()
 
 
@@ -59,6 +78,13 @@ def open_all(
     if identity is not None:
         identity.check()
     notifier = Notifier(environment, ready_fd)
+    inheritance = Inheritance.take(environment)
+    if inheritance is not None:
+        if identity is not None:
+            identity.assume()
+        opened = Opened(inheritance.listeners, inheritance.status, notifier, inheritance.baton, inheritance.workers)
+        opened.paths, opened.listeners.paths = opened.listeners.paths, []
+        return opened
     inherited = passed(environment)
     opened = Opened(Listeners(inherited), None, notifier)
     try:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, Final
 
 from backchannel import POLICIES, Scaling, SettingError, Settings
 
+from .logs import FORMATS
 from .system import POLLERS, usable_cpus
 
 __all__ = ["add_options", "scaling", "serve_arguments", "settings"]
+
+RELOADS: Final = ("rolling", "at-once")
 
 _DEADLINES = {
     "order_deadline": "an order unanswered so long is void, and its worker suspect",
@@ -48,11 +51,25 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str) -> None:
         "--worker", metavar="COMMAND", help="instead of a handler: a program to start as each worker (exec binding)"
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     parser.add_argument(
         "--quota", type=int, default=0, metavar="N", help="a worker retires after N connections (default 0: never)"
     )
     parser.add_argument(
         "--poller", choices=("auto", *POLLERS), default="auto", help=f"what to wait with (auto: {POLLERS[0]})"
+    )
+
+    parser.add_argument(
+        "--preload",
+        action="store_true",
+        help="import the handler once, in the parent: workers share its memory, and a reload (SIGHUP) runs the old "
+        "code again; SIGUSR2 replaces it",
+    )
+    parser.add_argument(
+        "--reload",
+        choices=RELOADS,
+        default=RELOADS[0],
+        help="how SIGHUP replaces workers: one by one, or all when the new ones are ready (default rolling)",
     )
 
     where = parser.add_argument_group("where, and as whom")
@@ -136,6 +153,8 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
         raise SettingError("give a handler, MODULE:HANDLER, or --worker COMMAND: one of them")
     if options.worker is not None and options.quota:
         raise SettingError("--quota is for handlers: a program of --worker counts for itself")
+    if options.worker is not None and options.preload:
+        raise SettingError("--preload is for handlers: a program of --worker is loaded when it starts")
     if options.quota < 0:
         raise SettingError(f"--quota {options.quota}: give a number from 0 up")
     if options.group and not options.user:
@@ -149,6 +168,8 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "ready_fd": options.ready_fd,
         "quota": options.quota,
         "poller": options.poller,
+        "preload": options.preload,
+        "reload_at_once": options.reload == "at-once",
         "worker": None if options.worker is None else _words(options.worker),
     }
 

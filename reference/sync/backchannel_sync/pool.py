@@ -15,11 +15,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from types import FrameType
+from dataclasses import replace
 
 from backchannel import (
-    FRAME_SIZE,
     Action,
     CloseListeners,
     ExecStart,
@@ -28,16 +26,24 @@ from backchannel import (
     Kill,
     Note,
     Parent,
+    PoolState,
+    Release,
+    Reloaded,
     Scaling,
     Send,
     Settings,
     Spawn,
 )
+from backchannel.parent import NEVER_AGAIN
 
 from . import system
+from .crew import Crew
 from .handlers import Handler
 from .launching import Launcher
 from .opening import Opened
+from .replacing import READY, Successor
+from .reporting import document, log_status
+from .signals import WakeUp
 from .spawning import Reasons, fork_worker, work
 from .status import StatusSocket
 
@@ -47,6 +53,8 @@ log = logging.getLogger("backchannel")
 
 INTERRUPTED = 130
 """Exit status after SIGINT."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Pool:
@@ -63,55 +71,54 @@ class Pool:
         poller: str = "auto",
         on_ready: Callable[[Pool], None] | None = None,
         launcher: Launcher | None = None,
+        reload_at_once: bool = False,
+        preloaded: bool = False,
     ) -> None:
+        self.opened = opened
         self.listeners = opened.listeners.sockets
-        self.notifier = opened.notifier
         self.settings = settings
-        self.core = Parent(settings, scaling, len(self.listeners))
+        if opened.workers:
+            scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
+        self.core = Parent(settings, scaling, len(self.listeners), standby=opened.baton is not None)
         self.wakeups = 0
         self._find_handler = find_handler
         self._launcher = launcher
         self._quota = quota
         self._on_ready = on_ready
-        self._ready = False
+        self._reload_at_once = reload_at_once
+        self._preloaded = preloaded
+        self._ready = self._told = False
         self._names = opened.names
         self._poller = poller
         self._selector = system.selector_class(poller)()
-        self._channels: dict[int, socket.socket] = {}
-        self._pids: dict[int, int] = {}
-        self._last_pids: dict[int, int] = {}
-        """Of each slot, the dead included: what is logged of a death must still name it."""
+        self._crew = Crew(self.core, self._selector, self._start)
         self._news: set[int] = set()
-        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_up = WakeUp()
         self._reap = False
         self._status: int | None = None
         self._reasons = Reasons()
+        self._look_for_reasons = False
+        self._successor: Successor | None = None
+        self._yielding = False
         self._status_socket: StatusSocket | None = None
         self._watch: system.ListenerWatch | None = None
-        try:
-            if opened.status is not None:
-                self._status_socket = StatusSocket(opened.status, self._selector, self.document)
-            self._watch = system.listener_watch(self._selector)
-            self._watch.start(self.listeners, self._news.add)
-            self._wake_reader.setblocking(False)
-            self._wake_writer.setblocking(False)
-            self._selector.register(self._wake_reader, selectors.EVENT_READ, self._signalled)
-        except BaseException:
-            self._close()
-            raise
+        self._selector.register(self._wake_up.reader, selectors.EVENT_READ, self._signalled)
+        if opened.baton is None:
+            self._begin()
+        else:
+            self._selector.register(opened.baton, selectors.EVENT_READ, self._take_over)
 
     # ---------------------------------------------------------------------------------- the loop
 
     def run(self) -> int:
         """Serve until a signal ends it. Returns the exit status."""
-        with self._signals():
+        with self._wake_up.catching(SIGNALS):
             try:
                 self.core.start(time.monotonic())
                 self._turn(())
                 while self._status is None and not self.core.finished:
                     self._turn(self._wait())
             finally:
-                self._kill_all()
                 self._close()
         return self._status or 0
 
@@ -130,10 +137,13 @@ class Pool:
             key.data(mask)
         if self._reap:
             self._reap = False
-            self._wait_for_dead()
+            for status in self._crew.reap([self._successor.pid] if self._successor else []):
+                self._look_for_reasons |= status in NEVER_AGAIN
+        if self._yielding:
+            self._hand_over()
         now = time.monotonic()
         for slot in core.overdue(now):
-            self._read_all(slot)
+            self._crew.read_all(slot)
         core.judge(now)
         if self._watch is not None:
             self._watch.look(now)
@@ -148,73 +158,47 @@ class Pool:
                 self._do(action)
         if self._watch is not None:
             self._watch.rearm(core.watching, core.hidden, now)
-        if not self._ready and core.greeted >= core.rules.start:
-            self._ready = True
-            self.notifier.ready(self._names)
-            if self._on_ready is not None:
-                self._on_ready(self)
+        if self._look_for_reasons:
+            self._look_for_reasons = False
+            for reason in self._reasons.take():
+                log.error("a worker cannot start: %s", reason)
+        if not self._told:
+            self._tell()
 
     # ------------------------------------------------------------------------------------ actions
 
     def _do(self, action: Action) -> None:
         match action:
             case Send(slot, data):
-                self._send(slot, data)
+                self._crew.send(slot, data)
             case Spawn(slot):
-                self._spawn(slot)
+                self._crew.spawn(slot)
             case HalfClose(slot):
-                with contextlib.suppress(OSError):  # the worker may have closed its end already
-                    self._channels[slot].shutdown(socket.SHUT_WR)
+                self._crew.half_close(slot)
             case Kill(slot):
-                self._drop_channel(slot)
-                if slot in self._pids:
-                    os.kill(self._pids[slot], signal.SIGKILL)
+                self._crew.kill(slot)
             case CloseListeners():
                 self._stop_watching()
                 for listener in self.listeners:
                     listener.close()
+            case Release():
+                self.opened.hand_over()
+                if self._status_socket is not None:
+                    self._status_socket.stop()
+                    self._status_socket = None
+                self._drop_baton()
+            case Reloaded():
+                self._reloaded(action)
             case Note(slot, text, requirement):
-                who = "" if slot is None else f"worker in slot {slot} (pid {self._last_pids.get(slot)}) "
+                pid = None if slot is None else self._crew.last_pids.get(slot)
+                who = "" if slot is None else f"worker in slot {slot} (pid {pid}) "
                 what = f" [{requirement}]" if requirement else ""
-                log.warning("%s%s%s", who, text, what)
+                extra = {"event": "note", "slot": slot, "worker_pid": pid, "requirement": requirement}
+                log.warning("%s%s%s", who, text, what, extra=extra)
             case GiveUp(status, text):
                 reasons = self._reasons.take() or [text]
                 log.error("no worker can start: %s", "; ".join(reasons))
                 self._status = status
-
-    def _send(self, slot: int, data: bytes) -> None:
-        channel = self._channels.get(slot)
-        if channel is None:
-            return  # its channel has ended earlier in this turn
-        try:
-            sent = channel.send(data)
-        except BlockingIOError:
-            sent = 0
-        except (BrokenPipeError, ConnectionResetError):
-            self._read_all(slot)
-            return
-        if sent < len(data):
-            self.core.send_failed(slot, time.monotonic())
-
-    def _spawn(self, slot: int) -> None:
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            self.core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", time.monotonic())
-            return
-
-        try:
-            pid = self._start(slot, ours, theirs)
-        except OSError as error:
-            ours.close()
-            self.core.spawn_failed(slot, f"the system gives no process ({error.strerror})", time.monotonic())
-            return
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._pids[slot] = self._last_pids[slot] = pid
-        self._channels[slot] = ours
-        self._selector.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
 
     def _start(self, slot: int, ours: socket.socket, theirs: socket.socket) -> int:
         """Start the process of a worker, by the exec binding or by the fork binding; return its id."""
@@ -236,92 +220,162 @@ class Pool:
         if self._watch is not None:
             self._watch.forget()
         system.forget(self._selector)
-        for channel in self._channels.values():
-            channel.close()
+        self._crew.forget()
         if self._status_socket is not None:
             self._status_socket.forget()
-        self._wake_reader.close()
-        self._wake_writer.close()
-
-    # ------------------------------------------------------------------------------------ channels
-
-    def _read(self, slot: int, channel: socket.socket, limit: int | None = None) -> bool:
-        """Read once from a channel; ``False`` when it would block or has ended."""
-        if self._channels.get(slot) is not channel:
-            return False  # closed earlier in this turn
-        try:
-            data = channel.recv(limit or self.settings.frames_per_turn * FRAME_SIZE)
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            # the queue is emptied before the reset is reported, and end-of-file comes after it
-            return self._read(slot, channel, limit)
-        if data:
-            self.core.received(slot, data, time.monotonic())
-            return True
-        self._drop_channel(slot)
-        self.core.eof(slot, time.monotonic())
-        return False
-
-    def _read_all(self, slot: int) -> None:
-        """Read a channel until it would block, but no more than it can hold: a babbler may not keep us here."""
-        channel = self._channels.get(slot)
-        if channel is not None:
-            for _ in range(64):
-                if not self._read(slot, channel, 1 << 16):
-                    return
-
-    def _drop_channel(self, slot: int) -> None:
-        channel = self._channels.pop(slot, None)
-        if channel is not None:
-            self._selector.unregister(channel)
-            channel.close()
+        self._wake_up.close()
+        for sock in (self.opened.status, self.opened.baton, self._successor.baton if self._successor else None):
+            if sock is not None:
+                sock.close()
 
     # ------------------------------------------------------------------------------------- signals
 
-    @contextlib.contextmanager
-    def _signals(self):  # type: ignore[no-untyped-def]
-        """Turn signals into bytes on the wake-up socket while the loop runs."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-        before = {number: signal.signal(number, _nothing) for number in numbers}
-        old = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(old)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _signalled(self, _mask: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for number in self._wake_reader.recv(4096):
-                match number:
-                    case signal.SIGCHLD:
-                        self._reap = True
-                    case signal.SIGTERM:
-                        self.notifier.stopping()
-                        self.core.stop(time.monotonic())
-                    case signal.SIGINT:
-                        self._status = INTERRUPTED
+        for number in self._wake_up.take():
+            match number:
+                case signal.SIGCHLD:
+                    self._reap = True
+                case signal.SIGTERM:
+                    self._stop()
+                case signal.SIGINT:
+                    self._abandon(signal.SIGKILL)
+                    self._status = INTERRUPTED
+                case signal.SIGHUP:
+                    self._reload()
+                case signal.SIGUSR1:
+                    log_status(self.document())
+                case signal.SIGUSR2:
+                    self._replace()
 
-    def _wait_for_dead(self) -> None:
-        """Take leave of workers that have exited, each after its last reports were read (BC-DEATH-01)."""
-        for slot, pid in list(self._pids.items()):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                self._read_all(slot)
-                self._drop_channel(slot)
-                self.core.exited(slot, os.waitstatus_to_exitcode(status), time.monotonic())
-                del self._pids[slot]
+    # ------------------------------------------------------------------------ stop, reload, replace
+
+    def _begin(self) -> None:
+        """Watch the listeners: they are ours."""
+        if self.opened.status is not None:
+            self._status_socket = StatusSocket(self.opened.status, self._selector, self.document)
+        self._start_watching()
+
+    def _start_watching(self) -> None:
+        self._watch = system.listener_watch(self._selector)
+        self._watch.start(self.listeners, self._news.add)
+
+    def _tell(self) -> None:
+        """Tell whoever asked, when the first workers are ready; as a successor, the old parent first."""
+        if not self._ready and self.core.greeted >= self.core.rules.start:
+            self._ready = True
+            if self.opened.baton is not None:
+                with contextlib.suppress(OSError):  # it has died, and then there is an end-of-file as well
+                    self.opened.baton.send(READY)
+        if self._ready and self.core.state is not PoolState.STANDBY:
+            self._told = True
+            self.opened.notifier.ready(self._names)
+            if self._on_ready is not None:
+                self._on_ready(self)
+
+    def _stop(self) -> None:
+        self._abandon(signal.SIGTERM)
+        if self.core.state is PoolState.RUNNING:
+            self.opened.notifier.stopping()
+        self.core.stop(time.monotonic())
+
+    def _reload(self) -> None:
+        if not self.core.reload(time.monotonic(), at_once=self._reload_at_once):
+            log.warning("SIGHUP: no reload while %s", self.core.state.value)
+            return
+        generation = self.core.generations.current
+        log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
+        if self._preloaded:
+            log.warning("the handler is preloaded: new workers run the same code; SIGUSR2 replaces it")
+        self.opened.notifier.reloading()
+
+    def _reloaded(self, done: Reloaded) -> None:
+        if done.failure:
+            text = f"generation {done.generation} cannot start, the old one goes on serving: {done.failure}"
+            log.error("reload: %s", text, extra={"event": "reload failed", "generation": done.generation})
+        else:
+            text = f"generation {done.generation} serves"
+            log.info("reload: %s", text, extra={"event": "reloaded", "generation": done.generation})
+        self.opened.notifier.reloaded(text)
+
+    def _replace(self) -> None:
+        """Start a successor; when it is ready it says so on the baton (BC-BATON-03)."""
+        if self._successor is not None or self.core.state is not PoolState.RUNNING:
+            log.warning("SIGUSR2: no replacement while %s", "one starts" if self._successor else self.core.state.value)
+            return
+        if os.getpid() == 1:
+            log.error("SIGUSR2: this is process 1, and its end would be the container's: start a new container instead")
+            return
+        opened, workers = self.opened, len(self.core.workers)
+        try:
+            self._successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers)
+        except OSError as error:
+            log.error("SIGUSR2: cannot start a successor: %s", error)
+            return
+        log.info(
+            "successor %d starts", self._successor.pid, extra={"event": "successor", "successor": self._successor.pid}
+        )
+        self._selector.register(self._successor.baton, selectors.EVENT_READ, self._successor_speaks)
+
+    def _successor_speaks(self, _mask: int) -> None:
+        successor = self._successor
+        if successor is None:
+            return  # abandoned earlier in this turn
+        try:
+            said = successor.baton.recv(16)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            said = b""
+        if said:
+            log.info("successor %d is ready: handing over", successor.pid)
+            self._yielding = True
+            return
+        log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
+        self._abandon()
+
+    def _hand_over(self) -> None:
+        """The successor is ready. Not done where it is heard: the watch may have an event in the same turn."""
+        self._yielding = False
+        if self._successor is not None and self.core.hand_over(time.monotonic()):
+            self._stop_watching()
+            self.opened.notifier.main_pid(self._successor.pid)
+
+    def _abandon(self, number: int = 0) -> None:
+        """The successor, if there is one, shall not be one (BC-BATON-03). ``number``: a signal to send to it."""
+        if self._successor is None:
+            return
+        if number:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._successor.pid, number)
+        self._drop_baton()
+        if self.core.keep(time.monotonic()):
+            self._start_watching()
+            self.opened.notifier.main_pid(os.getpid())
+
+    def _drop_baton(self) -> None:
+        if self._successor is not None:
+            self._selector.unregister(self._successor.baton)
+            self._successor.baton.close()
+            self._successor = None
+
+    def _take_over(self, _mask: int) -> None:
+        """The baton has ended: the old parent orders nobody any more (BC-BATON-01)."""
+        baton = self.opened.baton
+        if baton is None:
+            return
+        try:
+            if baton.recv(16):
+                return
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            pass
+        self._selector.unregister(baton)
+        self.opened.take_over()
+        self._begin()
+        self.core.take_over(time.monotonic())
 
     # ------------------------------------------------------------------------------------- the end
-
-    def _kill_all(self) -> None:
-        for pid in self._pids.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self._pids.values():
-            os.waitpid(pid, 0)
-        self._pids.clear()
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -329,16 +383,14 @@ class Pool:
             self._watch = None
 
     def _close(self) -> None:
+        self._crew.close()
         self._stop_watching()
+        self._drop_baton()
         if self._status_socket is not None:
             self._status_socket.stop()
-            self._status_socket = None
-        for slot in list(self._channels):
-            self._drop_channel(slot)
         self._selector.close()
         self._reasons.close()
-        for sock in (*self.listeners, self._wake_reader, self._wake_writer):
-            sock.close()
+        self._wake_up.close()
 
     # -------------------------------------------------------------------------------------- status
 
@@ -349,26 +401,5 @@ class Pool:
 
     def document(self) -> dict[str, object]:
         """The status document of the adapter contract."""
-        return {
-            "spec": "1.0",
-            "pid": os.getpid(),
-            "state": "stopping" if self.core.stopping else "running",
-            "listeners": [{"address": name} for name in self._names],
-            "counters": {**asdict(self.core.counters), "wakeups": self.wakeups},
-            "workers": [
-                {
-                    "slot": worker.slot,
-                    "pid": self._pids.get(worker.slot),
-                    "state": worker.state.value,
-                    "open": worker.open,
-                    "capacity": worker.capacity,
-                    "orders": worker.orders,
-                    "accepted": worker.accepted,
-                }
-                for _, worker in sorted(self.core.workers.items())
-            ],
-        }
-
-
-def _nothing(_number: int, _frame: FrameType | None) -> None:
-    """The wake-up descriptor does the work."""
+        successor = self._successor.pid if self._successor else None
+        return document(self.core, self._names, self._crew.pids, self.wakeups, time.monotonic(), successor)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Iterable, Sequence
 
-from backchannel import Scaling, Settings
+from backchannel import CONFIGURATION, Scaling, Settings
 
 from .errors import StartError
-from .handlers import Handler, check, load, split
+from .handlers import Handler, check, explain, load, split
 from .launching import Launcher
 from .opening import open_all
 from .pool import Pool
@@ -32,6 +33,8 @@ def serve(
     ready_fd: int | None = None,
     on_ready: Callable[[Pool], None] | None = None,
     worker: Sequence[str] | None = None,
+    preload: bool = False,
+    reload_at_once: bool = False,
 ) -> int:
     """Run a pool until SIGTERM (drain) or SIGINT (at once); return the exit status.
 
@@ -44,7 +47,12 @@ def serve(
     never. ``status``: the path of the status socket. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or
     ``auto``. ``ready_fd``: a descriptor to write READY and the addresses to; ``on_ready`` is called once, when the
     first workers are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by
-    the exec binding.
+    the exec binding. ``preload``: import the handler once, in the parent, when privileges have been dropped: workers
+    share its memory, and a reload runs the same code again. ``reload_at_once``: a reload changes all workers when all
+    new ones are ready, instead of one by one.
+
+    SIGHUP reloads the workers, SIGUSR2 replaces the parent as well, by running again the command that this process was
+    started with; SIGUSR1 logs the state of the pool.
 
     Must be called in the main thread, with no other thread running and outside any event loop (BC-FORK-06). Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start.
@@ -70,6 +78,8 @@ def serve(
         ready_fd=ready_fd,
     )
     try:
+        if preload and isinstance(handler, str):
+            find = _preloaded(handler, settings.capacity)
         pool = Pool(
             find,
             opened,
@@ -79,7 +89,24 @@ def serve(
             poller=poller,
             on_ready=on_ready,
             launcher=launcher,
+            reload_at_once=reload_at_once,
+            preloaded=preload,
         )
         return pool.run()
     finally:
         opened.close()
+
+
+def _preloaded(name: str, capacity: int) -> Callable[[], Handler]:
+    """The handler, imported here and now. Raises :class:`StartError`."""
+    try:
+        handler = load(name)
+        check(handler, capacity)
+    except StartError:
+        raise
+    except Exception as error:
+        raise StartError(CONFIGURATION, explain(error)) from None
+    # what is here now is here for good: no worker's collector shall touch, and so copy, its pages
+    gc.collect()
+    gc.freeze()
+    return lambda: handler

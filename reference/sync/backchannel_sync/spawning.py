@@ -9,6 +9,7 @@ before a signal can arrive.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -16,16 +17,16 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from backchannel import CONFIGURATION, Settings
 
 from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
-from .handlers import Handler, check, is_event_handler
+from .handlers import Handler, check, explain, is_event_handler
 
-__all__ = ["Reasons", "fork_worker", "work"]
+__all__ = ["Reasons", "dead_children", "fork_worker", "work"]
 
 log = logging.getLogger("backchannel.worker")
 
@@ -88,6 +89,26 @@ def fork_worker(child: Callable[[], int]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def dead_children(own: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Wait for those of ``own`` that have exited: (process id, exit status, negative for a signal).
+
+    Process 1 is given everybody's orphans: there, whoever is dead is waited for, lest strangers stay zombies for ever.
+    Elsewhere other children are none of our business: whoever started them waits for them.
+    """
+    if os.getpid() == 1:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                yield pid, os.waitstatus_to_exitcode(status)
+    else:
+        for pid in own:
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                yield pid, os.waitstatus_to_exitcode(status)
+
+
 def _undo_signals() -> None:
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
@@ -116,9 +137,7 @@ def work(
         reasons.give(str(error))
         return error.status if error.status != 2 else CONFIGURATION
     except BaseException as error:
-        last = traceback.format_tb(error.__traceback__)[-1]
-        what = "".join(traceback.format_exception_only(error))
-        reasons.give(f"the handler cannot be loaded\n{last}{what}".rstrip())
+        reasons.give(explain(error))
         return CONFIGURATION
     reasons.close()
     if is_event_handler(handler):
