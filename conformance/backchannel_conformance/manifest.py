@@ -60,6 +60,8 @@ DEFAULTS: Mapping[str, str] = {
     "exit_deadline": "5",
     "stop_deadline": "5",
     "quota": "0",
+    "reload": "rolling",
+    "gate": "",
 }
 """Every placeholder that a case may set, with what it is where the case does not."""
 

@@ -38,6 +38,10 @@ class Status:
     counters: Mapping[str, int]
     workers: tuple[Mapping[str, Any], ...]
     state: str
+    generation: int = 1
+    reloading: bool = False
+    successor: int | None = None
+    pid: int = 0
 
     def slots(self, state: str | None = None) -> dict[int, Mapping[str, Any]]:
         """Workers by slot; only those in ``state`` if one is given."""
@@ -83,7 +87,8 @@ class Pool:
         self.log = log
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")
         self._status_path = f"{self._directory.name}/status"
-        self.options = {**DEFAULTS, "status": self._status_path, **options}
+        self._gate = Path(self._directory.name) / "gate"
+        self.options = {**DEFAULTS, "status": self._status_path, "gate": str(self._gate), **options}
         if not self.options["policy"]:
             self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
         self.role = manifest.roles["pool"]
@@ -109,6 +114,8 @@ class Pool:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
+        self.pid = self.process.pid
+        """The parent: the process that was started, or what has replaced it."""
         self.usage = 0
         """Voluntary context switches of the whole tree, once it was waited for."""
         self.status_code: int | None = None
@@ -134,11 +141,6 @@ class Pool:
     # ------------------------------------------------------------------------------------- status
 
     @property
-    def pid(self) -> int:
-        """The parent."""
-        return self.process.pid
-
-    @property
     def port(self) -> int:
         """The port of the first listener."""
         address = self.addresses[0]
@@ -159,7 +161,8 @@ class Pool:
             while part := reader.recv(1 << 16):
                 data += part
         document = json.loads(data)
-        return Status(document["counters"], tuple(document["workers"]), document["state"])
+        more = {key: document[key] for key in ("generation", "reloading", "successor", "pid") if key in document}
+        return Status(document["counters"], tuple(document["workers"]), document["state"], **more)
 
     def workers(self) -> list[int]:
         """Process ids of the workers: by the status document, or else the rest of the session."""
@@ -199,6 +202,22 @@ class Pool:
         """Send a signal to the parent."""
         os.kill(self.pid, number)
 
+    def gate(self, text: str = "") -> None:
+        """What a worker finds while it starts: ``fail``, ``wait``, or nothing."""
+        if text:
+            # at once, or a worker might read half of it
+            new = self._gate.with_suffix(".new")
+            new.write_text(text)
+            new.rename(self._gate)
+        else:
+            self._gate.unlink(missing_ok=True)
+
+    def replaced(self) -> int:
+        """Wait until the old parent has exited and its successor answers; return the old one's exit status."""
+        status = self.wait()
+        self.pid = self.until("the successor", lambda s: s.pid != self.process.pid).pid
+        return status
+
     def wait(self, seconds: float = 15.0) -> int:
         """Wait for the parent to exit; its exit status, negative for a signal. Also fills :attr:`usage`."""
         if self.status_code is None:
@@ -218,6 +237,10 @@ class Pool:
         """Drain by SIGTERM and wait."""
         if self.status_code is None:
             self.signal(signal.SIGTERM)
+        elif self.pid != self.process.pid:
+            # not our child, so its exit status is not for us
+            self.signal(signal.SIGTERM)
+            until(lambda: kernel.state(self.pid) in ("", "Z"), 15.0, what="the successor to exit")
         return self.wait()
 
     def close(self) -> list[int]:
@@ -227,15 +250,17 @@ class Pool:
         left: list[int] = []
         if self.status_code is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.status_code = self.process.returncode
         elif SEES_PROCESSES:
-            left = _alive(self.pid)
+            if self.pid != self.process.pid:
+                self.stop()
+            left = _alive(self.process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
         if SEES_PROCESSES:
-            until(lambda: not _alive(self.pid), what="the pool's processes to go")
+            until(lambda: not _alive(self.process.pid), what="the pool's processes to go")
         if self.process.stdout:
             self.process.stdout.close()
         self._directory.cleanup()

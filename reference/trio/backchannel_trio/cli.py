@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         poller = more.pop("poller")
         if poller not in ("auto", POLLERS[0]):
             raise SettingError(f"--poller {poller}: trio waits with {POLLERS[0]} here; leave the option out")
+        if more.pop("preload"):
+            raise SettingError("--preload is for forked workers: these are programs of their own; leave the option out")
+        if more.pop("reload_at_once"):
+            raise SettingError("--reload at-once: this server does not reload yet; leave the option out")
         more |= {"settings": settings(options), "scaling": scaling(options), "signals": True}
         return trio.run(partial(serve, options.handler, **more))
     except SettingError as error:

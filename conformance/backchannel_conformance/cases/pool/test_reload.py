@@ -1,0 +1,132 @@
+"""Reload: new workers replace old ones without a gap, or, if they cannot start, not at all."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import pytest
+from backchannel_conformance.errors import check
+from backchannel_conformance.load import Load
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool, Status
+from backchannel_conformance.waiting import deadline_in
+
+pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("status", "reload", "gate")]
+
+
+def counting(status: Status) -> int:
+    """Workers that count. None dies here but who was drained, so who is LOST or KILLED was."""
+    return sum(worker["state"] in ("STARTING", "READY", "SUSPECT") for worker in status.workers)
+
+
+def done(generation: int, workers: int) -> Any:
+    """Whether a status shows the end of a reload: only workers of ``generation``, and nobody draining."""
+    return lambda s: (
+        s.generation == generation
+        and not s.reloading
+        and len(s.slots("READY")) == len(s.workers) == workers
+        and all(worker["generation"] == generation for worker in s.workers)
+    )
+
+
+def watched(pool: Pool, workers: int, generation: int) -> list[Status]:
+    """Every status on the way to the end of a reload."""
+    seen = [pool.status()]
+    deadline = deadline_in(15)
+    while not done(generation, workers)(seen[-1]):
+        assert time.monotonic() < deadline, f"the reload does not end: {seen[-1]}"
+        seen.append(pool.status())
+    return seen
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+@pytest.mark.parametrize("how", ["rolling", "at-once"])
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-03", "BC-LOSS-01")
+def test_reload_under_load(pools: Pools, figures: dict[str, Any], how: str, capacity: int) -> None:
+    """SIGHUP while clients keep connecting: all workers are new, nobody fails, and never are fewer READY."""
+    pool = pools(4, capacity=capacity, reload=how)
+    before = set(pool.workers())
+    with Load(pool, 3) as load:
+        load.wait_for(20)
+        pool.signal(signal.SIGHUP)
+        began = time.monotonic()
+        seen = watched(pool, 4, 2)
+        took = time.monotonic() - began
+        load.wait_for(20)
+    check(not load.failures, "BC-RELOAD-01", f"{len(load.failures)} clients failed: {load.failures[:3]}")
+    check(not before & set(pool.workers()), "BC-RELOAD-01", "an old worker is there after the reload")
+    least = min(len(status.slots("READY")) for status in seen)
+    check(least >= 4, "BC-RELOAD-01", f"only {least} workers were READY at some moment")
+    most = max(counting(status) for status in seen)
+    bound = 5 if how == "rolling" else 8
+    check(most <= bound, "BC-RELOAD-03", f"{most} workers counted at some moment; {bound} may")
+    check(seen[-1].counters["kills"] == 0, "BC-RELOAD-01", "a worker was killed")
+    figures[f"{how}, capacity {capacity}: ms for 4 workers, connections meanwhile"] = (
+        f"{took * 1000:.0f}, {seen[-1].counters['accepted'] - seen[0].counters['accepted']}"
+    )
+
+
+@pytest.mark.parametrize("how", ["rolling", "at-once"])
+@pytest.mark.req("BC-RELOAD-01", "BC-DRAIN-04", "BC-SCALE-09")
+def test_held_connections_outlive_their_generation(pools: Pools, how: str) -> None:
+    """Old workers that hold something go on with it, beside a full new generation."""
+    pool = pools(3, reload=how)
+    held = [pool.client.hold() for _ in range(2)]
+    pool.signal(signal.SIGHUP)
+    status = pool.until(
+        "a new generation, and two old workers draining",
+        lambda s: not s.reloading and s.generation == 2 and len(s.slots("READY")) == 3 and len(s.workers) == 5,
+    )
+    draining = {worker["pid"] for worker in status.slots("DRAINING").values()}
+    check(draining == {who.pid for _, who in held}, "BC-RELOAD-01", f"processes {draining} drain")
+    for connection, who in held:
+        check(connection.again() == who, "BC-DRAIN-04", "a held connection did not survive the reload")
+        connection.close()
+    pool.until("the old ones to go", done(2, 3))
+
+
+@pytest.mark.parametrize("how", ["rolling", "at-once"])
+@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-05")
+def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
+    """The new workers cannot load their code: the old ones serve on, all of them; the next reload succeeds."""
+    pool = pools(3, reload=how)
+    before = pool.status().pids()
+    pool.gate("fail")
+    pool.signal(signal.SIGHUP)
+    status = pool.until(
+        "the end of the reload", lambda s: s.generation == 2 and not s.reloading and len(s.workers) == 3
+    )
+    check(status.pids() == before, "BC-RELOAD-05", f"workers {before} became {status.pids()}")
+    check(pool.client.ask().pid in before.values(), "BC-RELOAD-02", "the old generation does not serve")
+    pool.gate()
+    pool.signal(signal.SIGHUP)
+    status = pool.until("a generation that can start", done(3, 3))
+    check(not set(before.values()) & set(status.pids().values()), "BC-RELOAD-01", "an old worker is there still")
+
+
+@pytest.mark.parametrize("how", ["rolling", "at-once"])
+@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-07", "BC-SCALE-08")
+def test_reload_while_one_hangs(pools: Pools, how: str) -> None:
+    """The new workers do not get ready: nobody is drained for them. Another reload begins afresh."""
+    pool = pools(3, reload=how)
+    before = pool.status().pids()
+    pool.gate("wait")
+    pool.signal(signal.SIGHUP)
+    newcomers = 1 if how == "rolling" else 3
+    pool.until("newcomers", lambda s: len(s.slots("STARTING")) == newcomers)
+    for _ in range(10):
+        pool.client.ask()
+    status = pool.status()
+    check(set(status.slots("READY")) == set(before), "BC-RELOAD-02", f"of slots {set(before)}, {status} is left")
+    pool.signal(signal.SIGHUP)
+    status = pool.until(
+        "newcomers of the next generation, and those of this one draining",
+        lambda s: s.generation == 3 and len(s.slots("STARTING")) == len(s.slots("DRAINING")) == newcomers,
+    )
+    old = {worker["generation"] for worker in status.slots("DRAINING").values()}
+    check(old == {2}, "BC-RELOAD-07", f"workers of generations {old} drain; the newcomers are of generation 2")
+    pool.gate()
+    status = pool.until("the last generation", done(3, 3))
+    check(status.counters["kills"] == 0, "BC-RELOAD-07", f"{status.counters['kills']} workers were killed")

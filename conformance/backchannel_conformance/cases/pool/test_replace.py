@@ -1,0 +1,162 @@
+"""Parent replacement: the listeners go from one parent to the next, and no connection notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from backchannel_conformance import kernel
+from backchannel_conformance.errors import check
+from backchannel_conformance.load import Load
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.waiting import until
+
+pytestmark = [
+    pytest.mark.classes("replace"),
+    pytest.mark.needs("status", "gate"),
+    pytest.mark.kernel("state"),
+    pytest.mark.kernel("session_of"),
+]
+
+
+@pytest.mark.parametrize("capacity", [1, 4])
+@pytest.mark.req("BC-BATON-01", "BC-BATON-02", "BC-BATON-03", "BC-LOSS-01")
+def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
+    """SIGUSR2 while clients keep connecting: nobody fails, and no connection is ordered by both parents."""
+    pool = pools(3, capacity=capacity)
+    old = set(pool.workers())
+    with Load(pool, 3) as load:
+        load.wait_for(50)
+        before = pool.status()
+        pool.signal(signal.SIGUSR2)
+        code = pool.replaced()
+        load.wait_for(50)
+    check(not load.failures, "BC-BATON-02", f"{len(load.failures)} clients failed: {load.failures[:3]}")
+    check(code == 0, "BC-BATON-02", f"the old parent's exit status is {code} instead of 0")
+    status = pool.until("a quiet pool", lambda s: s.quiet)
+    counters = status.counters
+    by_new = sum(count for pid, count in load.answers.items() if pid not in old)
+    check(set(load.answers) <= old | set(status.pids().values()), "BC-BATON-01", "somebody else answered")
+    check(
+        counters["orders"] == counters["accepted"] == by_new and counters["short"] == before.counters["short"] == 0,
+        "BC-BATON-01",
+        f"the successor's workers answered {by_new} clients, and its counters are {dict(counters)}",
+    )
+    figures[f"connections served by the old parent and the new, capacity {capacity}"] = (
+        f"{load.answers.total() - by_new}, {by_new}"
+    )
+
+
+@pytest.mark.kernel("switches")
+@pytest.mark.req("BC-BATON-01", "BC-HERD-01", "BC-BATON-03")
+def test_no_herd_before_the_hand_over(pools: Pools, figures: dict[str, Any]) -> None:
+    """While a successor waits for its workers, each connection wakes one worker of the old pool, and none of the
+    new one's processes.
+    """
+    pool = pools(4)
+    pool.gate("wait")
+    old = pool.workers()
+    pool.signal(signal.SIGUSR2)
+    successor = pool.until("the successor", lambda s: s.successor is not None).successor
+    assert successor is not None
+    until(lambda: len(kernel.session_of(pool.pid)) == 2 + 2 * len(old), what="the successor's workers to start")
+    until(lambda: kernel.state(successor) == "S", what="the successor to sleep")
+    switches = {pid: kernel.switches(pid) for pid in (*old, successor)}
+    served = pool.client.serve(200)
+    gained = {pid: kernel.switches(pid) - before for pid, before in switches.items()}
+    check(set(served) <= set(old), "BC-BATON-01", f"processes {set(served) - set(old)} answered before the hand-over")
+    idle = {pid: gained[pid] for pid in gained if not served[pid]}
+    check(not any(idle.values()), "BC-BATON-01", f"processes that served nothing woke: {idle}")
+    per_connection = sum(gained[pid] for pid in old) / served.total()
+    figures["switches of all workers per connection while a successor waits"] = round(per_connection, 3)
+    check(per_connection <= 3, "BC-HERD-02", f"the workers woke {per_connection:.2f} times for each connection")
+    pool.gate()
+    pool.replaced()
+    check(pool.client.ask().pid not in old, "BC-BATON-02", "an old worker answered after the replacement")
+
+
+@pytest.mark.kernel("kinds")
+@pytest.mark.req("BC-BATON-04", "BC-FORK-05")
+def test_workers_do_not_hold_the_baton(pools: Pools) -> None:
+    """Neither the successor's workers nor one that the old parent starts meanwhile: each has one channel."""
+    pool = pools(2)
+    pool.gate("wait")
+    victim = pool.workers()[0]
+    pool.signal(signal.SIGUSR2)
+    successor = pool.until("the successor", lambda s: s.successor is not None).successor
+    os.kill(victim, signal.SIGKILL)
+    pool.until("a new worker of the old parent", lambda s: len(s.slots("STARTING")) == 1)
+    # the old parent and its two, the successor and its two
+    until(lambda: len(kernel.session_of(pool.pid)) == 6, what="the successor's workers to start")
+    workers = set(kernel.session_of(pool.pid)) - {pool.pid, successor}
+
+    def channels() -> dict[int, int]:
+        return {pid: kernel.kinds(pid).get("unix", 0) for pid in workers}
+
+    # a worker that was forked just now closes what is not its own first thing
+    found: dict[int, int] = {}
+
+    def settled() -> bool:
+        found.update(channels())
+        return set(found.values()) == {1}
+
+    try:
+        until(settled, 5.0, what="each worker to hold one socket of the family")
+    except Exception:
+        check(False, "BC-BATON-04", f"AF_UNIX sockets by worker: {found}")
+    pool.gate()
+    pool.replaced()
+
+
+@pytest.mark.req("BC-BATON-03")
+def test_successor_that_cannot_start(pools: Pools) -> None:
+    """The successor's workers cannot load their code: it ends, the old parent goes on, and can try again."""
+    pool = pools(2)
+    before = pool.status()
+    pool.gate("wait")
+    pool.signal(signal.SIGUSR2)
+    pool.until("the successor", lambda s: s.successor is not None)
+    pool.gate("fail")
+    status = pool.until("its end", lambda s: s.successor is None)
+    check(
+        (status.pid, status.state, status.pids()) == (before.pid, "running", before.pids()),
+        "BC-BATON-03",
+        f"after the end of its successor the old parent says {status}",
+    )
+    check(pool.client.ask().pid in before.pids().values(), "BC-BATON-03", "the old workers do not serve")
+    pool.gate()
+    pool.signal(signal.SIGUSR2)
+    check(pool.replaced() == 0, "BC-BATON-03", "the second try failed")
+
+
+@pytest.mark.req("BC-BATON-01", "BC-BATON-02", "BC-LOSS-01")
+def test_old_parent_dies_first(pools: Pools) -> None:
+    """The old parent is killed while its successor waits for its workers: the successor has the baton, and serves what
+    arrived in between.
+    """
+    pool = pools(1)
+    pool.gate("wait")
+    held, _ = pool.client.hold()
+    pool.signal(signal.SIGUSR2)
+    pool.until("the successor", lambda s: s.successor is not None)
+    waiting = pool.client.send("who")
+    os.kill(pool.pid, signal.SIGKILL)
+    pool.gate()
+    pool.replaced()
+    check(waiting.answer().pid in pool.workers(), "BC-LOSS-01", "a connection was lost with the old parent")
+    held.close()
+
+
+@pytest.mark.req("BC-BATON-03", "BC-STOP-01")
+def test_stop_while_a_successor_waits(pools: Pools) -> None:
+    """SIGTERM to the parent ends the pool, its successor included."""
+    pool = pools(1)
+    pool.gate("wait")
+    pool.signal(signal.SIGUSR2)
+    successor = pool.until("the successor", lambda s: s.successor is not None).successor
+    assert successor is not None
+    check(pool.stop() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+    pool.gate()
+    until(lambda: kernel.state(successor) in ("", "Z"), what="the successor to go")
