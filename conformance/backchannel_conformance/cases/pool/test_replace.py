@@ -71,7 +71,6 @@ def test_no_herd_before_the_hand_over(pools: Pools, figures: dict[str, Any]) -> 
     check(not any(idle.values()), "BC-BATON-01", f"processes that served nothing woke: {idle}")
     per_connection = sum(gained[pid] for pid in old) / served.total()
     figures["switches of all workers per connection while a successor waits"] = round(per_connection, 3)
-    check(per_connection <= 3, "BC-HERD-02", f"the workers woke {per_connection:.2f} times for each connection")
     pool.gate()
     pool.replaced()
     check(pool.client.ask().pid not in old, "BC-BATON-02", "an old worker answered after the replacement")
