@@ -13,7 +13,7 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["tests", "conformance", "lint", "types", "docs"]
+nox.options.sessions = ["tests", "conformance", "examples", "lint", "types", "docs"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 ROOTS = (
@@ -84,6 +84,14 @@ def micro(session: nox.Session) -> None:
     """Time the core by itself, with pyperf."""
     session.install("-e", ".", "pyperf")
     session.run("python", "benchmarks/micro.py", *(session.posargs or ["--fast", "--copy-env"]))
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Start each example as its README says, and use it with real clients."""
+    session.install("-e", ".[trio]")
+    group(session, "examples")
+    session.run("pytest", "examples/tests", *session.posargs)
 
 
 @nox.session

@@ -234,14 +234,15 @@ class Sitting:
         return done.stdout
 
     def with_free_ports(self, text: str) -> str:
-        def free(match: re.Match[str]) -> str:
-            port = self.ports.setdefault(match["port"], free_port())
-            return f"{match['host']}{port}"
+        """``text`` with a free port for each one that an address of this page has named."""
+        for port in _ADDRESS.findall(text):
+            self.ports.setdefault(port, free_port())
+        if not self.ports:
+            return text
+        return re.sub(rf"\b({'|'.join(self.ports)})\b", lambda match: str(self.ports[match[0]]), text)
 
-        return _ADDRESS.sub(free, text)
 
-
-_ADDRESS = re.compile(r"""(?P<host>(?:127\.0\.0\.1|0\.0\.0\.0|localhost)["']?[:,]\ ?)(?P<port>\d{4})\b""")
+_ADDRESS = re.compile(r"""(?:127\.0\.0\.1|0\.0\.0\.0|localhost)["']?[:,] ?(\d{4})\b""")
 
 
 def _needs(block: Block) -> Iterator[str]:
