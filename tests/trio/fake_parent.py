@@ -22,27 +22,35 @@ class FakeParent:
         self.listener.setblocking(False)
         self.address = self.listener.getsockname()
         self.orders = 0
+        self.begun = b""
         self.frames: list[Frame] = []
         """What was read."""
         self.exit_status: int | None = None
 
     async def frame(self) -> Frame:
         """The next frame from the worker."""
-        data = b""
-        while len(data) < FRAME_SIZE:
-            part = await self.channel.receive_some(FRAME_SIZE - len(data))
+        while len(self.begun) < FRAME_SIZE:
+            # read and kept in one step of this task, so that :meth:`written` misses nothing in between
+            await trio.lowlevel.wait_readable(self.channel.socket)
+            with self.peeker() as peeker:
+                part = peeker.recv(FRAME_SIZE - len(self.begun))
             assert part, "the worker closed its channel"
-            data += part
-        self.frames.append(decode(data))
+            self.begun += part
+        self.frames.append(decode(self.begun))
+        self.begun = b""
         return self.frames[-1]
+
+    def peeker(self) -> socket.socket:
+        """The channel once more, as an ordinary socket that does not block."""
+        return socket.socket(fileno=os.dup(self.channel.socket.fileno()))
 
     def written(self) -> list[Frame]:
         """All that the worker has written so far, read or not."""
-        with socket.socket(fileno=os.dup(self.channel.socket.fileno())) as peeker:
+        with self.peeker() as peeker:
             try:
-                data = peeker.recv(1 << 16, socket.MSG_PEEK)
+                data = self.begun + peeker.recv(1 << 16, socket.MSG_PEEK)
             except BlockingIOError:
-                data = b""
+                data = self.begun
         return self.frames + [decode(data[at : at + FRAME_SIZE]) for at in range(0, len(data), FRAME_SIZE)]
 
     async def order(self, most: int) -> Busy:
