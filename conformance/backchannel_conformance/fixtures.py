@@ -77,8 +77,11 @@ class Parents:
         """A parent whose workers have not been greeted. Skips the case if the manifest does not offer an option."""
         role = self._manifest.roles["parent"]
         values = {name.removesuffix("_"): str(value) for name, value in options.items()}
+        # a pool of fixed size is told its size, and does not scale
+        is_fixed = values.get("start") == values.get("min") == values.get("max")
+        implied = {"start", "min", "pass"} if is_fixed else set()
         for name, value in values.items():
-            if name not in role.placeholders and value != DEFAULTS[name]:
+            if name not in role.placeholders and name not in implied and value != DEFAULTS[name]:
                 pytest.skip(f"not applicable: the manifest of {self._manifest.name} does not offer {{{name}}}")
         under = Under(self._manifest, values, self._folder / f"parent-{len(self._started)}")
         self._started.append(under)

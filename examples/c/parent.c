@@ -209,6 +209,31 @@ static int order(struct worker *w, uint32_t max)
     return 1;
 }
 
+/* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
+static void died_young(const struct worker *w)
+{
+    double delay = young_delay;
+
+    for (unsigned i = 0; i < young_in_a_row && delay < young_delay_ceiling; i++)
+        delay *= 2;
+    young_in_a_row++;
+    last_young_death = now();
+    spawn_not_before = last_young_death + delay;
+    say("slot %u died young: no worker is spawned for %g s", slot_of(w), delay);
+}
+
+/* BC-SCALE-13: a worker that can never start stops a parent that has never had one. */
+static void give_up(int status, const char *why)
+{
+    if (ever_ready || stopping)
+        return;
+    say("no worker can start: the first one %s", why);
+    for (unsigned i = 0; i < slots; i++)
+        if (pool[i].state != FREE && pool[i].pid > 0)
+            kill(pool[i].pid, SIGKILL);
+    exit(status);
+}
+
 static void hello(struct worker *w, struct frame f)
 {
     const char *fault = hello_fault(f);
@@ -223,6 +248,7 @@ static void hello(struct worker *w, struct frame f)
             highest >> 4, highest & 15, VERSION >> 4, VERSION & 15);
         w->broke = 1;
         put_down(w, "no common version (BC-VER-05)");
+        give_up(EXIT_PROTOCOL, "speaks no version of this parent");
         return;
     }
     if (CAPACITY(f) > CAPACITY_CEILING) {
@@ -234,19 +260,6 @@ static void hello(struct worker *w, struct frame f)
         return; /* too late for a welcome: the worker reads end-of-file next */
     w->state = GREETED;
     order(w, 0);
-}
-
-/* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
-static void died_young(const struct worker *w)
-{
-    double delay = young_delay;
-
-    for (unsigned i = 0; i < young_in_a_row && delay < young_delay_ceiling; i++)
-        delay *= 2;
-    young_in_a_row++;
-    last_young_death = now();
-    spawn_not_before = last_young_death + delay;
-    say("slot %u died young: no worker is spawned for %g s", slot_of(w), delay);
 }
 
 /* What a short answer, or a reason, means for the next orders (BC-SHORT-01 to -04). */
@@ -382,12 +395,10 @@ static void judge_death(struct worker *w, int status)
     int never = code == EXIT_PROTOCOL || code == EXIT_CONFIGURATION || code == 126 || code == 127;
     int early = now() - w->spawned < young && !w->accepted && !w->drained && w->state != KILLED;
 
-    if (never && !ever_ready && !stopping) {
-        say("no worker can start: the first one exited with status %d", code);
-        for (unsigned i = 0; i < slots; i++)
-            if (pool[i].state != FREE && pool[i].pid > 0)
-                kill(pool[i].pid, SIGKILL);
-        exit(code);
+    if (never) {
+        char why[64];
+        snprintf(why, sizeof why, "exited with status %d", code);
+        give_up(code, why);
     }
     if (early || never || (w->broke && !w->accepted))
         died_young(w);

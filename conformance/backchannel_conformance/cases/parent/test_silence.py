@@ -145,6 +145,7 @@ def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
     check(took >= deadline, "BC-KILL-03", f"it was killed {took:.3f} s after the pool's start")
 
 
+@pytest.mark.classes("counted")  # where P is taken as 1 the second client waits for the deadline
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-WAIT-01", "BC-HARM-01")
 def test_stopped_worker_delays_nobody(parents: Parents) -> None:
