@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import frames, wire
+from . import frames, transcript, wire
 from .client import Client
 from .errors import Broken, check
 from .manifest import DEFAULTS, Manifest
@@ -96,6 +96,7 @@ class Peer:
         """Write to the channel, each piece with a write of its own."""
         for piece in octets:
             rest = piece.octets if isinstance(piece, wire.Frame) else piece
+            transcript.note("P", rest)
             deadline = deadline_in(LIMIT)
             while rest:
                 try:
@@ -181,6 +182,7 @@ class Peer:
         return hello
 
     def _judge(self, octets: bytes) -> wire.Frame:
+        transcript.note("W", octets)
         first = not self.greeted
         try:
             frames.decode(octets, "worker", first=first)

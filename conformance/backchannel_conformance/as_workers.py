@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import frames, kernel, wire
+from . import frames, kernel, transcript, wire
 from .errors import Broken, check
 from .manifest import DEFAULTS, Manifest
 from .pool import Failure
@@ -83,12 +83,14 @@ class Stub:
         """Write to the channel, each piece with a write of its own."""
         for piece in pieces:
             octets = piece.octets if isinstance(piece, wire.Frame) else piece
+            transcript.note(f"W{self.slot}", octets)
             self.call("write", octets=octets.hex())
 
     def err(self, *pieces: bytes | wire.Frame) -> None:
         """Write what it is to be killed for: it may be gone before it can say that it has written."""
         for piece in pieces:
             octets = piece.octets if isinstance(piece, wire.Frame) else piece
+            transcript.note(f"W{self.slot}", octets)
             self.begin("write", octets=octets.hex())
 
     def hello(self, capacity: int = 1, features: int = 0) -> None:
@@ -181,6 +183,7 @@ class Stub:
             raise Broken(requirement, f"slot {self.slot} was sent {what}, although {why}")
 
     def _judge(self, octets: bytes) -> wire.Frame:
+        transcript.note(f"P{self.slot}", octets)
         try:
             frames.decode(octets, "parent", first=not self._last_order)
         except frames.Wrong as wrong:

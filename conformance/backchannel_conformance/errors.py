@@ -19,6 +19,7 @@ class Broken(AssertionError):
         clause = Requirements.load().text(requirement)
         super().__init__(f"{requirement} does not hold: {seen}\n  the clause: {clause}")
         self.requirement = requirement
+        self.seen = seen
 
 
 class Mistake(Exception):

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from . import kernel
+from . import kernel, transcript
 from .errors import Broken
 from .manifest import DEFAULTS, Manifest
 from .pool import Pool
@@ -72,6 +72,7 @@ class Suite:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        transcript.begin()
         manifest, role = manifest_of(item), role_of(item)
         item.user_properties.extend(("requirement", name) for name in requirements_of(item))
         if role not in manifest.roles:
@@ -103,7 +104,12 @@ class Suite:
             # advice that is not followed is listed, and fails nothing
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"warning: {message}")
         if report.when == "call" or status != "pass":
-            target.record(Case(name, requirements_of(item), status, round(report.duration, 3), message))
+            case = Case(name, requirements_of(item), status, round(report.duration, 3), message, role_of(item))
+            if call.excinfo and isinstance(call.excinfo.value, Broken):
+                case.broke, case.seen = call.excinfo.value.requirement, call.excinfo.value.seen
+            if status in ("fail", "error", "warn"):
+                case.frames = transcript.lines()
+            target.record(case)
         if status == "untestable" and self.strict:
             self.problems.append(f"{item.nodeid}: {message}")
 

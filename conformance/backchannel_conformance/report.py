@@ -16,6 +16,7 @@ from typing import Any
 
 from . import CONTRACT, SPEC, SUITE
 from .manifest import Manifest
+from .page import page
 
 __all__ = ["STATUSES", "Case", "Report", "Target"]
 
@@ -32,6 +33,13 @@ class Case:
     status: str
     seconds: float
     message: str = ""
+    role: str = "pool"
+    broke: str = ""
+    """The requirement that does not hold, where one does not."""
+    seen: str = ""
+    """What was seen instead."""
+    frames: list[str] = field(default_factory=list)
+    """What went over the channels until then, if the suite was at one end of them."""
 
 
 @dataclass
@@ -46,9 +54,10 @@ class Target:
         """Add what came of a case, or of one more of its parameters, or of its tear-down."""
         for known in self.cases:
             if known.id == case.id:
-                known.seconds = round(known.seconds + case.seconds, 3)
+                seconds = round(known.seconds + case.seconds, 3)
                 if STATUSES.index(case.status) < STATUSES.index(known.status):
-                    known.status, known.message = case.status, case.message
+                    self.cases[self.cases.index(known)] = known = case
+                known.seconds = seconds
                 return
         self.cases.append(case)
 
@@ -95,9 +104,11 @@ class Report:
         }
 
     def write(self, folder: Path) -> None:
-        """Write ``report.json`` into ``folder``."""
+        """Write ``report.json`` and ``report.html`` into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        document = self.as_json()
+        (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")
+        (folder / "report.html").write_text(page(document), encoding="utf-8")
 
     def table(self) -> list[str]:
         """The summary, as lines."""
@@ -121,6 +132,8 @@ class Report:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} points"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

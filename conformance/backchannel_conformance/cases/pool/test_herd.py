@@ -84,6 +84,29 @@ def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
     measure(pools(32), 5000, figures)
 
 
+SIZES = (2, 4, 8, 16, 32)
+
+
+@LIVE
+@pytest.mark.req("BC-HERD-02")
+def test_wakeups_by_pool_size(pools: Pools, figures: dict[str, Any]) -> None:
+    """Capacity 1, 2 to 32 workers, 150 connections each: what a connection costs does not grow with the pool."""
+    points: list[tuple[int, float]] = []
+    for size in SIZES:
+        pool = pools(size)
+        pool.settle()
+        workers = pool.workers()
+        before = Live.read(workers)
+        served = pool.client.serve(150, seconds=10).total()
+        pool.settle()
+        after = Live.read(workers)
+        points.append((size, round(sum(after[pid] - before[pid] for pid in workers) / served, 3)))
+        pool.stop()
+    figures["workers, wake-ups per connection"] = points
+    size, most = max(points, key=lambda point: point[1])
+    check(most <= PER_CONNECTION, "BC-HERD-02", f"all of {size} workers together made {most} switches for a connection")
+
+
 @LIVE
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")

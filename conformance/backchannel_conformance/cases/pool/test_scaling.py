@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
@@ -88,3 +91,29 @@ def test_retires_the_least_loaded(pools: Pools) -> None:
     check(held[0][0].again().slot == 0, "BC-DRAIN-04", "the retired worker did not go on serving")
     held[0][0].close()
     pool.until("it to go", lambda s: 0 not in s.slots())
+
+
+@pytest.mark.req("BC-SCALE-03", "BC-SCALE-07", "BC-SCALE-08", "BC-LOAD-01")
+def test_pool_follows_the_load(pools: Pools, figures: dict[str, Any]) -> None:
+    """The load rises to ten connections, falls to none, and rises again: the pool follows, within its bounds."""
+    low, high = 2, 12
+    pool = pools(start=low, min=low, max=high, min_spare=1, max_spare=3, pass_=0.05)
+    started = time.monotonic()
+    points: list[list[float]] = []
+    figures["seconds, workers, connections"] = points
+    held: list[Held] = []
+
+    def follows(status: Status) -> bool:
+        points.append([round(time.monotonic() - started, 3), counting(status), status.open])
+        check(low <= counting(status) <= high, "BC-SCALE-08", f"{counting(status)} workers count, not {low} to {high}")
+        return status.open == len(held) and 1 <= spare(status) <= 3
+
+    for target in (10, 0, 5):
+        while len(held) != target:
+            if len(held) < target:
+                held.append(pool.client.hold()[0])
+            else:
+                held.pop().close()
+            pool.until(f"spare of 1 to 3 with {len(held)} connections", follows)
+    for connection in held:
+        connection.close()
