@@ -20,6 +20,7 @@ ROOTS = (
     "reference/core/backchannel",
     "reference/sync/backchannel_sync",
     "reference/trio/backchannel_trio",
+    "reference/tools/backchannel_tools",
     "conformance/backchannel_conformance",
 )
 REFERENCES = ("sync", "trio", "sync+trio-workers", "trio+sync-workers")

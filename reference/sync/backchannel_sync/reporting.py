@@ -71,6 +71,7 @@ def document(
         "reloading": parent.generations.active,
         "successor": successor,
         "board": board(parent),
+        "scaling": {name: getattr(parent.rules, name) for name in ("min", "max", "min_spare", "max_spare")},
         "listeners": [{"address": name} for name in names],
         "counters": {**asdict(parent.counters), "wakeups": wakeups},
         "workers": [_worker(worker, pids.get(slot), now) for slot, worker in sorted(parent.workers.items())],

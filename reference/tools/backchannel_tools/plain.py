@@ -1,0 +1,85 @@
+"""A pool as plain text: no terminal, no library, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .status import Rates, Sample, Worker
+
+__all__ = ["age", "head", "rows", "text"]
+
+COLUMNS = ("SLOT", "PID", "STATE", "OPEN", "CAP", "ACCEPTED", "PER S", "VOIDS", "GEN", "AGE")
+
+
+def text(sample: Sample, rates: Rates | None = None) -> str:
+    """The whole view."""
+    table = [COLUMNS, *rows(sample.workers, rates)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    return "\n".join([*head(sample, rates), "", *lines]) + "\n"
+
+
+def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
+    """The lines above the table."""
+    document = sample.document
+    generation = f", generation {document['generation']}" if "generation" in document else ""
+    reloading = ", reloading" if document.get("reloading") else ""
+    yield f"pool {sample.pid} {sample.state}{generation}{reloading} on {' '.join(sample.addresses)}"
+    yield f"board {sample.board or '(no workers)'}"
+    yield f"open {sample.open} of {sample.capacity}, {spare(sample)}"
+    counters = sample.counters
+    yield (
+        f"accepted {sample.served}{per_second(rates.served if rates else None)}, "
+        f"voids {counters.get('voids', 0)}{per_second(rates.voids if rates else None)}, "
+        f"short {counters.get('short', 0)}, spawned {counters.get('spawned', 0)}, died {counters.get('deaths', 0)}, "
+        f"killed {counters.get('kills', 0)}, wake-ups of the parent {counters.get('wakeups', 0)}"
+    )
+
+
+def spare(sample: Sample) -> str:
+    """Spare capacity against its bounds."""
+    if sample.bounds is None:
+        return f"spare {sample.spare}"
+    low, high = sample.bounds
+    remark = " (below)" if sample.spare < low else " (above)" if sample.spare > high else ""
+    return f"spare {sample.spare} between {low} and {high}{remark}"
+
+
+def rows(workers: Iterable[Worker], rates: Rates | None) -> Iterator[Sequence[str]]:
+    """A row of cells for each worker."""
+    for worker in workers:
+        rate = None if rates is None or worker.pid is None else rates.workers.get(worker.pid)
+        yield (
+            str(worker.slot),
+            _or_dash(worker.pid),
+            worker.state,
+            str(worker.open),
+            str(worker.capacity),
+            str(worker.accepted),
+            "-" if rate is None else f"{rate:.1f}",
+            _or_dash(worker.voids),
+            _or_dash(worker.generation),
+            age(worker.age),
+        )
+
+
+def age(seconds: float | None) -> str:
+    """``seconds`` as people write it: 42s, 3m07s, 5h12m, 9d04h."""
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def per_second(rate: float | None) -> str:
+    return "" if rate is None else f" ({rate:.1f}/s)"
+
+
+def _or_dash(value: int | None) -> str:
+    return "-" if value is None else str(value)
