@@ -40,7 +40,7 @@ __all__ = ["Counters", "Parent"]
 NEVER_AGAIN: Final = frozenset({76, 78})
 """Exit statuses of workers that can never start (BC-SCALE-13)."""
 
-_READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
+READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
 """States in which a channel's bytes are believed."""
 
 _DISPATCHING: Final = frozenset({PoolState.RUNNING, PoolState.STOPPING})
@@ -72,6 +72,9 @@ class Parent:
 
     ``standby``: another parent has them still; nothing is dispatched before :meth:`take_over` (BC-BATON-01).
     """
+
+    watches = True
+    """Whether it wants to hear of arrivals at all."""
 
     def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
@@ -167,7 +170,7 @@ class Parent:
         """``data`` was read from the channel of ``slot``. Never raises for what a worker wrote (BC-VIOL-01)."""
         self._now = now
         worker = self.workers[slot]
-        if worker.state not in _READING:
+        if worker.state not in READING:
             return
         try:
             for raw in worker.reader.feed(data):
@@ -175,7 +178,7 @@ class Parent:
                     self._report(worker, raw)
                 else:
                     self._hello(worker, raw)
-                if worker.state not in _READING:
+                if worker.state not in READING:
                     return
         except Violation as violation:
             self._kill(worker, ParentEvent.VIOLATION, violation.message, violation.requirement)
@@ -184,7 +187,7 @@ class Parent:
         """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-06)."""
         self._now = now
         worker = self.workers[slot]
-        if worker.state in _READING:
+        if worker.state in READING:
             worker.step(ParentEvent.EOF)
             self._drop_order(worker)
             self._add_deadline(worker, Kind.EXIT, self.settings.exit_deadline)
@@ -194,7 +197,7 @@ class Parent:
         """The channel of ``slot`` did not take a whole ACCEPT (BC-KILL-02)."""
         self._now = now
         worker = self.workers[slot]
-        if worker.state in _READING:
+        if worker.state in READING:
             text = "the channel did not take a whole ACCEPT: its worker does not read"
             self._kill(worker, ParentEvent.VIOLATION, text, "BC-KILL-02")
 
@@ -313,6 +316,10 @@ class Parent:
             listener = min(waiting, key=lambda index: (index < self._turn, index))
             if not self._order_one(listener, waiting[listener]):
                 del waiting[listener]
+        self._settle()
+
+    def _settle(self) -> None:
+        """Is what the parent waits for over?"""
         if self.state is PoolState.STOPPING:
             if all(ledger.empty and not ledger.covered for ledger in self.ledgers):
                 self._drain_all(PoolEvent.SETTLED)
@@ -526,7 +533,7 @@ class Parent:
 
     def _drain_some(self, workers: Iterable[Worker]) -> None:
         for worker in workers:
-            if worker.state in _READING and worker.state is not State.DRAINING:
+            if worker.state in READING and worker.state is not State.DRAINING:
                 self._drain(worker)
 
     def _drain_all(self, event: PoolEvent) -> None:

@@ -15,7 +15,7 @@ from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
 
-__all__ = ["BlockingHandler", "run"]
+__all__ = ["BlockingHandler", "run", "serve_one"]
 
 log = logging.getLogger("backchannel.worker")
 
@@ -55,7 +55,7 @@ def run(
             _flush(side, channel)
             for connection in connections:
                 connection.setblocking(True)
-                _serve(handler, connection)
+                serve_one(handler, connection)
                 side.ended()
                 served += 1
             if quota and served >= quota:
@@ -66,7 +66,7 @@ def run(
     return side.exit_status
 
 
-def _serve(handler: BlockingHandler, connection: socket.socket) -> None:
+def serve_one(handler: BlockingHandler, connection: socket.socket) -> None:
     """An error of the handler ends this connection and nothing else (BC-WORK-07)."""
     try:
         handler(connection)

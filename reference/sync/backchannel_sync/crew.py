@@ -20,11 +20,16 @@ from .spawning import dead_children
 __all__ = ["Crew"]
 
 
+NUDGE = 0.05
+"""Seconds between two signals to the same worker."""
+
+
 class Crew:
     """Processes and channels by slot.
 
     ``start(slot, ours, theirs)`` starts the process of a worker that is to have ``theirs``, and returns its id; it
-    raises ``OSError`` when the system has none to give.
+    raises ``OSError`` when the system has none to give. ``nudge``: workers do not read their channels while they wait,
+    so one that is to drain is sent SIGTERM as well, again and again until it has gone.
     """
 
     def __init__(
@@ -32,6 +37,8 @@ class Crew:
         core: Parent,
         selector: selectors.BaseSelector,
         start: Callable[[int, socket.socket, socket.socket], int],
+        *,
+        nudge: bool = False,
     ) -> None:
         self.pids: dict[int, int] = {}
         self.last_pids: dict[int, int] = {}
@@ -40,6 +47,9 @@ class Crew:
         self._selector = selector
         self._start = start
         self._channels: dict[int, socket.socket] = {}
+        self._nudge = nudge
+        self._nudged: set[int] = set()
+        self._next_nudge = 0.0
 
     # ------------------------------------------------------------------------------------- actions
 
@@ -82,6 +92,20 @@ class Crew:
         """Tell a worker to drain."""
         with contextlib.suppress(OSError, KeyError):  # the worker may have closed its end already
             self._channels[slot].shutdown(socket.SHUT_WR)
+        if self._nudge and slot in self.pids:
+            self._nudged.add(slot)
+            self._next_nudge = 0.0
+
+    def next_nudge(self) -> float | None:
+        """When :meth:`nudge` has something to do."""
+        return self._next_nudge if self._nudged else None
+
+    def nudge(self, now: float) -> None:
+        """Send SIGTERM to those that are to drain."""
+        if self._nudged and now >= self._next_nudge:
+            self._next_nudge = now + NUDGE
+            for slot in self._nudged:
+                os.kill(self.pids[slot], signal.SIGTERM)
 
     def kill(self, slot: int) -> None:
         """Close the channel, kill the process; it is waited for later."""
@@ -137,6 +161,7 @@ class Crew:
                 self._drop(slot)
                 self._core.exited(slot, status, time.monotonic())
                 del self.pids[slot]
+                self._nudged.discard(slot)
                 yield status
 
     def close(self) -> None:

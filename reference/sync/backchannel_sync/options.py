@@ -60,6 +60,12 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str) -> None:
     )
 
     parser.add_argument(
+        "--traditional",
+        action="store_true",
+        help="every worker blocks in accept and the kernel chooses, without the protocol: for comparison, and for "
+        "handlers of capacity 1 on one listener that need no more",
+    )
+    parser.add_argument(
         "--preload",
         action="store_true",
         help="import the handler once, in the parent: workers share its memory, and a reload (SIGHUP) runs the old "
@@ -169,6 +175,7 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "quota": options.quota,
         "poller": options.poller,
         "preload": options.preload,
+        "traditional": options.traditional,
         "reload_at_once": options.reload == "at-once",
         "worker": None if options.worker is None else _words(options.worker),
     }

@@ -35,6 +35,7 @@ from backchannel import (
     Spawn,
 )
 from backchannel.parent import NEVER_AGAIN
+from backchannel.traditional import Traditional
 
 from . import system
 from .crew import Crew
@@ -73,13 +74,15 @@ class Pool:
         launcher: Launcher | None = None,
         reload_at_once: bool = False,
         preloaded: bool = False,
+        traditional: bool = False,
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
         self.settings = settings
         if opened.workers:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
-        self.core = Parent(settings, scaling, len(self.listeners), standby=opened.baton is not None)
+        kind = Traditional if traditional else Parent
+        self.core = kind(settings, scaling, len(self.listeners), standby=opened.baton is not None)
         self.wakeups = 0
         self._find_handler = find_handler
         self._launcher = launcher
@@ -91,7 +94,7 @@ class Pool:
         self._names = opened.names
         self._poller = poller
         self._selector = system.selector_class(poller)()
-        self._crew = Crew(self.core, self._selector, self._start)
+        self._crew = Crew(self.core, self._selector, self._start, nudge=traditional)
         self._news: set[int] = set()
         self._wake_up = WakeUp()
         self._reap = False
@@ -123,7 +126,7 @@ class Pool:
         return self._status or 0
 
     def _wait(self) -> Sequence[tuple[selectors.SelectorKey, int]]:
-        times = [self.core.next_deadline(), self._watch.next_look() if self._watch else None]
+        times = [self.core.next_deadline(), self._watch.next_look() if self._watch else None, self._crew.next_nudge()]
         deadline = min((when for when in times if when is not None), default=None)
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         events = self._selector.select(timeout)
@@ -156,6 +159,7 @@ class Pool:
         while actions := core.take_actions():
             for action in actions:
                 self._do(action)
+        self._crew.nudge(now)
         if self._watch is not None:
             self._watch.rearm(core.watching, core.hidden, now)
         if self._look_for_reasons:
@@ -211,7 +215,17 @@ class Pool:
         def child() -> int:
             ours.close()
             self._become_worker()
-            return work(slot, theirs, self.listeners, find, self.settings, self._quota, self._poller, self._reasons)
+            return work(
+                slot,
+                theirs,
+                self.listeners,
+                find,
+                self.settings,
+                self._quota,
+                self._poller,
+                self._reasons,
+                traditional=not self.core.watches,
+            )
 
         return fork_worker(child)
 
@@ -256,6 +270,9 @@ class Pool:
         self._start_watching()
 
     def _start_watching(self) -> None:
+        if not self.core.watches:
+            self.listeners[0].setblocking(True)  # its workers are to sleep in accept
+            return
         self._watch = system.listener_watch(self._selector)
         self._watch.start(self.listeners, self._news.add)
 

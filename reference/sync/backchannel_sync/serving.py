@@ -35,6 +35,7 @@ def serve(
     worker: Sequence[str] | None = None,
     preload: bool = False,
     reload_at_once: bool = False,
+    traditional: bool = False,
 ) -> int:
     """Run a pool until SIGTERM (drain) or SIGINT (at once); return the exit status.
 
@@ -49,7 +50,8 @@ def serve(
     first workers are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by
     the exec binding. ``preload``: import the handler once, in the parent, when privileges have been dropped: workers
     share its memory, and a reload runs the same code again. ``reload_at_once``: a reload changes all workers when all
-    new ones are ready, instead of one by one.
+    new ones are ready, instead of one by one. ``traditional``: every worker blocks in ``accept``, without the protocol;
+    for one listener, capacity 1 and forked workers.
 
     SIGHUP reloads the workers, SIGUSR2 replaces the parent as well, by running again the command that this process was
     started with; SIGUSR1 logs the state of the pool.
@@ -60,6 +62,8 @@ def serve(
     settings = settings or Settings()
     launcher = None if worker is None else Launcher(worker)
     find: Callable[[], Handler] | None = None
+    if traditional and (settings.capacity > 1 or launcher is not None):
+        raise StartError(2, "--traditional is for capacity 1 and for a handler: leave out --capacity, or --worker")
     if (handler is None) is (launcher is None):
         raise StartError(2, "give a handler, or a worker to start: one of them")
     if isinstance(handler, str):
@@ -78,6 +82,10 @@ def serve(
         ready_fd=ready_fd,
     )
     try:
+        if traditional and len(opened.listeners.sockets) > 1:
+            raise StartError(
+                2, "--traditional: a worker can block in accept on one listener only; leave out the others"
+            )
         if preload and isinstance(handler, str):
             find = _preloaded(handler, settings.capacity)
         pool = Pool(
@@ -91,6 +99,7 @@ def serve(
             launcher=launcher,
             reload_at_once=reload_at_once,
             preloaded=preload,
+            traditional=traditional,
         )
         return pool.run()
     finally:

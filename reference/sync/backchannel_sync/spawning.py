@@ -25,6 +25,7 @@ from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
 from .handlers import Handler, check, explain, is_event_handler
+from .traditional import run as run_traditional
 
 __all__ = ["Reasons", "dead_children", "fork_worker", "work"]
 
@@ -126,6 +127,8 @@ def work(
     quota: int,
     poller: str,
     reasons: Reasons,
+    *,
+    traditional: bool = False,
 ) -> int:
     """Be a worker, from loading the handler to the end. Returns the exit status."""
     gc.enable()
@@ -140,6 +143,8 @@ def work(
         reasons.give(explain(error))
         return CONFIGURATION
     reasons.close()
+    if traditional:
+        return run_traditional(channel, listeners[0], handler, quota=quota)
     if is_event_handler(handler):
         return events.run(
             channel,

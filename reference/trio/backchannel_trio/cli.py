@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SettingError(f"--poller {poller}: trio waits with {POLLERS[0]} here; leave the option out")
         if more.pop("preload"):
             raise SettingError("--preload is for forked workers: these are programs of their own; leave the option out")
+        if more.pop("traditional"):
+            raise SettingError("--traditional: trio cannot wait for a shared listener without the herd; leave it out")
         if more.pop("reload_at_once"):
             raise SettingError("--reload at-once: this server does not reload yet; leave the option out")
         more |= {"settings": settings(options), "scaling": scaling(options), "signals": True}

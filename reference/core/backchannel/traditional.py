@@ -1,0 +1,76 @@
+"""Traditional pre-forking beside the protocol: every idle worker blocks in ``accept``, and the kernel chooses.
+
+The parent dispatches nothing and watches nothing, but sizes its pool by the same rules, reloads and drains by the same
+machines. For that a worker says three things on its channel, one octet each: :data:`IDLE` when it is about to wait,
+:data:`BUSY` when it has accepted, :data:`RETIRE` when it will accept no more. This is not the backchannel protocol,
+and no part of its specification: it is what the protocol is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .machines import ParentEvent, PoolState, State
+from .parent import READING, Parent
+from .table import Worker
+
+__all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
+
+IDLE: Final = b"I"
+BUSY: Final = b"B"
+RETIRE: Final = b"R"
+
+
+class Traditional(Parent):
+    """The parent of a traditional pool. Capacity is 1, and there is one listener."""
+
+    watches = False
+
+    def received(self, slot: int, data: bytes, now: float) -> None:
+        """A worker has spoken."""
+        self._now = now
+        worker = self.workers[slot]
+        for at in range(len(data)):
+            if worker.state in READING:
+                self._said(worker, data[at : at + 1])
+
+    def _said(self, worker: Worker, word: bytes) -> None:
+        if word == IDLE:
+            worker.open = 0
+            if worker.state is State.STARTING:
+                worker.greeted, worker.capacity = True, 1
+                worker.step(ParentEvent.HELLO)
+                worker.step(ParentEvent.WELCOMED)
+                self.greeted += 1
+        elif word == BUSY and not worker.open and worker.greeted:
+            worker.open = 1
+            worker.accepted += 1
+            self.counters.accepted += 1
+            self._sizing.served()
+        elif word == RETIRE:
+            if worker.state is State.READY:
+                self._drain(worker)
+        else:
+            self._kill(worker, ParentEvent.VIOLATION, f"said {word!r}, which means nothing here")
+        for ledger in self.ledgers:
+            ledger.dirty = True
+        self._refresh(worker)
+
+    def to_count(self) -> list[int]:
+        """Only a stop has to know what is pending."""
+        return super().to_count() if self.state is PoolState.STOPPING else []
+
+    def watching(self, listener: int) -> bool:
+        """Never: the kernel wakes the workers."""
+        return False
+
+    def hidden(self, listener: int) -> bool:
+        """Never."""
+        return False
+
+    def dispatch(self, counts: Mapping[int, int]) -> None:
+        """Order nobody; see whether a stop is over."""
+        for listener, pending in counts.items():
+            self.ledgers[listener].counted(pending)
+        self._settle()
