@@ -96,6 +96,16 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def traces(session: nox.Session) -> None:
+    """Replay what the references' parents do in real runs against state tables and rules."""
+    session.install("-e", ".[conformance,trio]")
+    arguments = ["--impl", "sync", "--impl", "trio", "--no-controls", "--report", "build/traced"]
+    wanted = " or ".join(("parent", "placement", "scaling", "silence", "death", "stop", "load"))
+    default = [*arguments, "--traces", "build/traces", "--", "-q", "-k", wanted]
+    session.run("python", "-m", "backchannel_conformance", "run", *(session.posargs or default))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for code, sphinx-lint for prose, two linters for workflows."""
     group(session, "lint")

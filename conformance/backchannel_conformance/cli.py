@@ -11,6 +11,7 @@ behaved; 1 if not; 2 for a mistake in the command or a manifest; 130 after Ctrl-
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from . import manifest
 from .errors import Mistake
 from .fixtures import Fixtures
 from .plugin import Suite, case_of, requirements_of
+from .replay import Deviation, check_trace
 from .waiting import scale
 
 __all__ = ["main"]
@@ -60,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--role", action="append", choices=manifest.ROLES, help="only cases of this role; may be repeated")
     run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
     run.add_argument("--no-controls", action="store_true", help="leave out the controls")
+    run.add_argument(
+        "--traces",
+        type=Path,
+        metavar="DIR",
+        help="let parents that can write a trace write it into DIR, and check each trace against the specification",
+    )
     run.add_argument("--strict", action="store_true", help="fail when something cannot be tested here")
     run.add_argument(
         "--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines"
@@ -83,6 +91,8 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
             raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
     scale(options.time_scale)
     suite = Suite(targets, strict=options.strict)
+    if options.traces:
+        _make_room(options.traces)
     options.report.mkdir(parents=True, exist_ok=True)
     chosen = [str(CASES / role) for role in options.role] if options.role else [str(CASES)]
     junit = options.report / "junit.xml"
@@ -95,7 +105,31 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
         return 130
     if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return 2
+    if options.traces and not _check_traces(options.traces):
+        return 1
     return 0 if status == pytest.ExitCode.OK else 1
+
+
+def _make_room(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.jsonl"):
+        old.unlink()
+    os.environ["BACKCHANNEL_TRACE"] = str(folder.resolve())
+
+
+def _check_traces(folder: Path) -> bool:
+    """Replay all traces; say what came of it."""
+    wrong, lines = 0, 0
+    traces = sorted(folder.glob("*.jsonl"))
+    for path in traces:
+        try:
+            with path.open() as file:
+                lines += check_trace(file)
+        except Deviation as deviation:
+            wrong += 1
+            print(f"trace {path}: {deviation}")
+    print(f"traces: {len(traces)} of {lines} lines were replayed, {wrong} deviate from the specification")
+    return not wrong
 
 
 def _list(extra: list[str]) -> int:

@@ -1,11 +1,13 @@
-"""The suite's own idea of dispatch, written from the specification and not from any implementation."""
+"""The suite's own idea of dispatch and scaling, written from the specification and not from any implementation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-__all__ = ["growth", "least_loaded", "lowest", "pick"]
+__all__ = ["Sizer", "best", "growth", "least_loaded", "lowest", "orders", "pick", "room", "wants"]
 
 
 def lowest(held: Mapping[int, int], capacity: int) -> int | None:
@@ -35,3 +37,126 @@ def growth(start: int, most: int, min_spare: int, capacity: int) -> list[int]:
         sizes.append(sizes[-1] + min(rate, lacking, most - sizes[-1]))
         rate = min(2 * rate, 32)
     return sizes
+
+
+def best(policy: str, pool: Iterable[Mapping[str, Any]], listener: int) -> list[int]:
+    """The slots that may be chosen for ``listener``, best first; passed over ones only if there are no others.
+
+    A worker is a mapping with ``slot``, ``state``, ``open``, ``capacity``, ``reserved`` (``max`` of its unanswered
+    order), and, where they are not empty, ``ordered`` (it owes an answer), ``resting``, ``passed_over``.
+    """
+    may = [
+        worker
+        for worker in pool
+        if worker["state"] == "READY"
+        and not worker.get("ordered", worker["reserved"] > 0)
+        and not worker.get("resting")
+        and worker["open"] + worker["reserved"] < worker["capacity"]
+    ]
+    fresh = [worker for worker in may if listener not in worker.get("passed_over", ())]
+
+    def rank(worker: Mapping[str, Any]) -> tuple[Fraction, int]:
+        load = Fraction(worker["open"] + worker["reserved"], worker["capacity"])
+        return (load if policy == "least-loaded" else Fraction(0)), worker["slot"]
+
+    return [worker["slot"] for worker in sorted(fresh or may, key=rank)]
+
+
+def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
+    """The orders of one dispatch, as in ``vectors/dispatch.json``."""
+    pool = [dict(worker) for worker in case["workers"]]
+    ledgers = [dict(ledger) for ledger in case["listeners"]]
+    turn, made = case["turn"], []
+    for ledger in ledgers:
+        ledger["retrying"] = ledger.get("retrying", False)
+    while True:
+        for step in range(len(ledgers)):
+            listener = (turn + step) % len(ledgers)
+            ledger = ledgers[listener]
+            wanted, again = wants(ledger)
+            slots = best(case["policy"], pool, listener)
+            if wanted and slots and not ledger.get("resting"):
+                break
+        else:
+            return made
+        worker = next(worker for worker in pool if worker["slot"] == slots[0])
+        if listener in worker.get("passed_over", ()):
+            for other in pool:
+                if other["slot"] in slots:
+                    other["passed_over"] = [index for index in other.get("passed_over", ()) if index != listener]
+        most = min(wanted, worker["capacity"] - worker["open"], case["max_per_order"])
+        made.append({"slot": slots[0], "listener": listener, "max": most})
+        worker["reserved"], worker["ordered"] = most, True
+        ledger["covered"] += most
+        if again:
+            ledger["retrying"] = True
+            ledger["owed"] -= most
+        turn = (listener + 1) % len(ledgers)
+
+
+def wants(ledger: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many connections one order may cover now, and whether they are ones that void orders had covered.
+
+    BC-PEND-01; BC-SILENT-03: the latter one at a time, and after the others.
+    """
+    free = ledger["pending"] - ledger["covered"]
+    if free > ledger["owed"]:
+        return free - ledger["owed"], False
+    return (1, True) if free > 0 and not ledger["retrying"] else (0, False)
+
+
+@dataclass
+class Sizer:
+    """Scaling, pass by pass (BC-SCALE-01 to BC-SCALE-12). ``rules`` are the ``[scaling]`` settings."""
+
+    rules: Mapping[str, Any]
+    capacity: int
+    rate: int = 1
+    last: float = float("-inf")
+    deaths: int = 0
+    not_before: float = float("-inf")
+
+    def young(self, now: float) -> None:
+        """A worker died young."""
+        delay = min(self.rules["young_delay"] * 2**self.deaths, self.rules["young_delay_ceiling"])
+        self.deaths += 1
+        self.not_before = max(self.not_before, now + delay)
+
+    def served(self) -> None:
+        """The series of young deaths is broken."""
+        self.deaths, self.not_before = 0, float("-inf")
+
+    def turn(self, now: float, pool: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
+        """One pass: how many to spawn, and the slot to retire."""
+        rules = self.rules
+        count = [worker for worker in pool if worker["state"] != "DRAINING"]
+        ready = [worker for worker in pool if worker["state"] == "READY"]
+        starting = sum(worker["state"] == "STARTING" for worker in pool)
+        spare = sum(map(room, ready))
+        by_spare = -(-(rules["min_spare"] - spare - starting * self.capacity) // self.capacity)
+        lacking = max(rules["min"] - len(count), by_spare, 0)
+        left = rules["max"] - len(count)
+        short = lacking > 0 and left > 0
+        if not short:
+            self.rate = 1
+        if now < self.last + rules["pass"]:
+            return 0, None
+        if short:
+            if now < self.not_before:
+                return 0, None
+            spawned = min(self.rate, lacking, left)
+            self.rate, self.last = min(2 * self.rate, rules["spawn_rate_ceiling"]), now
+            return spawned, None
+        draining = len(pool) - len(count)
+        if spare <= rules["max_spare"] or len(count) <= rules["min"] or draining >= rules["max_draining"] or not ready:
+            return 0, None
+        victim = min(ready, key=lambda worker: (worker["open"] + worker["reserved"], -worker["slot"]))
+        if spare - room(victim) < rules["min_spare"]:
+            return 0, None
+        self.last = now
+        return 0, victim["slot"]
+
+
+def room(worker: Mapping[str, Any]) -> int:
+    """What it could still be given."""
+    return max(0, int(worker["capacity"] - worker["open"] - worker["reserved"]))

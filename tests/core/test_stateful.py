@@ -1,13 +1,15 @@
 """Whatever clients, workers and time do, the promises hold after every step.
 
 The machine plays the world: connections come, workers answer early, late or never, report, babble, die and are
-replaced. After each step R is at most P, no worker is overfilled, the pool is within its bounds, and the counters add
+replaced. In the end the parent's trace is replayed by the suite's oracle, which must come to each decision by itself.
+After each step R is at most P, no worker is overfilled, the pool is within its bounds, and the counters add
 up.
 """
 
 from __future__ import annotations
 
-from backchannel import Scaling, Settings, State
+from backchannel import Busy, Reason, Scaling, Settings, State, encode
+from backchannel_conformance.replay import check_trace
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,7 +30,7 @@ class Pool(RuleBasedStateMachine):
         policy=st.sampled_from(["lowest", "least-loaded"]),
     )
     def begin(self, capacity: int, listeners: int, most: int, policy: str) -> None:
-        self.scaling = Scaling(start=2, min=1, max=4, min_spare=1, max_spare=2 * capacity, max_draining=2)
+        self.scaling = Scaling(start=2, min=1, max=9, min_spare=1, max_spare=2 * capacity, max_draining=2)
         settings = Settings(capacity=capacity, max_per_order=most, policy=policy)
         self.world = World(settings, self.scaling, listeners)
         self.accepted_at_order: dict[int, int] = {}
@@ -57,6 +59,16 @@ class Pool(RuleBasedStateMachine):
         if worker:
             self.world.answer(worker.slot)
 
+    @rule(
+        data=st.data(),
+        reason=st.sampled_from([Reason.EMPTY, Reason.PEER, Reason.WORKER, Reason.SYSTEM, Reason.UNUSABLE]),
+    )
+    def fall_short(self, data: st.DataObject, reason: Reason) -> None:
+        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in BELIEVED)
+        if worker:
+            order = worker.orders.pop(0)
+            self.world.write(worker.slot, encode(Busy(order.order, 0, reason, worker.open, worker.capacity)))
+
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
         worker = self.some(data, lambda w: w.open and not w.orders and self.state(w) in BELIEVED)
@@ -70,9 +82,7 @@ class Pool(RuleBasedStateMachine):
         )
         if worker:
             worker.capacity = 0
-            worker.open += 1
-            self.world.parent.workers[worker.slot].open += 1
-            self.world.end(worker.slot)
+            self.world.end(worker.slot, 0)
 
     @rule(data=st.data(), raw=st.binary(min_size=20, max_size=60))
     def babble(self, data: st.DataObject, raw: bytes) -> None:
@@ -149,7 +159,15 @@ class Pool(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end every connection can be served: let all workers behave, and the queues run empty."""
         world = getattr(self, "world", None)
-        if world is None or world.closed or world.parent.stopping:
+        if world is None:
+            return
+        try:
+            self.let_all_behave(world)
+        finally:
+            assert check_trace(world.trace) == len(world.trace) > 3
+
+    def let_all_behave(self, world: World) -> None:
+        if world.closed or world.parent.stopping:
             return
         for _ in range(400):
             if not any(world.queue):

@@ -29,6 +29,7 @@ from backchannel import (
     encode,
 )
 from backchannel.actions import CloseListeners, GiveUp, Release, Reloaded
+from backchannel.tracing import record
 
 
 @dataclass
@@ -64,6 +65,8 @@ class World:
         self.gave_up: GiveUp | None = None
         self.released = False
         self.reloads: list[Reloaded] = []
+        self.trace: list[str] = []
+        record(self.parent, self.trace.append)
         self.parent.start(self.now)
         self.turn()
 

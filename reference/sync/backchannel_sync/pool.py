@@ -47,6 +47,7 @@ from .reporting import document, log_status
 from .signals import WakeUp
 from .spawning import Reasons, fork_worker, work
 from .status import StatusSocket
+from .traces import trace_if_asked
 
 __all__ = ["INTERRUPTED", "Pool"]
 
@@ -83,6 +84,8 @@ class Pool:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
         kind = Traditional if traditional else Parent
         self.core = kind(settings, scaling, len(self.listeners), standby=opened.baton is not None)
+        if not traditional:  # there are no orders to follow then
+            trace_if_asked(self.core)
         self.wakeups = 0
         self._find_handler = find_handler
         self._launcher = launcher

@@ -42,6 +42,7 @@ from backchannel_sync import system
 from backchannel_sync.errors import StartError
 from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import Opened
+from backchannel_sync.traces import trace_if_asked
 
 __all__ = ["Pool"]
 
@@ -59,6 +60,7 @@ class Pool:
         self.notifier = opened.notifier
         self.settings = settings
         self.core = Parent(settings, scaling, len(self.listeners))
+        trace_if_asked(self.core)
         self._failure: StartError | None = None
         self._launcher = launcher
         self._names = opened.names

@@ -54,7 +54,7 @@ def test_worker_of_another_age(parents: Parents, lowest: int, highest: int) -> N
     """No version in common: nothing is sent, the worker is killed, and a pool that never had one stops with 76."""
     under = parents(start=1, min=1, max=1)
     stub = under.stub()
-    stub.write(wire.hello(1, lowest, highest))
+    stub.err(wire.hello(1, lowest, highest))
     stub.killed("BC-VER-05", f"it speaks {lowest:#04x} to {highest:#04x}")
     status = under.wait("BC-SCALE-13")
     check(status == 76, "BC-SCALE-13", f"the parent exited with status {status}, not 76")

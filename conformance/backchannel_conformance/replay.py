@@ -1,0 +1,464 @@
+"""A trace of a parent, checked: every input is replayed, and each action must be the one that follows from it.
+
+A parent's decisions are a function of what it has read, its settings and the time (BC-RULE-01). So the replay goes
+through the trace with a table of workers of its own, moves it by the state tables of ``protocol.toml``, and works out
+each order, kill, drain and spawn, slowly and simply. What differs from it is a :class:`Deviation`. The rules that the
+model checks are asserted at every order besides.
+
+The trace's form is that of ``spec/1.0/vectors/parent.json``. Inputs that are not known here (a reload, a hand-over)
+end the prediction of spawns and drains; tables and orders go on being checked.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import frames, oracle
+from .requirements import folder
+
+__all__ = ["Deviation", "Replay", "check_trace"]
+
+_READING = ("STARTING", "READY", "SUSPECT", "DRAINING")
+_EVENTS = {"start": "start_deadline", "silence": "silence_deadline", "drain": "drain_deadline", "exit": "exit_deadline"}
+_STATES = {"start": "STARTING", "silence": "SUSPECT", "drain": "DRAINING", "exit": "LOST"}
+_SCALING = {"period": "pass"}  # Python has taken the name
+
+
+class Deviation(Exception):
+    """The trace is not what the specification leads to. The message names line and rule."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    slot: int
+    spawned_at: float
+    state: str = "STARTING"
+    open: int = 0
+    capacity: int = 0
+    order: dict[str, Any] | None = None
+    last_order: int = 0
+    rest: bytes = b""
+    greeted: bool = False
+    drained: bool = False
+    accepted: int = 0
+    resting: bool = False
+    short_row: int = 0
+    passed_over: set[int] = field(default_factory=set)
+
+    def view(self) -> dict[str, Any]:
+        """As the oracle wants it."""
+        reserved = self.order["max"] if self.order else 0
+        names = ("slot", "open", "capacity", "resting", "passed_over")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "state": "DRAINING" if self.drained else self.state,  # until it has exited: BC-SCALE-03
+            "reserved": reserved,
+            "ordered": bool(self.order),
+        }
+
+
+def check_trace(lines: Iterable[str]) -> int:
+    """Check a whole trace; return how many lines it had. Raises :class:`Deviation`."""
+    replay, count, asked = None, 0, False
+    for count, text in enumerate(lines, 1):
+        if not text.endswith("\n"):
+            break  # the process was killed while it wrote this one
+        line = json.loads(text)
+        try:
+            if replay is None:
+                replay = Replay(line)
+            elif "in" in line:
+                if asked:
+                    replay.settled()
+                replay.told(line)
+            else:
+                replay.asked(line)
+            asked = "out" in line
+        except Deviation as deviation:
+            raise Deviation(f"line {count}: {deviation}: {text.strip()[:200]}") from None
+    return count
+
+
+class Replay:
+    """The parent that the specification describes, as far as a trace shows it."""
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self.settings: dict[str, Any] = header["settings"]
+        scaling = {_SCALING.get(name, name): value for name, value in header["scaling"].items()}
+        capacity = self.settings["capacity"]
+        self.policy = self.settings.get("policy") or ("lowest" if capacity == 1 else "least-loaded")
+        self.tables = tomllib.loads((folder() / "protocol.toml").read_text())["parent"]
+        self.sizer = oracle.Sizer(scaling, capacity)
+        self.workers: dict[int, _Worker] = {}
+        self.ledgers = [
+            {"pending": 0, "covered": 0, "owed": 0, "retrying": False, "dirty": False, "resting": False, "empty": False}
+            for _ in range(header["listeners"])
+        ]
+        self.deadlines: list[tuple[float, int, str, Any]] = []
+        self.expected: list[dict[str, Any]] = []
+        self.may_retire: int | None = None
+        self.now = 0.0
+        self.turn = 0
+        self.voids = 0
+        self.greeted = self.stopping = self.drained = self.gave_up = False
+        self.loose = header.get("state", "RUNNING") != "RUNNING"  # it waits for another parent's baton
+        self.last_young = float("-inf")
+        self.serial = 0
+
+    # --------------------------------------------------------------------------------- lines of the trace
+
+    def told(self, line: dict[str, Any]) -> None:
+        """An input."""
+        arguments = {name: value for name, value in line.items() if name != "in"}
+        self.now = arguments.pop("now", self.now)
+        method = getattr(self, f"_in_{line['in']}", None)
+        if method is None:
+            self.loose = True
+            return
+        method(**arguments)
+
+    def asked(self, line: dict[str, Any]) -> None:
+        """An action."""
+        if line["out"] in ("Note", "Reloaded", "Release"):
+            return
+        if self.loose and line["out"] in ("Spawn", "HalfClose", "CloseListeners"):
+            self._follow(line)
+            return
+        if self.may_retire is not None and line == {"out": "HalfClose", "slot": self.may_retire}:
+            self.sizer.last = self.now
+            self._drain(self.workers[self.may_retire])
+            self.may_retire = None
+        if not self.expected:
+            raise Deviation("nothing was to be done")
+        wanted = self.expected.pop(0)
+        if {name: line.get(name) for name in wanted} != wanted:
+            raise Deviation(f"expected {json.dumps(wanted)}")
+
+    def settled(self) -> None:
+        """Nothing more is asked for: raises if something was still to be done."""
+        if self.expected:
+            raise Deviation(f"{json.dumps(self.expected[0])} was not done")
+
+    def _follow(self, line: dict[str, Any]) -> None:
+        known = next((want for want in self.expected if {name: line.get(name) for name in want} == want), None)
+        if known is not None:
+            self.expected.remove(known)
+        elif line["out"] == "Spawn":
+            self._spawn(line["slot"])
+            self.expected.pop()
+        elif line["out"] == "HalfClose" and line["slot"] in self.workers:  # it may be gone since it was decided
+            self._drain(self.workers[line["slot"]])
+            self.expected.pop()
+
+    # ------------------------------------------------------------------------------------------ inputs
+
+    def _in_start(self) -> None:
+        for ledger in self.ledgers:
+            ledger["dirty"] = True
+        for _ in range(self.sizer.rules["start"]):
+            self._spawn()
+
+    def _in_readable(self, listener: int) -> None:
+        self.ledgers[listener]["dirty"] = True
+
+    def _in_received(self, slot: int, data: str) -> None:
+        worker = self.workers[slot]
+        if worker.state not in _READING:
+            return
+        whole, worker.rest = frames.cut(worker.rest + bytes.fromhex(data))
+        try:
+            for octets in whole:
+                self._frame(worker, octets)
+                if worker.state not in _READING:
+                    return
+        except frames.Wrong:
+            self._kill(worker, "violation")
+
+    def _in_eof(self, slot: int) -> None:
+        worker = self.workers[slot]
+        if worker.state in _READING:
+            self._step(worker, "eof")
+            self._end_order(worker)
+            self._deadline("exit", worker)
+
+    def _in_send_failed(self, slot: int) -> None:
+        worker = self.workers[slot]
+        if worker.state in _READING:
+            self._kill(worker, "violation")
+
+    def _in_spawn_failed(self, slot: int, reason: str) -> None:
+        self._step(self.workers.pop(slot), "exit")
+        self._died_young()
+
+    def _in_exited(self, slot: int, status: int) -> None:
+        worker = self.workers.pop(slot)
+        expected = worker.drained or worker.state == "KILLED"
+        youth = not worker.accepted and self.now - worker.spawned_at < self.sizer.rules["young"]
+        self._step(worker, "exit")
+        self._end_order(worker)
+        if expected:
+            return
+        if status in (76, 78) and not self.greeted:
+            self._hopeless(status)
+        elif youth or status in (76, 78):
+            self._died_young()
+
+    def _in_stop(self) -> None:
+        if not self.stopping:
+            self.stopping = True
+            self._deadline("stop", None)
+            for ledger in self.ledgers:
+                ledger["dirty"] = True
+
+    def _in_judge(self) -> None:
+        due = sorted(item for item in self.deadlines if item[0] <= self.now)
+        self.deadlines = [item for item in self.deadlines if item[0] > self.now]
+        for _, _, kind, subject in due:
+            if kind == "stop":
+                self._drain_all()
+            elif kind == "listener":
+                subject["resting"] = False
+            elif kind == "order":
+                worker, order = subject
+                if worker.order is order and not order["void"]:
+                    self._void(worker, order)
+            elif self.workers.get(subject.slot) is not subject:
+                continue
+            elif kind == "rest":
+                subject.resting = False
+            elif subject.state == _STATES[kind]:
+                self._kill(subject, _EVENTS[kind])
+
+    def _in_dispatch(self, counts: dict[str, int]) -> None:
+        pool = [worker.view() for worker in self.workers.values()]
+        for index, ledger in enumerate(self.ledgers):
+            able = any(oracle.best(self.policy, pool, at) for at in range(len(self.ledgers)))
+            if ledger["dirty"] and not ledger["resting"] and able and str(index) not in counts and not self.loose:
+                raise Deviation(f"P of listener {index} was not read (BC-PEND-02)")
+        for name, pending in counts.items():
+            ledger = self.ledgers[int(name)]
+            ledger.update(pending=pending, dirty=False, empty=not pending)
+            if not pending:
+                ledger["owed"] = 0
+                for worker in self.workers.values():
+                    if worker.passed_over:
+                        worker.short_row = 0
+                    worker.passed_over.discard(int(name))
+        self._order({int(name) for name, pending in counts.items() if pending})
+        if self.stopping and all(ledger["empty"] and not ledger["covered"] for ledger in self.ledgers):
+            self._drain_all()
+
+    def _in_scale(self) -> None:
+        if self.stopping or self.loose:
+            return
+        before = self.sizer.last
+        spawn, retire = self.sizer.turn(self.now, [worker.view() for worker in self.workers.values()])
+        for _ in range(spawn):
+            self._spawn()
+        self.may_retire = retire
+        if retire is not None:
+            self.sizer.last = before  # until it has been done: when it is looked at is the parent's choice
+
+    # ------------------------------------------------------------------------------------------ reports
+
+    def _frame(self, worker: _Worker, octets: bytes) -> None:
+        report = frames.decode(octets, "worker", first=not worker.greeted)
+        hello = report.get("hello")
+        if hello and not hello["lowest"] <= frames.VERSION <= hello["highest"]:
+            self._kill(worker, "violation", young=False)
+            self._hopeless(76)
+            return
+        if report["capacity"] > self.settings["capacity_ceiling"]:
+            raise frames.Wrong("BC-STATUS-07", "capacity above the ceiling")
+        if hello:
+            worker.greeted, worker.capacity = True, report["capacity"]
+            self._step(worker, "hello")
+            if worker.state == "STARTING":
+                self._send(worker, 0, 0)
+            return
+        order = worker.order
+        earned = worker.open
+        if report["type"] == "BUSY":
+            if order is None or report["order"] != order["id"] or report["accepted"] > order["max"]:
+                raise frames.Wrong("BC-BUSY-06", "no such order")
+            if (report["accepted"] == order["max"]) != (report["reason"] == "FILLED"):
+                raise frames.Wrong("BC-BUSY-06", "reason and accepted do not fit")
+            earned += report["accepted"]
+        elif (report["open"], report["capacity"]) == (worker.open, worker.capacity):
+            raise frames.Wrong("BC-STATUS-06", "nothing has changed")
+        if report["open"] > earned:
+            raise frames.Wrong("BC-STATUS-06", "not earned")
+        if report["capacity"] and not worker.capacity:
+            raise frames.Wrong("BC-CAP-03", "capacity after the final 0")
+        worker.open, worker.capacity = report["open"], report["capacity"]
+        if report["type"] == "BUSY":
+            assert order is not None
+            self._answer(worker, order, report)
+        if not worker.capacity and worker.state in ("READY", "SUSPECT"):
+            self._drain(worker)
+
+    def _answer(self, worker: _Worker, order: dict[str, Any], report: Mapping[str, Any]) -> None:
+        self._end_order(worker)
+        worker.accepted += report["accepted"]
+        if report["accepted"]:
+            worker.short_row = 0
+            self.sizer.served()
+        if order["void"]:
+            self._step(worker, "late_answer")
+        elif worker.state == "STARTING":
+            self._step(worker, "welcomed")
+            self.greeted = True
+        else:
+            self.voids = 0
+        if report["accepted"] == order["max"]:
+            return
+        worker.passed_over.add(order["listener"])
+        if report["reason"] != "PEER" and not order["void"]:
+            worker.short_row += 1
+        if report["reason"] == "WORKER" or worker.short_row >= self.settings["short_in_a_row"]:
+            worker.short_row, worker.resting = 0, True
+            self._deadline("rest", worker)
+        elif report["reason"] == "SYSTEM":
+            self.ledgers[order["listener"]]["resting"] = True
+            self._deadline("listener", self.ledgers[order["listener"]])
+        elif report["reason"] == "UNUSABLE":
+            if worker.state == "READY":
+                self._drain(worker)
+            self._died_young()
+
+    # ---------------------------------------------------------------------------------------- decisions
+
+    def _order(self, waiting: set[int]) -> None:
+        while waiting:
+            listener = min(waiting, key=lambda index: (index < self.turn, index))
+            ledger = self.ledgers[listener]
+            wanted, again = oracle.wants(ledger)
+            if not wanted:
+                waiting.discard(listener)
+                continue
+            slots = oracle.best(self.policy, [worker.view() for worker in self.workers.values()], listener)
+            if not slots:
+                ledger["dirty"] = True
+                waiting.discard(listener)
+                continue
+            worker = self.workers[slots[0]]
+            if listener in worker.passed_over:
+                for slot in slots:
+                    self.workers[slot].passed_over.discard(listener)
+            most = min(wanted, worker.capacity - worker.open, self.settings["max_per_order"])
+            # the model's rules, once more and apart from how the order was found
+            _rule(ledger["covered"] + most <= ledger["pending"], "BC-PEND-01: R above P")
+            _rule(worker.order is None, "BC-ORDER-01: two orders unanswered")
+            _rule(worker.state == "READY" and worker.open + most <= worker.capacity, "BC-ORDER-02: no room")
+            ledger["covered"] += most
+            if again:
+                ledger["retrying"] = True
+                ledger["owed"] -= most
+            self.turn = (listener + 1) % len(self.ledgers)
+            self._send(worker, listener, most, again=again)
+
+    def _send(self, worker: _Worker, listener: int, most: int, *, again: bool = False) -> None:
+        worker.last_order = worker.last_order + 1 if worker.last_order < 0xFFFFFFFF else 1
+        worker.order = {"id": worker.last_order, "listener": listener, "max": most, "void": False, "again": again}
+        message = {"type": "ACCEPT", "order": worker.last_order, "listener": listener, "max": most}
+        self.expected.append({"out": "Send", "slot": worker.slot, "data": frames.encode(message).hex()})
+        if worker.state != "STARTING":
+            self._deadline("order", (worker, worker.order))
+
+    def _void(self, worker: _Worker, order: dict[str, Any]) -> None:
+        order["void"] = True
+        self.voids += 1
+        if order["max"]:
+            self._uncover(order)
+            self.ledgers[order["listener"]]["owed"] += order["max"]
+        if worker.state == "READY":
+            self._deadline("silence", worker)
+        self._step(worker, "void")
+
+    def _uncover(self, order: dict[str, Any]) -> None:
+        ledger = self.ledgers[order["listener"]]
+        ledger["covered"] -= order["max"]
+        ledger["dirty"] = True
+        if order["again"]:
+            ledger["retrying"] = False
+
+    def _end_order(self, worker: _Worker) -> None:
+        order, worker.order = worker.order, None
+        if order is None or not order["max"]:
+            return
+        if order["void"]:
+            ledger = self.ledgers[order["listener"]]
+            ledger.update(owed=max(0, ledger["owed"] - order["max"]), dirty=True)
+        else:
+            self._uncover(order)
+        live = [other.order for other in self.workers.values() if other.order and not other.order["void"]]
+        covered = sum(other["max"] for other in live if other["listener"] == order["listener"])
+        _rule(covered == self.ledgers[order["listener"]]["covered"], "BC-ROOM-02: a reservation leaked")
+
+    def _spawn(self, slot: int | None = None) -> None:
+        free = next(number for number in range(len(self.workers) + 1) if number not in self.workers)
+        _rule(slot in (None, free), f"BC-SCALE-10: slot {free} is free")
+        self.workers[free] = _Worker(free, self.now)
+        self._deadline("start", self.workers[free])
+        self.expected.append({"out": "Spawn", "slot": free})
+
+    def _drain(self, worker: _Worker) -> None:
+        self._step(worker, "drain")
+        worker.drained = True
+        self._deadline("drain", worker)
+        self.expected.append({"out": "HalfClose", "slot": worker.slot})
+
+    def _drain_all(self) -> None:
+        if self.drained:
+            return
+        self.drained = True
+        self.expected.append({"out": "CloseListeners"})
+        for worker in self.workers.values():
+            if worker.state in ("STARTING", "READY", "SUSPECT"):
+                self._drain(worker)
+
+    def _kill(self, worker: _Worker, event: str, *, young: bool = True) -> None:
+        self._step(worker, event)
+        self._end_order(worker)
+        self.expected.append({"out": "Kill", "slot": worker.slot})
+        if young and not worker.accepted and event in ("start_deadline", "violation"):
+            self._died_young()
+
+    def _died_young(self) -> None:
+        grown = self.now - self.sizer.rules["young"]
+        if any(self.last_young < worker.spawned_at < grown for worker in self.workers.values()):
+            self.sizer.served()
+        self.last_young = self.now
+        self.sizer.young(self.now)
+
+    def _hopeless(self, status: int) -> None:
+        if self.greeted:
+            self._died_young()
+        elif not self.gave_up:
+            self.gave_up = True
+            self.expected.append({"out": "GiveUp", "status": status})
+
+    def _step(self, worker: _Worker, event: str) -> None:
+        after = self.tables[worker.state].get(event)
+        if after is None:
+            raise Deviation(f"{event} cannot happen in {worker.state}")
+        worker.state = after
+
+    def _deadline(self, kind: str, subject: Any) -> None:
+        if kind == "order":
+            doublings = min(self.voids, self.settings["order_deadline_doublings"])
+            after = self.settings["order_deadline"] * 2**doublings
+        else:
+            name = "rest" if kind in ("rest", "listener") else f"{kind}_deadline"
+            after = self.settings[name]
+        self.serial += 1
+        self.deadlines.append((self.now + after, self.serial, kind, subject))
+
+
+def _rule(holds: bool, said: str) -> None:
+    if not holds:
+        raise Deviation(said)
