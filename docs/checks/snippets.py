@@ -11,10 +11,10 @@ A page is one sitting in one directory. Its code blocks, in their order, are:
 ``console``
     commands after ``$``, and what they must print; ``...`` stands for anything
 
-A ``sh`` block of class ``serve`` is a server: it is started, the page goes on when it says that it is ready, and at the
-end of the page (or at the next server) SIGTERM must end it with status 0. A block of class ``needs-NAME`` is for places
-where the program NAME is (``needs-root``: for root). A block of class ``shown`` is not run here: another test runs it,
-or nothing can.
+A ``sh`` block of class ``serve`` is a server: it is started, and the page goes on when it says that it is ready. At the
+end of the page, or at the next server, SIGTERM must end it with status 0; one of class ``also`` leaves those before it
+alone. A block of class ``needs-NAME`` is for places where the program NAME is (``needs-root``: for root). A block of
+class ``shown`` is not run here: another test runs it, or nothing can.
 
 Each page gets free ports for the ones it names, so that nothing depends on what else the machine does.
 
@@ -40,11 +40,14 @@ from typing import Self
 DEADLINE = 60.0
 """Seconds for one command."""
 
-READY = re.compile(r" ready on |^Listening on ", re.M)
+READY = re.compile(r" ready on |^Listening on |Loading success|start worker process ", re.M)
 """How a server, or who starts it on demand, says that clients may come."""
 
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+"""Where programs are; servers may be where a user does not look."""
+
 RUN = frozenset({"sh", "console", "python"})
-DATA = frozenset({"text", "json", "toml", "none", "default", "ini", "nginx", "haproxy", "dockerfile", "c"})
+DATA = frozenset({"text", "json", "toml", "none", "default", "ini", "nginx", "dockerfile", "c"})
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ class Sitting:
     """A reader who does what a page says, in ``directory``."""
 
     directory: Path
-    server: Server | None = None
+    servers: list[Server] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -178,11 +181,15 @@ class Sitting:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if self.server is not None:
-            if kind is None:
-                self.server.stop()
-            else:
-                self.server.kill()
+        if kind is None:
+            self.stop_servers()
+        for server in self.servers:
+            server.kill()
+
+    def stop_servers(self) -> None:
+        """Stop them all, the newest first."""
+        while self.servers:
+            self.servers.pop().stop()
 
     def do(self, block: Block) -> None:
         """Do what ``block`` says. ``AssertionError`` says what went wrong."""
@@ -196,10 +203,10 @@ class Sitting:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         elif "serve" in block.classes:
-            if self.server is not None:
-                self.server.stop()
-            self.server = Server(text, self.directory, self.environment)
-            self.server.wait()
+            if "also" not in block.classes:
+                self.stop_servers()
+            self.servers.append(Server(text, self.directory, self.environment))
+            self.servers[-1].wait()
         elif block.language == "console":
             for command, expected in _dialogue(text):
                 shown = self.run(["bash", "-euo", "pipefail", "-c", command], command)
@@ -214,7 +221,7 @@ class Sitting:
     @property
     def environment(self) -> dict[str, str]:
         own = [str(self.directory / ".venv" / "bin"), str(Path(sys.executable).parent)]
-        path = os.pathsep.join([*own, os.environ.get("PATH", os.defpath)])
+        path = os.pathsep.join([*own, PATH])
         return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
 
     def run(self, arguments: list[str], shown: str) -> str:
@@ -229,7 +236,7 @@ class Sitting:
             text=True,
             timeout=DEADLINE,
         )
-        log = f"\nthe server's log:\n{self.server.log}" if self.server else ""
+        log = "".join(f"\nthe log of `{server.command.strip()}`:\n{server.log}" for server in self.servers)
         assert done.returncode == 0, f"`{shown.strip()}` ended with status {done.returncode}:\n{done.stdout}{log}"
         return done.stdout
 
@@ -252,7 +259,7 @@ def _needs(block: Block) -> Iterator[str]:
 def _there(name: str) -> bool:
     """Whether what a block needs is there: a program or, for ``root``, the right to run this Python as nobody."""
     if name != "root":
-        return shutil.which(name) is not None
+        return shutil.which(name, path=PATH) is not None
     try:
         return os.geteuid() == 0 and subprocess.run([sys.executable, "-c", ""], user="nobody").returncode == 0
     except OSError:

@@ -205,6 +205,8 @@ def test_every_dress_of_a_real_pool(pool: Path, capsys: pytest.CaptureFixture[st
     assert "accepted 0 (0.0/s)" in capsys.readouterr().out
     assert top.main([str(pool), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["derived"] == {"open": 0, "capacity": 2, "spare": 2, "served": 0}
+    assert top.main([str(pool), "--pid"]) == 0
+    assert int(capsys.readouterr().out) == found.pid
     assert top.main([str(pool), "--prometheus"]) == 0
     assert "backchannel_worker_open" in capsys.readouterr().out
 

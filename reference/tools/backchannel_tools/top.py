@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how.add_argument("--once", action="store_true", help="print once")
     how.add_argument("--rates", action="store_true", help="print once, after two looks, with rates")
     how.add_argument("--json", action="store_true", help="print the pool's document, and what follows from it, as JSON")
+    how.add_argument("--pid", action="store_true", help="print the parent's process id, as for kill")
     how.add_argument("--prometheus", action="store_true", help="print in Prometheus's text format")
     options = parser.parse_args(arguments)
     if not 0.05 <= options.interval <= 3600:
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(as_json(read(options.status))))
         elif options.prometheus:
             print(prometheus.text(read(options.status)), end="")
+        elif options.pid:
+            print(read(options.status).pid)
         elif options.rates:
             before = read(options.status)
             time.sleep(options.interval)
