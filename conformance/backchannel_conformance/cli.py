@@ -2,10 +2,12 @@
 
     python -m backchannel_conformance run --impl sync --report build/conformance
     python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
-    python -m backchannel_conformance list
+    python -m backchannel_conformance run --manifest path/to/port.toml --baseline known.toml -- -k BC-BUSY -m worker
+    python -m backchannel_conformance list -- -k BC-HERD-01
 
-What follows ``--`` goes to pytest. Exit status: 0 if every requirement that was tested holds and every control
-behaved; 1 if not; 2 for a mistake in the command or a manifest; 130 after Ctrl-C.
+What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Exit status: 0 if every
+requirement that was tested holds and every control behaved; 1 if not; 2 for a mistake in the command or a manifest; 130
+after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from . import manifest
+from . import coverage, manifest
+from .baseline import Baseline
 from .errors import Mistake
 from .fixtures import Fixtures
-from .plugin import Suite, case_of, requirements_of
+from .plugin import Suite, case_of, requirements_of, role_of
 from .replay import Deviation, check_trace
+from .requirements import Requirements
 from .waiting import scale
 
 __all__ = ["main"]
@@ -61,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--role", action="append", choices=manifest.ROLES, help="only cases of this role; may be repeated")
     run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
+    known = run.add_mutually_exclusive_group()
+    known.add_argument("--baseline", type=Path, metavar="FILE", help="failures that are known, and fail nothing")
+    known.add_argument("--write-baseline", type=Path, metavar="FILE", help="write those of this run, and fail for none")
     run.add_argument("--no-controls", action="store_true", help="leave out the controls")
     run.add_argument(
         "--traces",
@@ -72,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines"
     )
-    commands.add_parser("list", help="show the cases and what they check")
+    commands.add_parser("list", help="show the cases, and the requirements with the cases that check them")
     return parser
 
 
@@ -90,7 +97,10 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
         if names.count(name) > 1:
             raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
     scale(options.time_scale)
-    suite = Suite(targets, strict=options.strict)
+    baseline = Baseline.load(options.baseline) if options.baseline else None
+    if options.write_baseline:
+        baseline = Baseline.recorder(options.write_baseline)
+    suite = Suite(targets, strict=options.strict, baseline=baseline)
     if options.traces:
         _make_room(options.traces)
     options.report.mkdir(parents=True, exist_ok=True)
@@ -101,6 +111,9 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
         plugins=[suite, Fixtures()],
     )
     suite.report.write(options.report)
+    print(f"report: {options.report / 'report.html'}, report.json, junit.xml")
+    if options.write_baseline and baseline:
+        print(f"baseline: {baseline.write(options.write_baseline)} known failures in {options.write_baseline}")
     if status == pytest.ExitCode.INTERRUPTED:
         return 130
     if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
@@ -137,15 +150,30 @@ def _list(extra: list[str]) -> int:
     quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
     status = pytest.main(
         ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", *quiet, *extra],
-        plugins=[suite, Fixtures(), _Lister()],
+        plugins=[suite, Fixtures(), _Lister(everything=not extra)],
     )
     return 0 if status == pytest.ExitCode.OK else 2
 
 
 class _Lister:
+    """Prints the cases that were selected, then the requirements that they check."""
+
+    def __init__(self, *, everything: bool) -> None:
+        self._everything = everything
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        checked: dict[str, list[str]] = {}
         # a case with several parameters is one case
         for item in {case_of(item): item for item in session.items}.values():
             assert isinstance(item, pytest.Function)
-            print(f"{case_of(item)}: {' '.join(requirements_of(item))}")
+            print(f"{case_of(item)} ({role_of(item)}): {' '.join(requirements_of(item))}")
             print(f"    {(item.function.__doc__ or '').strip().splitlines()[0]}")
+            for name in requirements_of(item):
+                checked.setdefault(name, []).append(case_of(item))
+        without = coverage.exclusions()
+        for name, requirement in Requirements.load().items():
+            if name in checked or (self._everything and not requirement.withdrawn):
+                reason = f"no case: {without[name]}" if name in without else "no case: it is advice"
+                print(f"{name} {requirement.level} ({', '.join(requirement.roles)}; class {requirement.class_})")
+                print(f"    {requirement.text}")
+                print(f"    {', '.join(checked[name]) if name in checked else reason}")

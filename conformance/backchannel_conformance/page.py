@@ -23,11 +23,12 @@ __all__ = ["page"]
 Json = Mapping[str, Any]
 
 TEMPLATE = Path(__file__).with_name("page.html")
-WORST = ("error", "fail", "warn", "untestable", "pass", "not-applicable")
+WORST = ("error", "fail", "known", "warn", "untestable", "pass", "not-applicable")
 SIGNS = {
     "pass": "✓ pass",
     "fail": "✗ fail",
     "error": "! error",
+    "known": "✗ known",
     "warn": "△ warn",
     "untestable": "? untestable",
     "not-applicable": "·",
@@ -86,7 +87,10 @@ def _head(report: Json) -> str:
 
 def _failures(targets: Sequence[Json]) -> str:
     found = [
-        (target, case) for target in targets for case in target["cases"] if case["status"] in ("fail", "error", "warn")
+        (target, case)
+        for target in targets
+        for case in target["cases"]
+        if case["status"] in ("fail", "error", "known", "warn")
     ]
     if not found:
         return "<h2>Failures</h2><p>None: every requirement that was tested holds.</p>"
@@ -186,7 +190,7 @@ def _verdicts(targets: Sequence[Json]) -> dict[tuple[str, str], str]:
             for name in case["requirements"]:
                 # a case that fails for one requirement says nothing against its others
                 status = case["status"]
-                if status in ("fail", "warn") and case["broke"] not in ("", name):
+                if status in ("fail", "known", "warn") and case["broke"] not in ("", name):
                     continue
                 known = found.get((name, target["name"]), "not-applicable")
                 found[name, target["name"]] = min(known, status, key=WORST.index)
@@ -230,7 +234,7 @@ def _told(statuses: Iterable[str | None]) -> str:
     if not found:
         return f'<span class="none">{NOTHING}</span>'
     worst = min(found, key=WORST.index)
-    text = f"{found['pass']} ✓" + "".join(f", {found[name]} {name}" for name in WORST[:4] if found[name])
+    text = f"{found['pass']} ✓" + "".join(f", {found[name]} {name}" for name in WORST[:5] if found[name])
     return f'<span class="{worst}">{text}</span>'
 
 

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from . import kernel, transcript
+from .baseline import Baseline
 from .errors import Broken
-from .manifest import DEFAULTS, Manifest
+from .manifest import DEFAULTS, ROLES, Manifest
 from .pool import Pool
 from .report import Case, Report, Target
 from .requirements import Requirements
@@ -36,17 +37,25 @@ UNTESTABLE = "untestable here: "
 class Suite:
     """The plugin object: registered by the command line, with the targets of the run."""
 
-    def __init__(self, manifests: list[Manifest], *, strict: bool) -> None:
+    def __init__(self, manifests: list[Manifest], *, strict: bool, baseline: Baseline | None = None) -> None:
         self.manifests = manifests
+        self.baseline = baseline or Baseline({})
         self.report = Report(manifests)
         self.strict = strict
         self.problems: list[str] = []
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "req(*ids): the requirements that the case checks")
+        for role in ROLES:
+            config.addinivalue_line("markers", f"{role}: a case of this role; set by its folder")
         config.addinivalue_line("markers", "classes(*names): only for implementations of these classes")
         config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
         config.addinivalue_line("markers", "kernel(*questions): asks the system this; see kernel.QUESTIONS")
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        # so that pytest's own options select: -k BC-HERD-01 by requirement, -m worker by role
+        item.extra_keyword_matches.update(requirements_of(item))
+        item.add_marker(role_of(item))
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("manifest", self.manifests, ids=[manifest.name for manifest in self.manifests])
@@ -97,19 +106,22 @@ class Suite:
         return report  # type: ignore[return-value]
 
     def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        target = self.report.targets[manifest_of(item).name]
-        name = case_of(item)
+        manifest = manifest_of(item)
         status, message = verdict(call)
-        if status == "warn":
-            # advice that is not followed is listed, and fails nothing
-            report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"warning: {message}")
-        if report.when == "call" or status != "pass":
-            case = Case(name, requirements_of(item), status, round(report.duration, 3), message, role_of(item))
-            if call.excinfo and isinstance(call.excinfo.value, Broken):
-                case.broke, case.seen = call.excinfo.value.requirement, call.excinfo.value.seen
-            if status in ("fail", "error", "warn"):
-                case.frames = transcript.lines()
-            target.record(case)
+        case = Case(case_of(item), requirements_of(item), status, round(report.duration, 3), message, role_of(item))
+        if call.excinfo and isinstance(call.excinfo.value, Broken):
+            case.broke, case.seen = call.excinfo.value.requirement, call.excinfo.value.seen
+        if status in ("fail", "error", "warn"):
+            case.frames = transcript.lines()
+        if status in ("fail", "error") and not manifest.is_control:
+            reason = self.baseline.reason(manifest.name, case)
+            if reason is not None:
+                case.status, case.message = "known", f"{reason}\n{message}"
+        if case.status in ("warn", "known"):
+            # advice that is not followed, and what is known not to hold, is listed and fails nothing
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"{case.status}: {case.message}")
+        if report.when == "call" or case.status != "pass":
+            self.report.targets[manifest.name].record(case)
         if status == "untestable" and self.strict:
             self.problems.append(f"{item.nodeid}: {message}")
 
@@ -117,6 +129,8 @@ class Suite:
         for target in self.report.targets.values():
             if not target.behaved:
                 self.problems.append(f"{target.manifest.name} did not do as it should")
+            for name in self.baseline.stale(target):
+                self.problems.append(f"{target.manifest.name} holds {name} by now: take it out of the baseline")
         if self.problems and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -124,6 +138,8 @@ class Suite:
         terminalreporter.section("conformance")
         for line in self.report.table():
             terminalreporter.write_line(line)
+        for line in self.problems:
+            terminalreporter.write_line(f"NOT RIGHT: {line}")
 
     # ------------------------------------------------------------------------------------ fixtures
 

@@ -20,7 +20,7 @@ from .page import page
 
 __all__ = ["STATUSES", "Case", "Report", "Target"]
 
-STATUSES = ("error", "fail", "warn", "untestable", "pass", "not-applicable")
+STATUSES = ("error", "fail", "known", "warn", "untestable", "pass", "not-applicable")
 """Worst first: what a case with several parameters comes to is its worst."""
 
 
@@ -125,7 +125,7 @@ class Report:
                 verdict = "holds" if target.behaved else "BROKEN"
             lines.append(f"{target.manifest.name:<18} {verdict:<17} {told}   ({kind})")
             for case in target.cases:
-                if case.status in ("fail", "error", "warn", "untestable"):
+                if case.status in ("fail", "error", "known", "warn", "untestable"):
                     lines.append(f"    {case.status:<11} {case.id}: {case.message.partition(chr(10))[0]}")
             lines += [f"    {name}: {_plain(value)}" for name, value in target.figures.items()]
         return lines
