@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backchannel_conformance import frames
+from backchannel_conformance import frames, oracle
+from backchannel_conformance.replay import check_trace
 from backchannel_conformance.requirements import Requirements
 from jsonschema import Draft202012Validator
 
@@ -68,3 +69,48 @@ def test_stream(vector: dict[str, Any]) -> None:
         found, rest = frames.cut(rest + bytes.fromhex(read))
         got.append([frame.hex() for frame in found])
     assert (got, rest.hex()) == (vector["frames"], vector["rest"])
+
+
+@each("dispatch", "dispatch")
+def test_dispatch(vector: dict[str, Any]) -> None:
+    assert oracle.orders(vector) == vector["orders"]
+
+
+@each("scaling", "histories")
+def test_scaling(vector: dict[str, Any]) -> None:
+    sizer = oracle.Sizer(vector["rules"], vector["capacity"])
+    for step in vector["steps"]:
+        if step.get("event") == "young":
+            sizer.young(step["at"])
+        elif step.get("event") == "served":
+            sizer.served()
+        else:
+            assert sizer.turn(step["at"], step["pool"]) == (step["spawn"], step["retire"]), step["at"]
+
+
+@each("versions", "versions")
+def test_version(vector: dict[str, Any]) -> None:
+    hello = frames.decode(bytes.fromhex(vector["hello"]), "worker", first=True)["hello"]
+    parent = vector["parent"]
+    agreed = min(hello["highest"], parent["highest"])
+    if agreed < max(hello["lowest"], parent["lowest"]):
+        assert vector["error"] == "BC-VER-05"
+    else:
+        welcome = {"type": "ACCEPT", "order": 1, "listener": 0, "max": 0}
+        assert frames.encode(welcome, agreed).hex() == vector["welcome"]
+
+
+@each("parent", "traces")
+def test_parent_trace(vector: dict[str, Any]) -> None:
+    assert check_trace(json.dumps(line) + "\n" for line in vector["trace"]) == len(vector["trace"])
+
+
+@each("worker", "traces")
+def test_frames_of_a_worker_trace(vector: dict[str, Any]) -> None:
+    first = True
+    for step in vector["steps"]:
+        whole, rest = frames.cut(bytes.fromhex(step["writes"]))
+        assert not rest
+        for octets in whole:
+            frames.decode(octets, "worker", first=first)
+            first = False

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from backchannel import (
+    CLEAN,
+    VERSION,
     Accept,
+    Action,
     Busy,
     Features,
     Frame,
@@ -16,13 +19,25 @@ from backchannel import (
     Gone,
     Hello,
     Idle,
+    Kill,
+    Memory,
+    Parent,
     Reason,
+    Scaling,
+    Send,
+    Settings,
+    State,
     Violation,
     WorkerSide,
+    WorkerView,
+    decide,
     decode,
     decode_hello,
     encode,
 )
+from backchannel.scaling import delayed
+from backchannel.table import Order, Worker
+from backchannel.tracing import record
 
 VECTORS = Path(__file__).parents[2] / "spec" / "1.0" / "vectors"
 
@@ -97,3 +112,100 @@ def test_stream(vector: dict[str, Any]) -> None:
     reader = FrameReader()
     got = [[part.hex() for part in reader.feed(bytes.fromhex(read))] for read in vector["reads"]]
     assert got == vector["frames"]
+
+
+@each("dispatch", "dispatch")
+def test_dispatch(vector: dict[str, Any]) -> None:
+    settings = Settings(policy=vector["policy"], max_per_order=vector["max_per_order"], capacity_ceiling=1 << 32)
+    parent = Parent(settings, Scaling.fixed(1), len(vector["listeners"]))
+    for item in vector["workers"]:
+        worker = Worker(item["slot"], item["slot"], 0.0, state=State[item["state"]], greeted=True)
+        worker.open, worker.capacity = item["open"], item["capacity"]
+        if item["reserved"] or item.get("ordered"):
+            worker.order = Order(1, 0, item["reserved"], void=item["state"] == "SUSPECT")
+        worker.resting = item.get("resting", False)
+        worker.passed_over = set(item.get("passed_over", ()))
+        parent.workers[worker.slot] = worker
+        parent._refresh(worker)
+    for ledger, item in zip(parent.ledgers, vector["listeners"], strict=True):
+        ledger.covered, ledger.owed, ledger.dirty = item["covered"], item["owed"], True
+        ledger.resting, ledger.retrying = item.get("resting", False), item.get("retrying", False)
+    parent._turn = vector["turn"]
+    pending = [item["pending"] for item in vector["listeners"]]
+    parent.dispatch({index: pending[index] for index in parent.to_count()})
+    sent = [(action.slot, decode(action.data)) for action in parent.take_actions() if isinstance(action, Send)]
+    made = [{"slot": slot, "listener": order.listener, "max": order.max} for slot, order in sent]  # type: ignore[union-attr]
+    assert made == vector["orders"]
+
+
+@each("scaling", "histories")
+def test_scaling(vector: dict[str, Any]) -> None:
+    rules = Scaling(**{"period" if name == "pass" else name: value for name, value in vector["rules"].items()})
+    memory = Memory()
+    for step in vector["steps"]:
+        if step.get("event") == "young":
+            memory = delayed(memory, rules, step["at"])
+        elif step.get("event") == "served":
+            memory = Memory(memory.rate, memory.last)
+        else:
+            pool = [WorkerView(**{**worker, "state": State[worker["state"]]}) for worker in step["pool"]]
+            decision, memory = decide(pool, rules, vector["capacity"], memory, step["at"])
+            assert (decision.spawn, decision.retire) == (step["spawn"], step["retire"]), step["at"]
+
+
+@each("versions", "versions")
+def test_version(vector: dict[str, Any]) -> None:
+    if vector["parent"] != {"lowest": VERSION, "highest": VERSION}:
+        pytest.skip("the core's parent speaks 1.0")
+    parent = Parent(Settings(), Scaling.fixed(1))
+    parent.start(0.0)
+    parent.take_actions()
+    parent.received(0, bytes.fromhex(vector["hello"]), 0.0)
+    actions: list[Action] = parent.take_actions()
+    if "welcome" in vector:
+        assert actions == [Send(0, bytes.fromhex(vector["welcome"]))]
+    else:
+        assert Kill(0) in actions
+        assert not any(isinstance(action, Send) for action in actions)
+
+
+@each("parent", "traces")
+def test_parent_trace(vector: dict[str, Any]) -> None:
+    header, *lines = vector["trace"]
+    parent = Parent(Settings(**header["settings"]), Scaling(**header["scaling"]), header["listeners"])
+    made: list[str] = []
+    record(parent, made.append)
+    for line in lines:
+        arguments = {name: value for name, value in line.items() if name != "in"}
+        if "data" in line:
+            arguments["data"] = bytes.fromhex(line["data"])
+        if "counts" in line:
+            arguments["counts"] = {int(name): pending for name, pending in line["counts"].items()}
+        if "in" in line:
+            getattr(parent, line["in"])(**arguments)
+        if line.get("in") == "scale":
+            parent.take_actions()
+    kept = [line for line in map(json.loads, made[1:]) if line.get("out") != "Note"]
+    assert kept == lines
+
+
+@each("worker", "traces")
+def test_worker_trace(vector: dict[str, Any]) -> None:
+    side = WorkerSide(vector["capacity"], vector["listeners"])
+    for step in vector["steps"]:
+        if "reads" in step and "error" in step:
+            with pytest.raises(Violation, match=step["error"]):
+                side.receive(bytes.fromhex(step["reads"]))
+        elif "reads" in step:
+            for order, (taken, reason) in zip(
+                side.receive(bytes.fromhex(step["reads"])), step["attempts"], strict=True
+            ):
+                side.answer(order, taken, Reason[reason])
+        else:
+            getattr(side, step["do"])(*([step["count"]] if "count" in step else []))
+        written = side.outgoing()
+        side.sent(len(written))
+        assert written.hex() == step["writes"]
+        if "finished" in step:
+            assert side.finished is step["finished"]
+            assert side.exit_status == step.get("exit", CLEAN)
