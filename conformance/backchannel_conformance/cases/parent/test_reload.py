@@ -1,0 +1,85 @@
+"""Reload, from the side of the workers that come and go."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from backchannel_conformance.as_workers import Stub, Under
+from backchannel_conformance.errors import check
+from backchannel_conformance.fixtures import Parents
+
+pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("reload", "start", "min", "max")]
+
+
+def workers(under: Under, count: int) -> list[Stub]:
+    """The first workers, by slot."""
+    return sorted((under.stub() for _ in range(count)), key=lambda stub: stub.slot)
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-04")
+def test_least_loaded_drains_first(parents: Parents) -> None:
+    """Loads 2, 1, 1: each newcomer that is READY makes one old worker drain, slot 2 first, then 1, then 0."""
+    under = parents(start=3, min=3, max=3, capacity=4, policy="least-loaded")
+    old = workers(under, 3)
+    for stub in old:
+        stub.greet(4)
+    for stub in (*old, old[0]):
+        under.connect()
+        stub.order("BC-PICK-02")
+        stub.take()
+    under.signal(signal.SIGHUP)
+    for victim in reversed(old):
+        newcomer = under.stub("BC-RELOAD-01")
+        check(not under.more(), "BC-RELOAD-01", "a rolling reload started two workers at once")
+        newcomer.hello(4)
+        newcomer.order("BC-HELLO-04")
+        for stub in old[: old.index(victim) + 1]:
+            stub.quiet("BC-RELOAD-01", "the newcomer is not READY before it has answered the welcome")
+        newcomer.answer(0)
+        victim.drained("BC-RELOAD-04")
+        for stub in old[: old.index(victim)]:
+            stub.quiet("BC-RELOAD-04", f"slot {victim.slot} was to drain")
+    check(not under.more(), "BC-RELOAD-01", "a worker was started after the reload")
+
+
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-02")
+def test_all_at_once(parents: Parents) -> None:
+    """Three newcomers for three old workers; nobody drains before the last of them is READY."""
+    under = parents(start=3, min=3, max=3, reload="at-once")
+    old = workers(under, 3)
+    for stub in old:
+        stub.greet()
+    under.signal(signal.SIGHUP)
+    newcomers = [under.stub("BC-RELOAD-01") for _ in old]
+    for newcomer in newcomers[:2]:
+        newcomer.greet()
+    under.connect()
+    old[0].order("BC-RELOAD-02")
+    old[0].take()
+    for stub in old:
+        stub.quiet("BC-RELOAD-01", "one of three newcomers is not READY")
+    newcomers[2].greet()
+    for stub in old:
+        stub.drained("BC-RELOAD-01")
+
+
+@pytest.mark.needs("max_spare", "pass", "order_deadline")
+@pytest.mark.req("BC-RELOAD-06")
+def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
+    """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.3 s that an
+    order takes to become void.
+    """
+    under = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
+    old = workers(under, 3)
+    under.signal(signal.SIGHUP)
+    under.stub("BC-RELOAD-01")
+    for stub in old:
+        stub.greet()
+    under.connect()
+    old[0].order("BC-PICK-01")
+    old[1].order("BC-SILENT-01")  # the first order is void: its deadline has passed
+    old[2].quiet("BC-RELOAD-06", "a reload is under way")
+    old[1].take()
+    old[1].quiet("BC-RELOAD-06", "a reload is under way")
