@@ -119,9 +119,9 @@ def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
     witness = under.witness
     assert witness
     under.connect(2)
-    for stub in (first, second):
-        stub.order("BC-PICK-01")
+    first.order("BC-PICK-01")
     first.take()
+    second.order("BC-PICK-01")
     under.signal(signal.SIGTERM)
     first.leave(1)
     second.take()
