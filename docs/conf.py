@@ -9,7 +9,7 @@ project = "backchannel"
 author = "the backchannel authors"
 copyright = "2026, the backchannel authors"
 
-extensions = ["requirements", "tables", "matrix", "sphinx.ext.autodoc"]
+extensions = ["requirements", "tables", "matrix", "charts", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "spec/**"]
 exclude_patterns = ["build", ".nox", ".venv"]
