@@ -66,7 +66,8 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
     """The orders of one dispatch, as in ``vectors/dispatch.json``."""
     pool = [dict(worker) for worker in case["workers"]]
     ledgers = [dict(ledger) for ledger in case["listeners"]]
-    turn, made = case["turn"], []
+    turn = case["turn"]
+    made: list[dict[str, int]] = []
     for ledger in ledgers:
         ledger["retrying"] = ledger.get("retrying", False)
     while True:

@@ -226,12 +226,16 @@ class Replay:
                 worker, order = subject
                 if worker.order is order and not order["void"]:
                     self._void(worker, order)
-            elif self.workers.get(subject.slot) is not subject:
-                continue
-            elif kind == "rest":
-                subject.resting = False
-            elif subject.state == _STATES[kind]:
-                self._kill(subject, _EVENTS[kind])
+            else:
+                self._late(subject, kind)
+
+    def _late(self, worker: _Worker, kind: str) -> None:
+        if self.workers.get(worker.slot) is not worker:
+            return
+        if kind == "rest":
+            worker.resting = False
+        elif worker.state == _STATES[kind]:
+            self._kill(worker, _EVENTS[kind])
 
     def _in_dispatch(self, counts: dict[str, int]) -> None:
         pool = [worker.view() for worker in self.workers.values()]
