@@ -12,12 +12,23 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from backchannel import FRAME_SIZE, Parent
 
 from .spawning import dead_children
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "Watcher"]
+
+
+class Watcher(Protocol):
+    """What the parent waits with: a selector is one, and so is what looks like one to a parent with another loop."""
+
+    def register(self, fileobj: socket.socket, events: int, data: Callable[[int], object]) -> object:
+        """From now on call ``data`` when there is something to read."""
+
+    def unregister(self, fileobj: socket.socket) -> object:
+        """Watch it no more: it is about to be closed."""
 
 
 NUDGE = 0.05
@@ -25,7 +36,7 @@ NUDGE = 0.05
 
 
 class Crew:
-    """Processes and channels by slot.
+    """Processes and channels by slot. ``watcher`` watches the channels, ``clock`` is the core's.
 
     ``start(slot, ours, theirs)`` starts the process of a worker that is to have ``theirs``, and returns its id; it
     raises ``OSError`` when the system has none to give. ``nudge``: workers do not read their channels while they wait,
@@ -35,16 +46,18 @@ class Crew:
     def __init__(
         self,
         core: Parent,
-        selector: selectors.BaseSelector,
+        watcher: Watcher,
         start: Callable[[int, socket.socket, socket.socket], int],
         *,
         nudge: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pids: dict[int, int] = {}
         self.last_pids: dict[int, int] = {}
         """Of each slot, the dead included: what is logged of a death must still name it."""
         self._core = core
-        self._selector = selector
+        self._watcher = watcher
+        self._clock = clock
         self._start = start
         self._channels: dict[int, socket.socket] = {}
         self._nudge = nudge
@@ -58,20 +71,20 @@ class Crew:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", time.monotonic())
+            self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", self._clock())
             return
         try:
             pid = self._start(slot, ours, theirs)
         except OSError as error:
             ours.close()
-            self._core.spawn_failed(slot, f"the system gives no process ({error.strerror})", time.monotonic())
+            self._core.spawn_failed(slot, f"the system gives no process ({error.strerror})", self._clock())
             return
         finally:
             theirs.close()
         ours.setblocking(False)
         self.pids[slot] = self.last_pids[slot] = pid
         self._channels[slot] = ours
-        self._selector.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
+        self._watcher.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
 
     def send(self, slot: int, data: bytes) -> None:
         """Write an order, whole or not at all (BC-KILL-02)."""
@@ -86,7 +99,7 @@ class Crew:
             self.read_all(slot)
             return
         if sent < len(data):
-            self._core.send_failed(slot, time.monotonic())
+            self._core.send_failed(slot, self._clock())
 
     def half_close(self, slot: int) -> None:
         """Tell a worker to drain."""
@@ -135,16 +148,16 @@ class Crew:
             # the queue is emptied before the reset is reported, and end-of-file comes after it
             return self._read(slot, channel, limit)
         if data:
-            self._core.received(slot, data, time.monotonic())
+            self._core.received(slot, data, self._clock())
             return True
         self._drop(slot)
-        self._core.eof(slot, time.monotonic())
+        self._core.eof(slot, self._clock())
         return False
 
     def _drop(self, slot: int) -> None:
         channel = self._channels.pop(slot, None)
         if channel is not None:
-            self._selector.unregister(channel)
+            self._watcher.unregister(channel)
             channel.close()
 
     # ------------------------------------------------------------------------------------- the end
@@ -159,7 +172,7 @@ class Crew:
             if slot is not None:
                 self.read_all(slot)
                 self._drop(slot)
-                self._core.exited(slot, status, time.monotonic())
+                self._core.exited(slot, status, self._clock())
                 del self.pids[slot]
                 self._nudged.discard(slot)
                 yield status

@@ -8,7 +8,6 @@ protocol. Why is said on standard error, which is the parent's log as a rule.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -22,6 +21,7 @@ from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
 from .handlers import check, is_event_handler, load
+from .logs import FORMATS, configure
 
 __all__ = ["inherit", "main"]
 
@@ -65,10 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("handler", metavar="MODULE:HANDLER")
     parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
-    )
+    configure(options.log_level, options.log_format)
     try:
         start, channel, listeners = inherit()
     except StartError as error:

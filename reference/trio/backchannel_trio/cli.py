@@ -7,7 +7,6 @@ cannot wait for a shared listener without the herd.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,10 +14,11 @@ from functools import partial
 import trio
 from backchannel import SettingError
 from backchannel_sync.errors import StartError
+from backchannel_sync.logs import configure
 from backchannel_sync.options import add_options, scaling, serve_arguments, settings
 from backchannel_sync.system import POLLERS
 
-from .serving import serve
+from .serving import serve, worker_command
 
 __all__ = ["main"]
 
@@ -28,13 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m backchannel_trio",
         description="Serve connections from a pool of trio workers, without a thundering herd.",
-        epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once.",
+        epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once; SIGHUP "
+        "reloads the workers; SIGUSR2 replaces the parent as well; SIGUSR1 logs the state of the pool.",
     )
     add_options(parser, handler="an async function of a stream")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
-    )
+    configure(options.log_level, options.log_format)
     try:
         more = serve_arguments(options)
         poller = more.pop("poller")
@@ -44,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SettingError("--preload is for forked workers: these are programs of their own; leave the option out")
         if more.pop("traditional"):
             raise SettingError("--traditional: trio cannot wait for a shared listener without the herd; leave it out")
-        if more.pop("reload_at_once"):
-            raise SettingError("--reload at-once: this server does not reload yet; leave the option out")
+        if options.handler is not None:
+            log = ("--log-level", options.log_level, "--log-format", options.log_format)
+            more["worker"] = worker_command(options.handler, "--quota", str(more.pop("quota")), *log)
         more |= {"settings": settings(options), "scaling": scaling(options), "signals": True}
-        return trio.run(partial(serve, options.handler, **more))
+        return trio.run(partial(serve, None, **more))
     except SettingError as error:
         print(f"backchannel_trio: {error}", file=sys.stderr)
         return 2

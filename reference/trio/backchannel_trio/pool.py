@@ -1,17 +1,18 @@
 """The parent: a nursery of small tasks around :class:`backchannel.Parent`.
 
-Each task waits for one kind of news (a channel, the listeners, deaths, the status socket), carries it to the core and
-says that a pass is due. One task makes the passes: it sleeps until something is due or the core's next deadline has
-passed, asks the core what to do, and does it. A pass has no ``await`` in it, so every pass sees, and leaves, the pool
-in one piece (BC-PASS-01), and cancellation can only come between two of them.
+Each task waits for one kind of news (a channel, the listeners, deaths, a baton), carries it to the core and says that
+a pass is due. One task makes the passes: it sleeps until something is due or the core's next deadline has passed, asks
+the core what to do, and does it. A pass has no ``await`` in it, so every pass sees, and leaves, the pool in one piece
+(BC-PASS-01), and cancellation can only come between two of them.
 
 Nothing forks here. A worker is a program, started in a process of its own (:mod:`backchannel_sync.launching`), so no
-worker begins as the copy of a running loop, and the pool may live in any trio program, with threads or without.
+worker begins as the copy of a running loop, and the pool may live in any trio program, with threads or without. A
+spawner, forked before ``trio.run``, would start workers thirty times faster and in a fifth of the memory; why it is not
+used is told, with the figures, in ``docs/trio.rst``.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -19,12 +20,10 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Final
+from dataclasses import replace
 
 import trio
 from backchannel import (
-    FRAME_SIZE,
     Action,
     CloseListeners,
     ExecStart,
@@ -33,46 +32,63 @@ from backchannel import (
     Kill,
     Note,
     Parent,
+    PoolState,
+    Release,
+    Reloaded,
     Scaling,
     Send,
     Settings,
     Spawn,
 )
 from backchannel_sync import system
+from backchannel_sync.crew import Crew
 from backchannel_sync.errors import StartError
 from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import Opened
+from backchannel_sync.replacing import READY, Successor
+from backchannel_sync.reporting import document
 from backchannel_sync.traces import trace_if_asked
+
+from .watching import Channels, Sleeps, StatusSocket, ended, hear_arrivals
 
 __all__ = ["Pool"]
 
 log = logging.getLogger("backchannel")
 
-STATUS_PATIENCE: Final = 30.0
-"""Seconds that a reader of the status socket may take."""
-
 
 class Pool:
-    """A parent and its workers, which ``launcher`` starts. What is in ``opened`` is closed by whoever opened it."""
+    """A parent and its workers, which ``launcher`` starts. What is in ``opened`` is closed by whoever opened it.
 
-    def __init__(self, launcher: Launcher, opened: Opened, settings: Settings, scaling: Scaling) -> None:
+    ``reload_at_once``: a reload changes all workers when all new ones are ready, instead of one by one.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        opened: Opened,
+        settings: Settings,
+        scaling: Scaling,
+        *,
+        reload_at_once: bool = False,
+    ) -> None:
+        self.opened = opened
         self.listeners = opened.listeners.sockets
-        self.notifier = opened.notifier
         self.settings = settings
-        self.core = Parent(settings, scaling, len(self.listeners))
+        if opened.workers:
+            scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
+        self.core = Parent(settings, scaling, len(self.listeners), standby=opened.baton is not None)
         trace_if_asked(self.core)
-        self._failure: StartError | None = None
         self._launcher = launcher
+        self._reload_at_once = reload_at_once
         self._names = opened.names
-        self._channels: dict[int, socket.socket] = {}
-        self._pids: dict[int, int] = {}
-        self._last_pids: dict[int, int] = {}
-        """Of each slot, the dead included: what is logged of a death must still name it."""
-        self._news: set[int] = set()
         self._due = trio.Event()
-        self._sleeps = _Sleeps()
+        self._sleeps = Sleeps()
+        self._news: set[int] = set()
         self._poller: system.EdgePoller | None = None
-        self._status_listener = opened.status
+        self._status_socket: StatusSocket | None = None
+        self._successor: Successor | None = None
+        self._yielding = False
+        self._failure: StartError | None = None
 
     # --------------------------------------------------------------------------- what one may ask
 
@@ -81,33 +97,60 @@ class Pool:
         """Where it listens."""
         return list(self._names)
 
+    def document(self) -> dict[str, object]:
+        """The status document of the adapter contract."""
+        successor = self._successor.pid if self._successor else None
+        now = trio.current_time()
+        return document(self.core, self._names, self._crew.pids, self._sleeps.count, now, successor)
+
     def stop(self) -> None:
-        """Serve what is pending, drain all workers, and end (BC-STOP-01)."""
-        self.notifier.stopping()
+        """Serve what is pending, drain all workers, and end (BC-STOP-01). A successor that has not taken over ends."""
+        self.abandon(signal.SIGTERM)
+        if self.core.state is PoolState.RUNNING:
+            self.opened.notifier.stopping()
         self.core.stop(trio.current_time())
         self._due.set()
 
-    def document(self) -> dict[str, object]:
-        """The status document of the adapter contract."""
-        return {
-            "spec": "1.0",
-            "pid": os.getpid(),
-            "state": "stopping" if self.core.stopping else "running",
-            "listeners": [{"address": name} for name in self._names],
-            "counters": {**asdict(self.core.counters), "wakeups": self._sleeps.count},
-            "workers": [
-                {
-                    "slot": worker.slot,
-                    "pid": self._pids.get(worker.slot),
-                    "state": worker.state.value,
-                    "open": worker.open,
-                    "capacity": worker.capacity,
-                    "orders": worker.orders,
-                    "accepted": worker.accepted,
-                }
-                for _, worker in sorted(self.core.workers.items())
-            ],
-        }
+    def reload(self) -> None:
+        """Replace the workers by new ones, which load their code anew (BC-RELOAD-01)."""
+        if not self.core.reload(trio.current_time(), at_once=self._reload_at_once):
+            log.warning("no reload while %s", self.core.state.value)
+            return
+        generation = self.core.generations.current
+        log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
+        self.opened.notifier.reloading()
+        self._due.set()
+
+    def replace(self) -> None:
+        """Start this program again as a successor, which takes over when its workers are ready (BC-BATON-03)."""
+        if self._successor is not None or self.core.state is not PoolState.RUNNING:
+            log.warning("no replacement while %s", "one starts" if self._successor else self.core.state.value)
+            return
+        if os.getpid() == 1:
+            log.error("no replacement of process 1: its end would be the container's; start a new container instead")
+            return
+        opened, workers = self.opened, len(self.core.workers)
+        try:
+            successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers)
+        except OSError as error:
+            log.error("cannot start a successor: %s", error)
+            return
+        log.info("successor %d starts", successor.pid, extra={"event": "successor", "successor": successor.pid})
+        self._successor = successor
+        self._nursery.start_soon(self._hear_successor, successor)
+
+    def abandon(self, number: int = 0) -> None:
+        """The successor, if there is one, shall not be one (BC-BATON-03). ``number``: a signal to send to it."""
+        if self._successor is None:
+            return
+        if number:
+            with suppress(ProcessLookupError):
+                os.kill(self._successor.pid, number)
+        self._drop_baton()
+        if self.core.keep(trio.current_time()):
+            self._start_watching()
+            self.opened.notifier.main_pid(os.getpid())
+        self._due.set()
 
     # ---------------------------------------------------------------------------------- the tasks
 
@@ -116,30 +159,31 @@ class Pool:
 
         Tells ``task_status`` when the first workers are ready. When it is cancelled, all workers are killed.
         """
-        self._poller = system.edge_poller()
-        for listener in self.listeners:
-            self._poller.add(listener.fileno())
         trio.lowlevel.add_instrument(self._sleeps)
         try:
             with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
+                    channels = Channels(nursery, lambda: self._due.set())
+                    self._crew = Crew(self.core, channels, self._start, clock=trio.current_time)
                     nursery.start_soon(self._hear_deaths, deaths)
-                    nursery.start_soon(self._hear_arrivals)
-                    if self._status_listener is not None:
-                        nursery.start_soon(self._answer_status, self._status_listener)
-                    await self._make_passes(task_status)
+                    if self.opened.baton is None:
+                        self._begin()
+                    else:
+                        nursery.start_soon(self._await_baton, self.opened.baton)
+                    try:
+                        await self._make_passes(task_status)
+                    finally:
+                        self._close()
                     nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self._sleeps)
-            self._kill_all()
-            self._close()
         if self._failure is not None:
             raise self._failure
 
     async def _make_passes(self, task_status: trio.TaskStatus[Pool]) -> None:
         """Sleep until something is due, then make a pass, until the end."""
-        core, told = self.core, False
+        core, ready, told = self.core, False, False
         core.start(trio.current_time())
         self._pass()
         while self._failure is None and not core.finished:
@@ -148,49 +192,53 @@ class Pool:
                 await self._due.wait()
             self._due = trio.Event()
             self._pass()
-            if not told and core.greeted >= core.rules.start:
+            if not ready and core.greeted >= core.rules.start:
+                ready = True
+                if self.opened.baton is not None:
+                    with suppress(OSError):  # the old parent has died, and then there is an end-of-file as well
+                        self.opened.baton.send(READY)
+            if ready and not told and core.state is not PoolState.STANDBY:
                 told = True
-                self.notifier.ready(self._names)
+                self.opened.notifier.ready(self._names)
                 task_status.started(self)
 
-    async def _hear_arrivals(self) -> None:
-        """Listeners have news: an edge, once for each batch of arrivals."""
-        poller = self._poller
-        assert poller is not None
-        index = {listener.fileno(): at for at, listener in enumerate(self.listeners)}
-        with suppress(trio.ClosedResourceError):
-            while self._poller is poller:
-                await trio.lowlevel.wait_readable(poller.fileno())
-                self._news.update(index[fd] for fd in poller.events())
-                self._due.set()
-
-    async def _hear_worker(self, slot: int, channel: socket.socket) -> None:
-        """A worker reports. A turn reads no more of one channel than its share (BC-PASS-01)."""
-        with suppress(trio.ClosedResourceError):
-            while self._channels.get(slot) is channel:
-                await trio.lowlevel.wait_readable(channel)
-                self._read(slot, channel, self.settings.frames_per_turn * FRAME_SIZE)
-                self._due.set()
-
     async def _hear_deaths(self, deaths: AsyncIterator[int]) -> None:
-        """Children have exited: take leave of those that are ours, each after its last reports (BC-DEATH-01)."""
         async for _ in deaths:
-            for slot, pid in list(self._pids.items()):
-                found, status = os.waitpid(pid, os.WNOHANG)
-                if found:
-                    self._read_all(slot)
-                    self._drop_channel(slot)
-                    self.core.exited(slot, os.waitstatus_to_exitcode(status), trio.current_time())
-                    del self._pids[slot]
-                    self._due.set()
+            for _status in self._crew.reap([self._successor.pid] if self._successor else []):
+                self._due.set()
 
-    # ------------------------------------------------------------------------------------ a pass
+    async def _await_baton(self, baton: socket.socket) -> None:
+        """The baton has ended: the old parent orders nobody any more (BC-BATON-01)."""
+        await ended(baton)
+        self.opened.take_over()
+        self._begin()
+        self.core.take_over(trio.current_time())
+        self._due.set()
+
+    async def _hear_successor(self, successor: Successor) -> None:
+        """It says that it is ready, or it has ended."""
+        with suppress(trio.ClosedResourceError):
+            if not await ended(successor.baton, but=READY):
+                log.info("successor %d is ready: handing over", successor.pid)
+                self._yielding = True  # by the next pass: the listeners may have news in this very turn
+                self._due.set()
+                await ended(successor.baton)
+            if self._successor is successor:
+                log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
+                self.abandon()
+
+    # ------------------------------------------------------------------------------------- a pass
 
     def _pass(self) -> None:
         """Reports and deaths are in already; then deadlines, dispatch, scaling."""
         core, now = self.core, trio.current_time()
+        if self._yielding:
+            self._yielding = False
+            if self._successor is not None and core.hand_over(now):
+                self._stop_watching()
+                self.opened.notifier.main_pid(self._successor.pid)
         for slot in core.overdue(now):
-            self._read_all(slot)
+            self._crew.read_all(slot)
         core.judge(now)
         for listener in self._news:
             core.readable(listener)
@@ -205,135 +253,77 @@ class Pool:
     def _do(self, action: Action) -> None:
         match action:
             case Send(slot, data):
-                self._send(slot, data)
+                self._crew.send(slot, data)
             case Spawn(slot):
-                self._spawn(slot)
+                self._crew.spawn(slot)
             case HalfClose(slot):
-                with suppress(OSError):  # the worker may have closed its end already
-                    self._channels[slot].shutdown(socket.SHUT_WR)
+                self._crew.half_close(slot)
             case Kill(slot):
-                self._drop_channel(slot)
-                if slot in self._pids:
-                    os.kill(self._pids[slot], signal.SIGKILL)
+                self._crew.kill(slot)
             case CloseListeners():
-                self._close_listeners()
+                self._stop_watching()
+                for listener in self.listeners:
+                    listener.close()
+            case Release():
+                self.opened.hand_over()
+                self._stop_status()
+                self._drop_baton()
+            case Reloaded(generation, failure):
+                text = f"generation {generation} serves"
+                if failure:
+                    text = f"generation {generation} cannot start, the old one goes on serving: {failure}"
+                event = {"event": "reload failed" if failure else "reloaded", "generation": generation}
+                log.log(logging.ERROR if failure else logging.INFO, "reload: %s", text, extra=event)
+                self.opened.notifier.reloaded(text)
             case Note(slot, text, requirement):
-                who = "" if slot is None else f"worker in slot {slot} (pid {self._last_pids.get(slot)}) "
+                pid = None if slot is None else self._crew.last_pids.get(slot)
+                who = "" if slot is None else f"worker in slot {slot} (pid {pid}) "
                 what = f" [{requirement}]" if requirement else ""
-                log.warning("%s%s%s", who, text, what)
+                extra = {"event": "note", "slot": slot, "worker_pid": pid, "requirement": requirement}
+                log.warning("%s%s%s", who, text, what, extra=extra)
             case GiveUp(status, text):
                 self._failure = StartError(status, f"no worker can start: {text}; the log of the workers says why")
 
-    def _send(self, slot: int, data: bytes) -> None:
-        channel = self._channels.get(slot)
-        if channel is None:
-            return  # its channel has ended earlier in this pass
-        try:
-            sent = channel.send(data)
-        except BlockingIOError:
-            sent = 0
-        except (BrokenPipeError, ConnectionResetError):
-            self._read_all(slot)
-            return
-        if sent < len(data):
-            self.core.send_failed(slot, trio.current_time())
+    def _start(self, slot: int, _ours: socket.socket, theirs: socket.socket) -> int:
+        start = ExecStart(slot, self.settings.capacity, len(self.listeners), self.settings.drain_deadline)
+        return self._launcher.start(start, theirs, self.listeners)
 
-    def _spawn(self, slot: int) -> None:
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            self.core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", trio.current_time())
-            return
-        try:
-            start = ExecStart(slot, self.settings.capacity, len(self.listeners), self.settings.drain_deadline)
-            pid = self._launcher.start(start, theirs, self.listeners)
-        except OSError as error:
-            ours.close()
-            self.core.spawn_failed(slot, f"the system gives no process ({error.strerror})", trio.current_time())
-            return
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._pids[slot] = self._last_pids[slot] = pid
-        self._channels[slot] = ours
-        self._nursery.start_soon(self._hear_worker, slot, ours)
+    # ---------------------------------------------------------------------------- begin and end
 
-    # ------------------------------------------------------------------------------------ channels
+    def _begin(self) -> None:
+        """Watch the listeners: they are ours."""
+        if self.opened.status is not None:
+            self._status_socket = StatusSocket(self.opened.status, self.document)
+            self._nursery.start_soon(self._status_socket.serve)
+        self._start_watching()
 
-    def _read(self, slot: int, channel: socket.socket, limit: int) -> bool:
-        """Read once from a channel; ``False`` when it would block or has ended."""
-        if self._channels.get(slot) is not channel:
-            return False  # closed since
-        try:
-            data = channel.recv(limit)
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            # the queue is emptied before the reset is reported, and end-of-file comes after it
-            return self._read(slot, channel, limit)
-        if data:
-            self.core.received(slot, data, trio.current_time())
-            return True
-        self._drop_channel(slot)
-        self.core.eof(slot, trio.current_time())
-        return False
+    def _start_watching(self) -> None:
+        self._poller = system.edge_poller()
+        self._nursery.start_soon(hear_arrivals, self._poller, self.listeners, self._arrived)
 
-    def _read_all(self, slot: int) -> None:
-        """Read a channel until it would block, but no more than it can hold: a babbler may not keep us here."""
-        channel = self._channels.get(slot)
-        if channel is not None:
-            for _ in range(64):
-                if not self._read(slot, channel, 1 << 16):
-                    return
+    def _arrived(self, listener: int) -> None:
+        self._news.add(listener)
+        self._due.set()
 
-    def _drop_channel(self, slot: int) -> None:
-        channel = self._channels.pop(slot, None)
-        if channel is not None:
-            trio.lowlevel.notify_closing(channel)  # its task ends
-            channel.close()
-
-    # -------------------------------------------------------------------------------------- status
-
-    async def _answer_status(self, listener: socket.socket) -> None:
-        """Whoever connects to the status socket is sent one document. A slow reader holds up nobody."""
-
-        async def answer(stream: trio.SocketStream) -> None:
-            async with stream:
-                with trio.move_on_after(STATUS_PATIENCE), suppress(trio.BrokenResourceError):
-                    await stream.send_all(json.dumps(self.document()).encode() + b"\n")
-
-        await trio.serve_listeners(answer, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
-
-    # ------------------------------------------------------------------------------------- the end
-
-    def _close_listeners(self) -> None:
+    def _stop_watching(self) -> None:
         if self._poller is not None:
             trio.lowlevel.notify_closing(self._poller.fileno())
             self._poller.close()
             self._poller = None
-        for listener in self.listeners:
-            listener.close()
 
-    def _kill_all(self) -> None:
-        for pid in self._pids.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self._pids.values():
-            os.waitpid(pid, 0)
-        self._pids.clear()
+    def _stop_status(self) -> None:
+        if self._status_socket is not None:
+            self._status_socket.close()
+            self._status_socket = None
+
+    def _drop_baton(self) -> None:
+        if self._successor is not None:
+            trio.lowlevel.notify_closing(self._successor.baton)
+            self._successor.baton.close()
+            self._successor = None
 
     def _close(self) -> None:
-        self._close_listeners()
-        for slot in list(self._channels):
-            self._drop_channel(slot)
-
-
-class _Sleeps(trio.abc.Instrument):
-    """Counts how often the program has gone to sleep, and so how often it woke."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def before_io_wait(self, timeout: float) -> None:
-        """trio is about to wait for news; with nothing to run meanwhile if ``timeout`` is not 0."""
-        if timeout:
-            self.count += 1
+        self.abandon(signal.SIGKILL)
+        self._crew.close()
+        self._stop_watching()
+        self._stop_status()

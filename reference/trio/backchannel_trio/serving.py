@@ -15,10 +15,13 @@ from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import open_all
 from backchannel_sync.pool import INTERRUPTED
 from backchannel_sync.privileges import Identity
+from backchannel_sync.reporting import log_status
 
 from .pool import Pool
 
-__all__ = ["serve"]
+__all__ = ["serve", "worker_command"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 async def serve(
@@ -34,6 +37,7 @@ async def serve(
     status: str | None = None,
     ready_fd: int | None = None,
     worker: Sequence[str] | None = None,
+    reload_at_once: bool = False,
     signals: bool = False,
     task_status: trio.TaskStatus[Pool] = trio.TASK_STATUS_IGNORED,
 ) -> int:
@@ -45,15 +49,15 @@ async def serve(
 
     ``handler`` is the name, ``MODULE:ATTRIBUTE``, of an async function of a stream, which each worker imports for
     itself; ``worker``, instead of it, a program and its arguments, started for each worker by the exec binding.
-    ``quota``: a worker retires after so many connections; 0: never. ``signals``: obey SIGTERM and SIGINT, as the
-    command line does; they are left to the program otherwise. The other parameters are those of
-    :func:`backchannel_sync.serve`.
+    ``quota``: a worker retires after so many connections; 0: never. ``signals``: obey SIGTERM, SIGINT, SIGHUP, SIGUSR1
+    and SIGUSR2, as the command line does; they are left to the program otherwise, which has :meth:`Pool.stop`,
+    :meth:`Pool.reload` and :meth:`Pool.replace`. The other parameters are those of :func:`backchannel_sync.serve`.
 
     Must be called in the main thread, because it listens for SIGCHLD. Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start, or when no worker can.
     """
     if handler is not None and worker is None:
-        command = _command(handler, quota)
+        command = worker_command(handler, "--quota", str(quota))
     elif handler is None and worker is not None:
         command = list(worker)
     else:
@@ -67,7 +71,7 @@ async def serve(
         ready_fd=ready_fd,
     )
     try:
-        pool = Pool(launcher, opened, settings or Settings(), scaling or Scaling())
+        pool = Pool(launcher, opened, settings or Settings(), scaling or Scaling(), reload_at_once=reload_at_once)
         if signals:
             return await _run_by_signals(pool, task_status)
         await pool.run(task_status=task_status)
@@ -76,17 +80,17 @@ async def serve(
         opened.close()
 
 
-def _command(handler: str, quota: int) -> list[str]:
+def worker_command(handler: str, *more: str) -> list[str]:
+    """The command that runs the trio worker with ``handler`` and the options ``more``. Raises :class:`StartError`."""
     split(handler)
     warnings = [f"-W{option}" for option in sys.warnoptions]
-    more = ["--quota", str(quota)] if quota else []
     return [sys.executable, *warnings, "-m", "backchannel_trio.worker", *more, handler]
 
 
 async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int:
     """Run ``pool`` as signals say; return the exit status."""
     try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey, signals, pool, nursery.cancel_scope)
                 await pool.run(task_status=task_status)
@@ -104,3 +108,9 @@ async def _obey(signals: AsyncIterator[int], pool: Pool, everything: trio.Cancel
                 pool.stop()
             case signal.SIGINT:
                 everything.cancel()
+            case signal.SIGHUP:
+                pool.reload()
+            case signal.SIGUSR1:
+                log_status(pool.document())
+            case signal.SIGUSR2:
+                pool.replace()

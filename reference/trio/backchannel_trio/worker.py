@@ -35,6 +35,7 @@ from backchannel_sync.accepting import attempt
 from backchannel_sync.context import WorkerInfo, enter
 from backchannel_sync.errors import StartError
 from backchannel_sync.handlers import load
+from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.worker import inherit
 
 __all__ = ["Handler", "main", "run"]
@@ -205,12 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream")
     parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
     # Ctrl-C reaches the whole foreground group, but what it means for workers is for the parent to say
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(message)s", stream=sys.stderr
-    )
+    configure(options.log_level, options.log_format)
     try:
         start, channel, listeners = inherit()
     except StartError as error:

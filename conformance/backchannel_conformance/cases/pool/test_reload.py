@@ -34,7 +34,7 @@ def done(generation: int, workers: int) -> Any:
 def watched(pool: Pool, workers: int, generation: int) -> list[Status]:
     """Every status on the way to the end of a reload."""
     seen = [pool.status()]
-    deadline = deadline_in(15)
+    deadline = deadline_in(60)  # workers that are programs of their own take their time to start
     while not done(generation, workers)(seen[-1]):
         assert time.monotonic() < deadline, f"the reload does not end: {seen[-1]}"
         seen.append(pool.status())

@@ -1,0 +1,122 @@
+"""What the trio parent waits with: one task for each thing that can have news.
+
+A task ends when what it waits for is closed: whoever closes something tells trio first
+(:func:`trio.lowlevel.notify_closing`), and the task that waits for it gets ``ClosedResourceError``.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+from backchannel_sync.system import EdgePoller
+
+__all__ = ["Channels", "Sleeps", "StatusSocket", "ended", "hear_arrivals"]
+
+STATUS_PATIENCE: Final = 30.0
+"""Seconds that a reader of the status socket may take."""
+
+
+class Channels:
+    """The workers' channels, for a :class:`~backchannel_sync.crew.Crew`: a task for each.
+
+    ``turn`` is called after each reading. A channel with more to read gets its next reading after all others have
+    had one, because trio's turns are fair (BC-PASS-01).
+    """
+
+    def __init__(self, nursery: trio.Nursery, turn: Callable[[], None]) -> None:
+        self._nursery = nursery
+        self._turn = turn
+
+    def register(self, channel: socket.socket, events: int, read: Callable[[int], object]) -> None:
+        """From now on call ``read`` when there is something to read."""
+
+        async def hear() -> None:
+            with suppress(trio.ClosedResourceError):
+                while channel.fileno() != -1:
+                    await trio.lowlevel.wait_readable(channel)
+                    read(events)
+                    self._turn()
+
+        self._nursery.start_soon(hear)
+
+    def unregister(self, channel: socket.socket) -> None:
+        """It is about to be closed."""
+        trio.lowlevel.notify_closing(channel)
+
+
+async def hear_arrivals(poller: EdgePoller, listeners: Sequence[socket.socket], arrived: Callable[[int], None]) -> None:
+    """Call ``arrived`` with the index of each listener that has news, until ``poller`` is closed.
+
+    An inner, edge-triggered poller watches the listeners, and trio the inner poller: trio's own one-shot watch of a
+    listener would fire again and again for a connection that has been ordered already (BC-WATCH-01).
+    """
+    try:
+        number = poller.fileno()
+    except ValueError:
+        return  # closed before this task had its first turn
+    index = {listener.fileno(): at for at, listener in enumerate(listeners)}
+    for fd in index:
+        poller.add(fd)
+    with suppress(trio.ClosedResourceError):
+        while True:
+            await trio.lowlevel.wait_readable(number)
+            for fd in poller.events():
+                arrived(index[fd])
+
+
+async def ended(baton: socket.socket, but: bytes = b"") -> bool:
+    """Wait until ``baton`` has ended; or, with ``but``, until that was said on it, and then it is ``False``."""
+    while baton.fileno() != -1:
+        await trio.lowlevel.wait_readable(baton)
+        try:
+            said = baton.recv(16)
+        except BlockingIOError:
+            continue
+        except ConnectionResetError:
+            said = b""
+        if not said:
+            return True
+        if but and said.startswith(but):
+            return False
+    return True
+
+
+class StatusSocket:
+    """Sends ``document()`` to whoever connects. A slow reader holds up nobody."""
+
+    def __init__(self, listener: socket.socket, document: Callable[[], dict[str, object]]) -> None:
+        self._listener = trio.socket.from_stdlib_socket(listener)
+        self._document = document
+        self._scope = trio.CancelScope()
+
+    async def serve(self) -> None:
+        """Serve until :meth:`close`."""
+        with self._scope:
+            await trio.serve_listeners(self._answer, [trio.SocketListener(self._listener)])
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        self._scope.cancel()
+        self._listener.close()
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            with trio.move_on_after(STATUS_PATIENCE), suppress(trio.BrokenResourceError):
+                await stream.send_all(json.dumps(self._document()).encode() + b"\n")
+
+
+class Sleeps(trio.abc.Instrument):
+    """Counts how often the program has gone to sleep, and so how often it woke."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """trio is about to wait for news; with nothing to run meanwhile if ``timeout`` is not 0."""
+        if timeout:
+            self.count += 1
