@@ -60,6 +60,13 @@ def elsewhere(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Prove that the cases can fail: each mutant of the sync reference must be killed, each case must kill one."""
+    session.install("-e", ".[conformance]")
+    session.run("python", "conformance/mutants", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the project's own tests."""
     session.install("-e", ".[conformance,trio]")

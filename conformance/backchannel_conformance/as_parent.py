@@ -17,16 +17,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import frames, transcript, wire
-from .client import Client
+from .client import Client, Held, NoAnswer
 from .errors import Broken, check
 from .manifest import DEFAULTS, Manifest
 from .pool import Failure
 from .spawn import spawn, variables
-from .waiting import deadline_in, scale, until
+from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Peer"]
 
 LIMIT = 10.0
+PROPER = (0, 76, 78)
+"""The exit statuses by which a worker says why it goes."""
 
 # what a receiver would call a violation, as the clause that its sender broke
 _SENDERS = {
@@ -34,6 +36,10 @@ _SENDERS = {
     "BC-FRAME-03": "BC-FRAME-02",
     "BC-STATUS-06": "BC-STATUS-01",
 }
+
+
+class Silent(Broken):
+    """Nothing came where something was due."""
 
 
 class Peer:
@@ -128,7 +134,7 @@ class Peer:
             selector.register(self.channel, selectors.EVENT_READ)
             while len(self._buffer) < wire.SIZE:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise Broken(requirement, f"nothing came from the worker within {seconds * scale():g} s")
+                    raise Silent(requirement, f"nothing came from the worker within {seconds * scale():g} s")
                 try:
                     part = self.channel.recv(4096)
                 except ConnectionResetError:
@@ -141,9 +147,13 @@ class Peer:
         return self._judge(octets)
 
     def must(self, requirement: str, seconds: float = LIMIT) -> wire.Frame:
-        """The next frame. A channel that ends instead is an error: the worker has died."""
+        """The next frame. A channel that ends instead is an error, unless the worker has taken its leave properly."""
         frame = self.frame(requirement, seconds)
         if frame is None:
+            with contextlib.suppress(TimedOut):
+                until(self.gone, 2, what="the worker to exit")
+            if self._status in PROPER:
+                raise Broken(requirement, f"the worker ended instead, with status {self._status}")
             raise Failure(f"the worker ended its channel; {self._last_words()}")
         return frame
 
@@ -172,11 +182,11 @@ class Peer:
         return list(self.statuses)
 
     def greet(self) -> wire.Frame:
-        """Hello and welcome; returns the hello."""
+        """Hello and welcome; returns the hello. A worker that says nothing at all is an error: it cannot be tested."""
         try:
             hello = self.must("BC-HELLO-01", 20)
-        except Broken as broken:
-            raise Failure(f"{broken.args[0].partition(chr(10))[0]}; {self._last_words()}") from None
+        except Silent:
+            raise Failure(f"the worker did not say hello within {20 * scale():g} s; {self._last_words()}") from None
         self.order(0)
         self.answer("BC-BUSY-01")
         return hello
@@ -217,6 +227,14 @@ class Peer:
         check(frame.open <= limit, "BC-STATUS-01", f"{frame} came where at most {limit} can be open")
         self.welcomed = True
 
+    def serves(self, held: Held, requirement: str) -> None:
+        """It must go on with a connection that it holds."""
+        try:
+            who = held.again()
+        except (NoAnswer, OSError) as error:
+            raise Broken(requirement, f"a connection that it holds did not go on: {error}") from None
+        check(who.pid == self.pid, requirement, f"process {who.pid} serves what worker {self.pid} holds")
+
     # ------------------------------------------------------------------------------------- the end
 
     def half_close(self) -> None:
@@ -230,9 +248,11 @@ class Peer:
 
         def refused() -> bool:
             try:
-                socket.create_connection(address, timeout=LIMIT * scale()).close()
+                socket.create_connection(address, timeout=0.5 * scale()).close()
             except ConnectionError:
                 return True
+            except TimeoutError:  # its backlog is full, for nobody accepts
+                pass
             return False
 
         deadline = deadline_in(LIMIT)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ _SENDERS = {"BC-FRAME-03": "BC-FRAME-02", "BC-VER-06": "BC-VER-04"}
 class Stub:
     """One worker of the pool, at the suite's command."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, parent: subprocess.Popen[bytes]) -> None:
         self._control = control
+        self._parent = parent
         self._lines = control.makefile("rw", encoding="utf-8")
         control.settimeout(20 * scale())
         said = json.loads(self._lines.readline())
@@ -84,7 +85,18 @@ class Stub:
         for piece in pieces:
             octets = piece.octets if isinstance(piece, wire.Frame) else piece
             transcript.note(f"W{self.slot}", octets)
-            self.call("write", octets=octets.hex())
+            with self._unless_killed("BC-VIOL-01"):
+                self.call("write", octets=octets.hex())
+
+    @contextlib.contextmanager
+    def _unless_killed(self, requirement: str) -> Iterator[None]:
+        """A parent that kills a worker out of turn breaks ``requirement``. One that has crashed is an error."""
+        try:
+            yield
+        except Failure:
+            if self._parent.poll() in (None, 0):
+                raise Broken(requirement, f"the worker in slot {self.slot} was killed, having broken nothing") from None
+            raise
 
     def err(self, *pieces: bytes | wire.Frame) -> None:
         """Write what it is to be killed for: it may be gone before it can say that it has written."""
@@ -149,7 +161,8 @@ class Stub:
 
     def frame(self, requirement: str, seconds: float = LIMIT) -> wire.Frame | None:
         """The next frame, judged; ``None`` at the end of the channel. Nothing in time breaks ``requirement``."""
-        said = self.call("read", count=wire.SIZE, seconds=seconds * scale())
+        with self._unless_killed(requirement):
+            said = self.call("read", count=wire.SIZE, seconds=seconds * scale())
         octets = bytes.fromhex(said["octets"])
         if len(octets) < wire.SIZE:
             slot = f"the worker in slot {self.slot}"
@@ -215,6 +228,14 @@ class Stub:
     def killed(self, requirement: str, why: str, seconds: float = LIMIT) -> None:
         """The parent must end it."""
         check(self.is_gone(seconds), requirement, f"{why}, and the worker in slot {self.slot} was not killed")
+
+    def alive(self) -> bool:
+        """Whether it is still there."""
+        try:
+            self.call("peek")
+        except Failure:
+            return False
+        return True
 
     def is_gone(self, seconds: float) -> bool:
         """Whether its process ends within ``seconds``."""
@@ -288,7 +309,7 @@ class Under:
                     if requirement:
                         raise Broken(requirement, f"no worker was started within {seconds * scale():g} s")
                     raise Failure(f"the parent started no worker within 20 s; {self._last_words()}")
-        made = Stub(self._control.accept()[0])
+        made = Stub(self._control.accept()[0], self.process)
         self.stubs.append(made)
         return made
 

@@ -92,11 +92,14 @@ def gaps(
 
 
 def killers(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """The controls and mutants that fail a case, by the case's id, from the ``[expect]`` of their manifests."""
+    """The controls and mutants that fail a case, by the case's id, from their manifests and tables."""
     found: dict[str, list[str]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
             manifest = tomllib.loads(path.read_text())
             for case in manifest.get("expect", {}).get("must_fail", []):
                 found.setdefault(case, []).append(manifest["implementation"]["name"])
+            for mutant in manifest.get("mutant", []):
+                for case in mutant["kills"]:
+                    found.setdefault(case, []).append(mutant["name"])
     return found

@@ -36,9 +36,11 @@ def test_forgiven_when_the_queue_was_empty(parents: Parents) -> None:
     first.answer(0)
     second.order("BC-SHORT-01")
     second.take()
+    second.finish()
     under.barrier()
     under.connect()
-    first.order("BC-SHORT-01")
+    stub, _ = under.ordered((first, second), "BC-SHORT-01")
+    check(stub is first, "BC-SHORT-01", "slot 1 was ordered: slot 0 is passed over still")
 
 
 @pytest.mark.req("BC-SHORT-02")

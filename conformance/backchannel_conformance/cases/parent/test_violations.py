@@ -6,6 +6,7 @@ import random
 
 import pytest
 from backchannel_conformance import wire
+from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 
 IDLE = {
@@ -64,6 +65,7 @@ def test_ordered_worker_errs(parents: Parents) -> None:
     good.order("BC-DEATH-02")
 
 
+@pytest.mark.needs("status")
 @pytest.mark.req("BC-VIOL-01", "BC-CHAN-04")
 def test_nothing_is_believed_after_a_violation(parents: Parents) -> None:
     """A violation and a perfect answer in one write: the answer does not count, and its order is given again."""
@@ -74,6 +76,9 @@ def test_nothing_is_believed_after_a_violation(parents: Parents) -> None:
     bad.err(wire.idle(2)._replace(reserved=1).octets + bad.busy(1).octets)
     bad.killed("BC-VIOL-01", "it broke the protocol")
     good.order("BC-VIOL-01")
+    counters = under.counters()
+    found = counters["accepted"], counters["dead"]
+    check(found == (0, 1), "BC-VIOL-01", f"(accepted, dead) are {found} instead of (0, 1)")
 
 
 @pytest.mark.req("BC-CAP-03", "BC-VIOL-01")

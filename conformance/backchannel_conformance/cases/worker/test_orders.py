@@ -31,15 +31,20 @@ def test_no_order_no_accept(workers: Workers) -> None:
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
 @pytest.mark.req("BC-WORK-01", "BC-HERD-01")
 def test_listener_is_not_watched(workers: Workers, capacity: int) -> None:
-    """Twenty clients connect, and the worker does not wake once."""
+    """Twenty clients connect to a worker that sleeps, and it does not wake once."""
     worker = workers.greeted(capacity=capacity)
-    until(lambda: kernel.state(worker.pid) == "S", what="the worker to sleep")
-    before = kernel.switches(worker.pid)
+    before = asleep(worker.pid)
     for _ in range(20):
         worker.client.send("who")
-    woken = kernel.switches(worker.pid) - before
+    woken = asleep(worker.pid) - before
     worker.barrier()
     check(woken == 0, "BC-WORK-01", f"it woke {woken} times for 20 clients that it was not ordered to take")
+
+
+def asleep(pid: int) -> int:
+    """The switches of a process so far, once it sleeps."""
+    until(lambda: kernel.state(pid) == "S", what="the worker to sleep")
+    return kernel.switches(pid)
 
 
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
@@ -259,5 +264,5 @@ def test_service_that_fails(workers: Workers, capacity: int) -> None:
     worker.order(1)
     worker.answer()
     check(client.ended(), "BC-WORK-07", "the connection did not end")
-    worker.status("BC-WORK-07")
+    check(worker.frame("BC-WORK-07") is not None, "BC-WORK-07", "the worker has ended with it")
     worker.barrier()

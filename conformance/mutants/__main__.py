@@ -1,0 +1,160 @@
+"""The mutant runner: ``python conformance/mutants``, which is ``nox -s mutants``.
+
+Each mutant runs the cases that must kill it. A mutant that survives fails the run, and so does a case that neither a
+mutant nor a control kills: it shows nothing. With ``--all`` each mutant runs all cases of its role, and the table shows
+who else fails on it: a case that fails on many says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mutate
+import pytest
+from backchannel_conformance import coverage, manifest
+from backchannel_conformance.cli import CASES
+from backchannel_conformance.fixtures import Fixtures
+from backchannel_conformance.plugin import Suite
+from backchannel_conformance.waiting import scale
+
+HERE = Path(__file__).parent
+PROGRAM = str(HERE / "mutate.py")
+
+
+def implementation(mutant: dict[str, Any], every: bool) -> manifest.Manifest:
+    """The sync reference, with its commands going through :mod:`mutate`."""
+    sync = manifest.find("sync")
+    role = sync.roles[mutant["role"]]
+    commands = {key: (command[0], PROGRAM, mutant["name"], *command[1:]) for key, command in role.commands.items()}
+    kills = frozenset() if every else frozenset(mutant["kills"])
+    roles = {role.name: replace(role, commands=commands)}
+    return replace(sync, name=mutant["name"], roles=roles, must_fail=kills)
+
+
+def run(mutants: list[dict[str, Any]], every: bool, factor: float) -> dict[str, dict[str, tuple[str, str]]]:
+    """What each case said of each mutant: its verdict and its message."""
+    scale(factor)
+    suite = Suite([implementation(mutant, every) for mutant in mutants], strict=False)
+    folders = sorted({str(CASES / mutant["role"]) for mutant in mutants})
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures()])
+    return {
+        name: {case.id: (case.status, case.message) for case in target.cases}
+        for name, target in suite.report.targets.items()
+    }
+
+
+def spread(mutants: list[dict[str, Any]], every: bool, factor: float, jobs: int) -> dict[str, Any]:
+    """:func:`run` in several processes."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        children = []
+        for job in range(jobs):
+            names = [mutant["name"] for mutant in mutants[job::jobs]]
+            if names:
+                out = f"{folder}/{job}.json"
+                command = [sys.executable, str(HERE), "--result", out, "--time-scale", str(factor)]
+                command += ["--all"] if every else []
+                children.append((subprocess.Popen([*command, *names]), out))
+        for child, out in children:
+            if child.wait():
+                raise SystemExit(f"a part of the run ended with status {child.returncode}")
+            found |= json.loads(Path(out).read_text())
+    return found
+
+
+def judge(mutants: list[dict[str, Any]], found: dict[str, Any]) -> list[str]:
+    """Print the table; return what is wrong."""
+    wrong = []
+    for mutant in mutants:
+        said = found[mutant["name"]]
+        for case in mutant["kills"]:
+            status, message = said.get(case, ("not run", ""))
+            killed = status in ("fail", "warn")
+            verdict = "killed by" if killed else "SURVIVES"
+            print(f"{mutant['breaks']:<14} {mutant['name']:<36} {verdict:<9} {case}")
+            if not killed:
+                wrong.append(f"{mutant['name']} survives {case}: {status}. {message}".rstrip())
+    return wrong
+
+
+def cross(mutants: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    """Print who else fails on each mutant, and how blunt each case is."""
+    blunt: dict[str, list[str]] = defaultdict(list)
+    print("\nwho else fails:")
+    for mutant in mutants:
+        others = [case for case, (status, _) in found[mutant["name"]].items() if status in ("fail", "error", "warn")]
+        others = [case for case in others if case not in mutant["kills"]]
+        print(f"{mutant['name']:<36} {len(others):>3}  {' '.join(sorted(others))}")
+        for case in others:
+            blunt[case].append(mutant["name"])
+    print("\nbluntest cases (mutants on which they fail without being meant to):")
+    for case, names in sorted(blunt.items(), key=lambda item: -len(item[1]))[:15]:
+        print(f"{case:<50} {len(names):>3}")
+
+
+def unkilled() -> list[str]:
+    """Cases that nothing kills, nor is excused from it."""
+    killed = coverage.killers([HERE.parent / "controls"])
+    mine = {case for mutant in mutate.table() for case in mutant["kills"]}
+    excused = {entry["case"] for entry in mutate.excused()}
+    return [case.id for case in coverage.cases() if case.id not in killed and case.id not in mine | excused]
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python conformance/mutants", description="Prove that the cases can fail.")
+    parser.add_argument("names", nargs="*", metavar="MUTANT", help="only these")
+    parser.add_argument("--role", choices=manifest.ROLES, help="only mutants of this role")
+    parser.add_argument("--all", action="store_true", help="each mutant against all cases of its role")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--time-scale", type=float, default=0.5, metavar="F")
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    every = mutate.table()
+    known = {mutant["name"] for mutant in every}
+    for name in options.names:
+        if name not in known:
+            print(f"python conformance/mutants: there is no mutant {name!r} in {mutate.TABLE.name}", file=sys.stderr)
+            return 2
+    chosen = [
+        mutant
+        for mutant in every
+        if (not options.names or mutant["name"] in options.names) and options.role in (None, mutant["role"])
+    ]
+    if options.result:
+        options.result.write_text(json.dumps(run(chosen, options.all, options.time_scale)))
+        return 0
+    began = time.monotonic()
+    found = spread(chosen, options.all, options.time_scale, max(1, options.jobs))
+    wrong = judge(chosen, found)
+    if options.all:
+        cross(chosen, found)
+    if len(chosen) == len(every):
+        wrong += [f"no mutant and no control kills {case}: it shows nothing" for case in unkilled()]
+        excuses = mutate.excused()
+        print(f"\ncases that no mutant kills yet: {len(excuses)}")
+        for entry in excuses:
+            print(f"    {entry['case']}: {entry['why']}")
+    roles = ", ".join(f"{count} {role}" for role, count in Counter(mutant["role"] for mutant in chosen).items())
+    print(f"\n{len(chosen)} mutants ({roles}), {len(wrong)} wrong, {time.monotonic() - began:.0f} s")
+    for line in wrong:
+        print(f"WRONG: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
