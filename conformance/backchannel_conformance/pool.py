@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from . import kernel
 from .client import Address, Client
+from .errors import Broken
 from .manifest import DEFAULTS, Manifest
 from .waiting import TimedOut, deadline_in, until
 
@@ -170,8 +171,8 @@ class Pool:
             return list(self.status().pids().values())
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
-    def until(self, what: str, ask: Any, seconds: float = 10.0) -> Status:
-        """The first status for which ``ask`` is true."""
+    def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
+        """The first status for which ``ask`` is true. That none comes breaks ``breaks``; without it, it is an error."""
         last: list[Status] = []
 
         def answer() -> Status | None:
@@ -181,7 +182,10 @@ class Pool:
         try:
             found = until(answer, seconds, what=what)
         except TimedOut as error:
-            raise TimedOut(f"{error}; the status was last {last[0]}") from None
+            seen = f"{error}; the status was last {last[0]}"
+            if breaks:
+                raise Broken(breaks, seen) from None
+            raise TimedOut(seen) from None
         assert found is not None
         return found
 

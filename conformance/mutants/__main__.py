@@ -27,6 +27,7 @@ from backchannel_conformance import coverage, manifest
 from backchannel_conformance.cli import CASES
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.plugin import Suite
+from backchannel_conformance.requirements import Requirements
 from backchannel_conformance.waiting import scale
 
 HERE = Path(__file__).parent
@@ -114,6 +115,18 @@ def unkilled() -> list[str]:
     return [case.id for case in coverage.cases() if case.id not in killed and case.id not in mine | excused]
 
 
+def whole() -> list[str]:
+    """Requirements that bind, that a case checks, and that nothing wrong is known to break; reasons that are stale."""
+    controls = set(coverage.killers([HERE.parent / "controls"]))
+    broken = {mutant["breaks"] for mutant in mutate.table()}
+    broken |= {name for case in coverage.cases() if case.id in controls for name in case.requirements}
+    excused, reasons = coverage.exclusions(), mutate.unbroken()
+    binding = {name for name, requirement in Requirements.load().items() if requirement.binds}
+    wrong = [f"no mutant breaks {name}, and no reason says why" for name in binding - broken - {*excused, *reasons}]
+    wrong += [f"{name} needs no reason for having no mutant" for name in reasons if name not in binding - broken]
+    return sorted(wrong)
+
+
 def main() -> int:
     """Run; return the exit status."""
     parser = argparse.ArgumentParser(prog="python conformance/mutants", description="Prove that the cases can fail.")
@@ -145,6 +158,7 @@ def main() -> int:
         cross(chosen, found)
     if len(chosen) == len(every):
         wrong += [f"no mutant and no control kills {case}: it shows nothing" for case in unkilled()]
+        wrong += whole()
         excuses = mutate.excused()
         print(f"\ncases that no mutant kills yet: {len(excuses)}")
         for entry in excuses:

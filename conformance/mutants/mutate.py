@@ -40,6 +40,11 @@ def excused() -> list[dict[str, str]]:
     return found
 
 
+def unbroken() -> dict[str, str]:
+    """Requirements that no mutant breaks, each with the reason."""
+    return {entry["requirement"]: entry["why"] for entry in tomllib.loads(TABLE.read_text()).get("unbroken", [])}
+
+
 def changed(mutant: dict[str, Any], source: str) -> str:
     """``source`` with the rule broken. Raises :class:`Stale`."""
     for old, new in [(mutant["old"], mutant["new"]), *mutant.get("also", [])]:

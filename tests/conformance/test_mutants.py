@@ -53,6 +53,13 @@ def test_names_are_unique() -> None:
     assert len(names) == len(set(names)) >= 15
 
 
+def test_each_requirement_is_broken_by_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    runner = module_at(FOLDER / "__main__.py")
+    assert runner.whole() == []
+    assert runner.unkilled() == []
+
+
 def test_stale_mutant_is_named() -> None:
     with pytest.raises(MUTATE.Stale, match=r"'m' is stale; mend mutants\.toml: x holds this 0 times, not once: 'a'"):
         MUTATE.changed({"name": "m", "module": "x", "old": "a", "new": "b"}, "c")

@@ -96,7 +96,9 @@ def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
     pool.gate("fail")
     pool.signal(signal.SIGHUP)
     status = pool.until(
-        "the end of the reload", lambda s: s.generation == 2 and not s.reloading and len(s.workers) == 3
+        "the end of the reload",
+        lambda s: s.generation == 2 and not s.reloading and len(s.workers) == 3,
+        breaks="BC-RELOAD-05",
     )
     check(status.pids() == before, "BC-RELOAD-05", f"workers {before} became {status.pids()}")
     check(pool.client.ask().pid in before.values(), "BC-RELOAD-02", "the old generation does not serve")
@@ -124,6 +126,7 @@ def test_reload_while_one_hangs(pools: Pools, how: str) -> None:
     status = pool.until(
         "newcomers of the next generation, and those of this one draining",
         lambda s: s.generation == 3 and len(s.slots("STARTING")) == len(s.slots("DRAINING")) == newcomers,
+        breaks="BC-RELOAD-07",
     )
     old = {worker["generation"] for worker in status.slots("DRAINING").values()}
     check(old == {2}, "BC-RELOAD-07", f"workers of generations {old} drain; the newcomers are of generation 2")

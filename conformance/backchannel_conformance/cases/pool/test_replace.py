@@ -113,7 +113,7 @@ def test_successor_that_cannot_start(pools: Pools) -> None:
     before = pool.status()
     pool.gate("wait")
     pool.signal(signal.SIGUSR2)
-    pool.until("the successor", lambda s: s.successor is not None)
+    pool.until("the successor", lambda s: s.successor is not None, breaks="BC-BATON-03")
     pool.gate("fail")
     status = pool.until("its end", lambda s: s.successor is None)
     check(
