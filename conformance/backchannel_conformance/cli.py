@@ -3,6 +3,7 @@
     python -m backchannel_conformance run --impl sync --report build/conformance
     python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
     python -m backchannel_conformance run --manifest path/to/port.toml --baseline known.toml -- -k BC-BUSY -m worker
+    python -m backchannel_conformance smoke --manifest path/to/port.toml
     python -m backchannel_conformance list -- -k BC-HERD-01
 
 What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Exit status: 0 if every
@@ -27,6 +28,7 @@ from .fixtures import Fixtures
 from .plugin import Suite, case_of, requirements_of, role_of
 from .replay import Deviation, check_trace
 from .requirements import Requirements
+from .smoke import smoke
 from .waiting import scale
 
 __all__ = ["main"]
@@ -45,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "list":
             return _list(extra)
+        if options.command == "smoke":
+            found = manifest.load(options.manifest) if options.manifest else manifest.find(options.impl)
+            scale(options.time_scale)
+            return 0 if smoke(found) else 1
         return _run(options, extra)
     except Mistake as mistake:
         print(f"backchannel_conformance: {mistake}", file=sys.stderr)
@@ -79,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines"
     )
+    plumbing = commands.add_parser("smoke", help="start each role once, and say in words what is wrong")
+    which = plumbing.add_mutually_exclusive_group(required=True)
+    which.add_argument("--impl", metavar="NAME", help="one that comes with the suite")
+    which.add_argument("--manifest", type=Path, metavar="FILE", help="one of yours")
+    plumbing.add_argument("--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits")
     commands.add_parser("list", help="show the cases, and the requirements with the cases that check them")
     return parser
 

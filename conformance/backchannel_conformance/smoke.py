@@ -1,0 +1,105 @@
+"""The plumbing, before anything else: is each role's command there, does it start, and does it answer?
+
+One exchange for each role that a manifest offers. What goes wrong is said in words, with the role, the command and the
+end of what it wrote: most first runs of a port fail here, and not on a requirement.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from . import wire
+from .as_parent import Peer
+from .as_workers import Under
+from .codec import Codec
+from .errors import Broken
+from .manifest import DEFAULTS, Manifest
+from .pool import Failure, Pool
+
+__all__ = ["smoke"]
+
+
+def _codec(manifest: Manifest, folder: Path) -> str:
+    codec = Codec(manifest, folder / "codec.log")
+    try:
+        said = codec.ask({"encode": {"type": "GONE", "open": 1, "capacity": 2}})
+        expected = {"octets": wire.gone(1, 2).octets.hex()}
+        if said != expected:
+            raise Failure(f"asked to encode GONE with open 1 and capacity 2, it said {said} instead of {expected}")
+        return "encodes a GONE"
+    finally:
+        codec.close()
+
+
+def _worker(manifest: Manifest, folder: Path) -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        worker = Peer(manifest, folder / "worker.log", [listener])
+        try:
+            worker.greet()
+            client = worker.client.send("who")
+            worker.order(1)
+            worker.answer()
+            who = client.answer()
+            if who.pid != worker.pid:
+                raise Failure(
+                    f"the suite started process {worker.pid}, and process {who.pid} served: the command must become "
+                    "the worker itself, as with the shell's exec"
+                )
+            return f"says hello, answers the welcome, takes a connection and serves it as process {who.pid}"
+        finally:
+            worker.close()
+
+
+def _parent(manifest: Manifest, folder: Path) -> str:
+    under = Under(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "parent.log")
+    try:
+        stub = under.stub()
+        stub.greet()
+        under.connect()
+        order = stub.order("BC-PICK-01")
+        return f"starts the suite's worker by the exec binding, welcomes it and sends it {order}"
+    finally:
+        under.close()
+
+
+def _pool(manifest: Manifest, folder: Path) -> str:
+    pool = Pool(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "pool.log")
+    try:
+        who = pool.client.ask()
+        return f"says READY and serves, by process {who.pid}"
+    finally:
+        pool.close()
+
+
+_CHECKS: dict[str, Callable[[Manifest, Path], str]] = {
+    "codec": _codec,
+    "worker": _worker,
+    "parent": _parent,
+    "pool": _pool,
+}
+
+
+def smoke(manifest: Manifest) -> bool:
+    """One exchange for each role; prints what came of it. ``True`` if all went well."""
+    well = True
+    for role, check in _CHECKS.items():
+        offered = manifest.roles.get(role)
+        if offered is None:
+            print(f"{role:<7} not offered: nothing of it will be tested")
+            continue
+        with tempfile.TemporaryDirectory(prefix="bc-") as folder:
+            try:
+                print(f"{role:<7} well: it {check(manifest, Path(folder))}")
+            except Exception as error:
+                well = False
+                command = shlex.join(manifest.fill(word, DEFAULTS) for word in offered.command())
+                what = str(error) if isinstance(error, Failure | Broken) else f"{type(error).__name__}: {error}"
+                print(f"{role:<7} WRONG: {what}\n        the command is: {command}")
+    return well

@@ -1,0 +1,55 @@
+"""``smoke``: a port whose plumbing is wrong is told so in words that name the role and the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backchannel_conformance.cli import main
+
+HEAD = 'contract = "1.0"\nspec = "1.0"\n[implementation]\nname = "it"\nlanguage = "shell"\n'
+
+
+def smoke(tmp_path: Path, roles: str, capsys: pytest.CaptureFixture[str], scale: str = "0.05") -> tuple[int, str]:
+    (tmp_path / "it.toml").write_text(HEAD + roles)
+    status = main(["smoke", "--manifest", str(tmp_path / "it.toml"), "--time-scale", scale])
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+def test_sync_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smoke", "--impl", "sync"]) == 0
+    assert capsys.readouterr().out.count("well: it ") == 4
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ('[codec]\ncommand = ["echo", "garbage"]', "b'garbage', which is no JSON object"),
+        ('[codec]\ncommand = ["sleep", "60"]', "answered with nothing within"),
+        ('[codec]\ncommand = ["sh", "-c", "echo went wrong >&2"]', "went wrong"),
+        ('[worker]\ncommand = ["sleep", "60"]', "did not say hello within"),
+        ('[worker]\ncommand = ["sh", "-c", "echo went wrong"]', "went wrong"),
+        ('[worker]\ncommand = ["sh", "-c", "echo this is garbage >&3"]', "BC-"),
+        ('[parent]\ncommand = ["sh", "-c", "echo no", "{worker}"]', "started no worker, and exited"),
+        ('[parent]\ncommand = ["sh", "-c", "sleep 60", "{worker}"]', "started no worker within"),
+        ('[pool]\ncommand = ["echo", "garbage"]', "did not say READY: it wrote b'garbage'"),
+        ('[pool]\ncommand = ["sleep", "60"]', "did not say READY: it wrote nothing"),
+    ],
+)
+def test_wrong_plumbing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], roles: str, said: str) -> None:
+    status, out = smoke(tmp_path, roles, capsys)
+    assert status == 1
+    assert "WRONG: " in out
+    assert said in out
+    assert "the command is: " in out
+    assert out.count("not offered") == 3
+
+
+def test_missing_program_and_misspelt_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out = smoke(tmp_path, '[worker]\ncommand = ["no-such-program-here"]', capsys)
+    assert status == 2
+    assert "worker.command: there is no program 'no-such-program-here'" in out
+    status, out = smoke(tmp_path, '[worker]\ncomand = ["true"]', capsys)
+    assert status == 2
+    assert "no key 'worker.comand' in the contract; did you mean 'command'?" in out
