@@ -1,5 +1,6 @@
 """Sphinx: docs/ explains, spec/ says what must be true; both are one site."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,18 @@ autodoc_class_signature = "mixed"
 autodoc_typehints_format = "short"
 # the standard library's and trio's inventories are on the network, and this is built without one
 nitpick_ignore_regex = [("py:.*", r"(?!backchannel).*")]
+
+
+def link_requirements(_app, _what, _name, _object, _options, lines):
+    """In docstrings, the id of a requirement is a link to it; code blocks stay as they are."""
+    for number, line in enumerate(lines):
+        if not line.startswith("    "):
+            lines[number] = re.sub(r"(?<![`\w-])(BC-[A-Z]+-\d\d)(?![`\w])", r":req:`\1`", line)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", link_requirements)
+
 
 html_theme = "furo"
 html_title = "backchannel"

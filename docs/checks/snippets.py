@@ -37,8 +37,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-DEADLINE = 60.0
-"""Seconds for one command."""
+DEADLINE = 240.0
+"""Seconds for one command: an installation may be among them."""
 
 READY = re.compile(r" ready on |^Listening on |Loading success|start worker process ", re.M)
 """How a server, or who starts it on demand, says that clients may come."""

@@ -15,9 +15,6 @@ from snippets import DATA, RUN, Block, Sitting, of_doctree, of_markdown
 
 ROOT = Path(__file__).parents[2]
 DOCTREES = ROOT / "build/docs/.doctrees/docs"
-IN_A_CLONE = {"tutorial"}
-"""Pages that begin in a clone of the repository."""
-
 PAGES = sorted(path for path in DOCTREES.rglob("*.doctree"))
 
 
@@ -38,15 +35,15 @@ def test_the_documentation_is_built() -> None:
 def test_page(page: Path, desk: Path, record_property: pytest.RecordProperty) -> None:
     blocks = of_doctree(page)
     assert not (unknown := {block.language for block in blocks} - RUN - DATA), f"nobody checks {unknown}"
-    directory = desk
-    if page.stem in IN_A_CLONE:
-        directory = desk / "backchannel"
-        subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, directory], check=True)
-    _follow(blocks, directory, record_property)
+    _follow(blocks, desk, record_property)
 
 
+@pytest.mark.timeout(300)
 def test_readme(desk: Path, record_property: pytest.RecordProperty) -> None:
-    _follow(of_markdown(ROOT / "README.md"), desk, record_property)
+    """From a clone as it is committed, into an environment of its own."""
+    directory = desk / "backchannel"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, directory], check=True)
+    _follow(of_markdown(ROOT / "README.md"), directory, record_property)
 
 
 def _follow(blocks: list[Block], directory: Path, record_property: pytest.RecordProperty) -> None:

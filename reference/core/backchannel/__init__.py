@@ -2,8 +2,8 @@
 
 Bytes, events and monotonic time in; bytes and actions out. Put it under any loop:
 
-- :class:`WorkerSide` is a worker's end of its channel,
-- :class:`Parent` is the parent's end of all channels: table, dispatch, deadlines, scaling,
+- :class:`~backchannel.worker.WorkerSide` is a worker's end of its channel,
+- :class:`~backchannel.parent.Parent` is the parent's end of all channels: table, dispatch, deadlines, scaling,
 - :mod:`backchannel.frames` is the codec, :mod:`backchannel.machines` the state tables.
 
 No module of this package imports a socket, a selector, a process or a clock.
