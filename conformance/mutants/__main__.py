@@ -108,11 +108,11 @@ def cross(mutants: list[dict[str, Any]], found: dict[str, Any]) -> None:
 
 
 def unkilled() -> list[str]:
-    """Cases that nothing kills, nor is excused from it."""
+    """Cases that nothing kills, nor is excused from it; and those that are excused for nothing."""
     killed = coverage.killers([HERE.parent / "controls"])
     mine = {case for mutant in mutate.table() for case in mutant["kills"]}
     excused = {entry["case"] for entry in mutate.excused()}
-    return [case.id for case in coverage.cases() if case.id not in killed and case.id not in mine | excused]
+    return [case.id for case in coverage.cases() if (case.id in killed or case.id in mine) is (case.id in excused)]
 
 
 def whole() -> list[str]:
@@ -157,7 +157,7 @@ def main() -> int:
     if options.all:
         cross(chosen, found)
     if len(chosen) == len(every):
-        wrong += [f"no mutant and no control kills {case}: it shows nothing" for case in unkilled()]
+        wrong += [f"{case}: nothing kills it and nothing excuses it, or both" for case in unkilled()]
         wrong += whole()
         excuses = mutate.excused()
         print(f"\ncases that no mutant kills yet: {len(excuses)}")

@@ -78,6 +78,7 @@ def test_held_connections_outlive_their_generation(pools: Pools, how: str) -> No
     status = pool.until(
         "a new generation, and two old workers draining",
         lambda s: not s.reloading and s.generation == 2 and len(s.slots("READY")) == 3 and len(s.workers) == 5,
+        breaks="BC-DRAIN-04",
     )
     draining = {worker["pid"] for worker in status.slots("DRAINING").values()}
     check(draining == {who.pid for _, who in held}, "BC-RELOAD-01", f"processes {draining} drain")
