@@ -113,6 +113,12 @@ def traces(session: nox.Session) -> None:
 
 
 @nox.session
+def candidate(session: nox.Session) -> None:
+    """Seal the next release candidate of the specification: nox -s candidate -- "What has changed." """
+    session.run("python", "spec/candidate.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style: ruff for code, sphinx-lint for prose, two linters for workflows."""
     group(session, "lint")
