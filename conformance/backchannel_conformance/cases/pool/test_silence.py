@@ -139,17 +139,18 @@ def test_death_before_accept(pools: Pools) -> None:
 @pytest.mark.req("BC-PASS-02")
 def test_stopped_parent_punishes_nobody(pools: Pools) -> None:
     """The parent is stopped past every deadline while an answer waits: the order is not void, nobody is killed."""
-    deadline = 1.0 * scale()
+    deadline = 2.0 * scale()
     pool = pools(3, order_deadline=deadline, silence_deadline=deadline)
     pool.settle()
     before = pool.status().pids()
     freeze(before[0])
     client = pool.client.send("hold")
     ordered(pool, 0)
+    until(lambda: kernel.state(pool.pid) == "S", what="the parent to sleep, and not to be in the middle of a pass")
     freeze(pool.pid)
     os.kill(before[0], signal.SIGCONT)
     client.answer()  # so the worker has answered its order as well
-    time.sleep(2 * deadline)  # not evidence: the deadlines have to pass while the parent cannot see it
+    time.sleep(1.2 * deadline)  # not evidence: the deadlines have to pass while the parent cannot see it
     os.kill(pool.pid, signal.SIGCONT)
     status = pool.until("the report", lambda s: s.open == 1)
     voids, kills = status.counters["voids"], status.counters["kills"]
