@@ -6,7 +6,9 @@ Each session makes an environment of its own, with uv where it is installed and 
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -27,6 +29,26 @@ REFERENCES = ("sync", "trio", "sync+trio-workers", "trio+sync-workers")
 """The references, and each one's parent with the other's workers."""
 PORT = ("c", "c-worker", "sync+c-workers", "c+sync-workers")
 """The port in C, and pairs of it with a reference: manifests in ``examples/c``."""
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+if (this := f"{sys.version_info.major}.{sys.version_info.minor}") not in PYTHONS:
+    PYTHONS.append(this)
+nox.options.error_on_missing_interpreters = False
+
+
+def show_pyenv() -> None:
+    """Let ``python3.12`` and its like be found where pyenv has them but does not show them."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = [max(root.glob(f"{python}.*"), key=_patch, default=None) for python in PYTHONS]
+    os.environ.setdefault("PYENV_VERSION", ":".join(path.name for path in found if path))
+
+
+def _patch(path: Path) -> int:
+    last = path.name.rpartition(".")[2]
+    return int(last) if last.isdecimal() else -1
+
+
+show_pyenv()
 
 
 def group(session: nox.Session, name: str) -> None:
@@ -66,9 +88,9 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "conformance/mutants", *session.posargs)
 
 
-@nox.session
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the project's own tests."""
+    """Run the project's own tests, by every supported Python that is installed; one that is missing is skipped."""
     session.install("-e", ".[conformance,trio]")
     group(session, "test")
     session.run("pytest", *session.posargs)
