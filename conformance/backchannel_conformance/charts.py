@@ -37,7 +37,7 @@ def herd(lines: Sequence[tuple[str, Points]]) -> str:
     xs = _ticks(min(p[0] for _, points in lines for p in points), max(p[0] for _, points in lines for p in points))
     ys = _ticks(
         max(0.25, min(1.0, *(p[1] for _, points in lines for p in points))),
-        max(p[1] for _, points in lines for p in points),
+        max(xs[-1], *(p[1] for _, points in lines for p in points)),
     )
 
     def x(value: float) -> float:
@@ -47,7 +47,8 @@ def herd(lines: Sequence[tuple[str, Points]]) -> str:
         share = math.log2(max(value, ys[0]) / ys[0]) / max(1.0, math.log2(ys[-1] / ys[0]))
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
-    marks = []
+    herd = f'x1="{x(xs[0]):.1f}" y1="{y(xs[0]):.1f}" x2="{x(xs[-1]):.1f}" y2="{y(xs[-1]):.1f}"'
+    marks = [f'<line class="grid" stroke-dasharray="1 3" style="stroke:var(--dim)" {herd}/>']
     for at, (_, points) in enumerate(lines):
         look = f'style="stroke:var(--c{at % COLOURS})" stroke-dasharray="{_dash(at)}"'
         path = " ".join(f"{x(p[0]):.1f},{y(p[1]):.1f}" for p in points)

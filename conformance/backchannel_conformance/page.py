@@ -102,7 +102,8 @@ def _failure(target: Json, case: Json) -> str:
         clause = Requirements.load().text(case["broke"])
         rows = [
             ("clause", f"<b>{escape(case['broke'])}</b> {escape(clause)}"),
-            ("expected", escape(_about(case["id"]) or "what the clause says")),
+            # what else a case watches over is expected of every frame, and not what the case is about
+            ("expected" if case["broke"] in case["requirements"] else "the case", escape(_about(case["id"]))),
             ("actual", escape(case["seen"])),
         ]
     else:
@@ -153,7 +154,7 @@ def _herd(targets: Sequence[Json]) -> str:
         "<h2>What a connection costs</h2>"
         "<p>Wake-ups of all workers together for one connection (voluntary context switches, as the kernel counts "
         "them), against the number of workers; both scales double from line to line. In a herd each connection wakes "
-        "every worker.</p>"
+        "every worker: the grey line.</p>"
         f"<figure>{charts.herd(lines)}</figure>"
         f'<div class="scroll"><table><tr><th>workers</th>{head}</tr>{rows}</table></div>'
     )

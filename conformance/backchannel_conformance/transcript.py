@@ -1,7 +1,8 @@
-"""What went over the channels during the case that runs, line by line, so that a failure can be read.
+"""What went over the channels during the case that runs, frame by frame, so that a failure can be read.
 
 The suite's parent and its stubs note each piece that they write and each frame that they read, in the notation of the
-specification's examples. Only the last lines are kept: what broke is at the end.
+specification's examples. Pieces are put together, as whoever reads them has to. Only the last frames are kept: what
+broke is at the end.
 """
 
 from __future__ import annotations
@@ -14,23 +15,36 @@ __all__ = ["begin", "lines", "note"]
 
 KEPT = 60
 _lines: deque[str] = deque(maxlen=KEPT)
+_begun: dict[str, bytes] = {}
+_pieces: dict[str, int] = {}
 
 
 def begin() -> None:
     """A new case."""
     _lines.clear()
+    _begun.clear()
+    _pieces.clear()
 
 
 def note(side: str, octets: bytes) -> None:
     """``side`` (``P`` or ``W``, perhaps with a slot) has written this."""
-    for at in range(0, len(octets), wire.SIZE):
-        piece = octets[at : at + wire.SIZE]
-        words = " ".join(piece[word : word + 4].hex() for word in range(0, len(piece), 4))
-        whole = len(octets) % wire.SIZE == 0
-        meaning = str(wire.Frame.parse(piece)).partition(" (")[0] if whole else f"{len(piece)} octets"
-        _lines.append(f"{side:<3}{words}  {meaning}")
+    data = _begun.pop(side, b"") + octets
+    _pieces[side] = _pieces.get(side, 0) + 1
+    while len(data) >= wire.SIZE:
+        frame, data = data[: wire.SIZE], data[wire.SIZE :]
+        pieces = _pieces[side]
+        cut = f"  (in {pieces} pieces)" if pieces > 1 else ""
+        _lines.append(_line(side, frame, str(wire.Frame.parse(frame)).partition(" (")[0] + cut))
+        _pieces[side] = 1 if data else 0
+    if data:
+        _begun[side] = data
 
 
 def lines() -> list[str]:
-    """What was noted, the oldest first."""
-    return list(_lines)
+    """What was noted, the oldest first; then what was begun and not finished."""
+    return [*_lines, *(_line(side, part, f"{len(part)} octets of a frame") for side, part in _begun.items())]
+
+
+def _line(side: str, octets: bytes, meaning: str) -> str:
+    words = " ".join(octets[at : at + 4].hex() for at in range(0, len(octets), 4))
+    return f"{side:<3}{words}  {meaning}"

@@ -56,9 +56,21 @@ def test_schema(report: Report, tmp_path: Path) -> None:
 def test_transcript_says_what_the_octets_mean(report: Report) -> None:
     frames = report.targets["sync"].cases[1].frames
     assert frames[0] == "P  10410000 00000002 00000000 00000001 00000000  ACCEPT order=2 listener=0 max=1"
-    assert frames[1].startswith("W  10420100 00000002")
-    assert frames[1].endswith("20 octets")
-    assert frames[2] == "W  10490000 000000  7 octets"
+    assert frames[1].endswith("BUSY order=2 accepted=1 reason=EMPTY open=1 capacity=1")
+    assert frames[2] == "W  10490000 000000  7 octets of a frame"
+
+
+def test_transcript_puts_pieces_together() -> None:
+    transcript.begin()
+    octets = wire.accept(2, 1).octets
+    for at in range(wire.SIZE):
+        transcript.note("P", octets[at : at + 1])
+    transcript.note("P", octets * 2)
+    first, *others = transcript.lines()
+    assert first.endswith("ACCEPT order=2 listener=0 max=1  (in 20 pieces)")
+    assert [line.endswith("max=1") for line in others] == [True, True]
+    transcript.begin()
+    assert transcript.lines() == []
 
 
 class Page(HTMLParser):
