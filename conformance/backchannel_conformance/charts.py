@@ -10,7 +10,7 @@ __all__ = ["CONNECTIONS", "WORKERS", "herd", "key", "load"]
 Points = Sequence[Sequence[float]]
 
 WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 48, 16, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 48, 28, 14, 44
 COLOURS = 8
 WORKERS, CONNECTIONS = 0, 3
 """Which of the lines' looks the second chart uses."""
