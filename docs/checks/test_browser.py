@@ -6,9 +6,6 @@ in ``build/screens`` for whoever wants to look.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +23,6 @@ PAGES = [
     *REPORTS,
 ]
 SIZES = {"phone": (390, 844), "desk": (1280, 900)}
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
 CROWDED = """
 return [...document.querySelectorAll("td, th")].filter(cell => cell.scrollWidth > cell.clientWidth + 1)
     .map(cell => cell.textContent.trim().slice(0, 60))
@@ -60,26 +46,6 @@ ELSEWHERE = """
 return performance.getEntriesByType("resource").map(entry => entry.name)
     .filter(name => !/^(file|data|blob):/.test(name))
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    driver_path, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if not (driver_path and chromium):
-        pytest.skip("no chromium and chromedriver here: the site was not looked at in a browser")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-        try:
-            yield driver
-        finally:
-            driver.quit()
 
 
 def look(browser: Any, page: Path | str, size: str, scheme: str) -> list[str]:

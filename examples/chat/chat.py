@@ -25,7 +25,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 BUS = Path(os.environ.get("BUS", "bus"))
 LONGEST = 2000
 """Characters of what somebody says."""
-PATIENCE = 10
+PATIENCE = float(os.environ.get("PATIENCE", "10"))
 """Seconds for a request, and for a client to take what it is sent."""
 Outbox = trio.MemorySendChannel[Event]
 PAGE = (Path(__file__).parent / "page.html").read_bytes()

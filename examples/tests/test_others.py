@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running import EXAMPLES, running
@@ -172,3 +173,34 @@ def test_mail_filter(tmp_path: Path) -> None:
         odd = b"Content-Type: text/plain; charset=no-such\r\n\r\n\xff\xfe http://10.0.0.1/\r\n"
         assert ask(b"SYMBOLS SPAMC/1.5\r\n\r\n" + odd).endswith(b"MISSING_DATE,URI_NUMERIC\r\n")
         assert service.status()["counters"]["deaths"] == 0
+
+
+def test_chat_in_a_browser(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def shown(driver: Any) -> tuple[str, str]:
+        return driver.find_element(By.ID, "where").text, driver.find_element(By.ID, "said").text
+
+    with (
+        # browsers open connections that they do not use: these are not to be waited for
+        running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), PATIENCE="1") as service,
+        contextlib.ExitStack() as stack,
+    ):
+        waiting = WebDriverWait(browser, 20)
+        first = browser.current_window_handle
+        stack.callback(browser.get, "about:blank")
+        browser.get(f"http://127.0.0.1:{service.port}/")
+        waiting.until(lambda driver: shown(driver)[0].startswith("You are in slot"))
+        browser.switch_to.new_window("tab")
+        stack.callback(browser.switch_to.window, first)
+        stack.callback(browser.close)
+        browser.get(f"http://127.0.0.1:{service.port}/")
+        waiting.until(lambda driver: shown(driver)[0].startswith("You are in slot"))
+        slot = shown(browser)[0].split()[4]
+        browser.find_element(By.TAG_NAME, "input").send_keys("<b>hello</b>\n")
+        waiting.until(lambda driver: shown(driver)[1] == f"slot {slot}: <b>hello</b>")
+        browser.switch_to.window(first)
+        waiting.until(lambda driver: shown(driver)[1] == f"slot {slot}: <b>hello</b>")
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        browser.switch_to.window(next(handle for handle in browser.window_handles if handle != first))

@@ -7,7 +7,12 @@
 from backchannel_sync.context import WorkerInfo, current_worker
 from backchannel_sync.errors import StartError
 
-from .pool import Pool
-from .serving import serve
+try:
+    from .pool import Pool
+    from .serving import serve
+except ModuleNotFoundError as error:
+    if error.name != "trio":
+        raise
+    raise ModuleNotFoundError("backchannel_trio needs trio: pip install 'backchannel[trio]'", name="trio") from None
 
 __all__ = ["Pool", "StartError", "WorkerInfo", "current_worker", "serve"]
