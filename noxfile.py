@@ -117,6 +117,16 @@ def micro(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hostile octets against both sides of the core, a million: --inputs N."""
+    session.install("-e", ".", "hypothesis")
+    if sys.platform == "linux":
+        # not everywhere is there one: then a seeded generator takes its place, and says so
+        session.install("atheris", "--only-binary", ":all:", success_codes=[0, 1])
+    session.run("python", "tests/core/fuzz.py", *session.posargs)
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """Start each example as its README says, and use it with real clients."""
     session.install("-e", ".[trio]")
