@@ -16,19 +16,23 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
-from . import lsof, procfs, ps
+from . import lsof, procfs, ps, strace
 
 __all__ = [
     "QUESTIONS",
     "can",
+    "clients",
     "cpu_seconds",
     "established",
+    "faulty",
     "identity",
     "kept_at_exec",
     "kinds",
     "listener_flags",
+    "memory",
     "missing",
     "no_descriptors",
+    "no_processes",
     "session_of",
     "shared",
     "state",
@@ -49,6 +53,10 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "listener_flags": (procfs,),
     "kept_at_exec": (procfs,),
     "no_descriptors": (procfs,),
+    "no_processes": (procfs,),
+    "memory": (procfs, ps),
+    "clients": (procfs,),
+    "faulty": (strace,),
 }
 
 
@@ -149,4 +157,30 @@ def kept_at_exec(pid: int) -> list[int]:
 def no_descriptors(pid: int) -> AbstractContextManager[None]:
     """For a while, the system gives a process no new descriptor."""
     found: AbstractContextManager[None] = _ask("no_descriptors", pid)
+    return found
+
+
+def no_processes(pid: int) -> AbstractContextManager[None]:
+    """For a while, the system gives a process no new process. Binds nobody who is root."""
+    found: AbstractContextManager[None] = _ask("no_processes", pid)
+    return found
+
+
+def memory(pid: int) -> int:
+    """What a process has in memory, in octets."""
+    found: int = _ask("memory", pid)
+    return found
+
+
+def clients(pid: int, port: int) -> set[int]:
+    """The clients' ports of the accepted connections of local ``port`` that a process holds."""
+    found: set[int] = _ask("clients", pid, port)
+    return found
+
+
+def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[None]:
+    """For a while, a fault in a process: at those of its calls that ``when`` says (``2``, ``1..3``), ``what`` happens:
+    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it. ``call`` is ``accept`` or ``send``.
+    """
+    found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
     return found

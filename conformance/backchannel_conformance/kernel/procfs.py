@@ -8,6 +8,7 @@ import re
 import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -153,13 +154,34 @@ def kept_at_exec(pid: int) -> list[int]:
     return sorted(kept)
 
 
-@contextlib.contextmanager
-def no_descriptors(pid: int) -> Iterator[None]:
+def no_descriptors(pid: int) -> AbstractContextManager[None]:
     used = _descriptors(pid)
-    free = next(number for number in range(len(used) + 1) if number not in used)
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)  # type: ignore[attr-defined,unused-ignore]
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))  # type: ignore[attr-defined,unused-ignore]
+    return _limited(pid, resource.RLIMIT_NOFILE, next(at for at in range(len(used) + 1) if at not in used))
+
+
+def no_processes(pid: int) -> AbstractContextManager[None]:
+    return _limited(pid, resource.RLIMIT_NPROC, 1)
+
+
+@contextlib.contextmanager
+def _limited(pid: int, what: int, most: int) -> Iterator[None]:
+    before = resource.prlimit(pid, what)  # type: ignore[attr-defined,unused-ignore]
+    resource.prlimit(pid, what, (most, before[1]))  # type: ignore[attr-defined,unused-ignore]
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)  # type: ignore[attr-defined,unused-ignore]
+        resource.prlimit(pid, what, before)  # type: ignore[attr-defined,unused-ignore]
+
+
+def memory(pid: int) -> int:
+    return int((PROC / f"{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def clients(pid: int, port: int) -> set[int]:
+    held = {_inode(link) for link in _descriptors(pid).values()} - {""}
+    rows = [row for row in _tcp_table() if row[9] in held and row[3] != "0A"]
+    return {_port(row[2]) for row in rows if _port(row[1]) == port}
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)

@@ -13,7 +13,7 @@ from typing import Final
 
 NEEDS: Final = "ps does not print it"
 
-_COLUMNS: Final = {"switches": "nvcsw", "state": "state", "cpu_seconds": "time", "session_of": "pgid"}
+_COLUMNS: Final = {"switches": "nvcsw", "state": "state", "cpu_seconds": "time", "session_of": "pgid", "memory": "rss"}
 _TIME: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+\.\d+)")
 
 
@@ -23,7 +23,7 @@ def can(question: str) -> bool:
         return False
     said = _column(_COLUMNS[question], os.getpid())
     match question:
-        case "switches" | "session_of":
+        case "switches" | "session_of" | "memory":
             return said.isdecimal()
         case "cpu_seconds":
             return _TIME.fullmatch(said) is not None  # whole seconds, as Linux prints, are too coarse
@@ -59,3 +59,7 @@ def session_of(leader: int) -> list[int]:
     done = subprocess.run(["ps", "-A", "-o", "pid=", "-o", "pgid="], capture_output=True, text=True, check=True)
     rows = (line.split() for line in done.stdout.splitlines())
     return [int(pid) for pid, group in rows if int(group) == leader]
+
+
+def memory(pid: int) -> int:
+    return int(_column("rss", pid)) * 1024

@@ -1,0 +1,53 @@
+"""Faults by injection: ``strace`` ends a process, or fails its call, as it enters the n-th call of a kind.
+
+Where a worker dies is then chosen and not hoped for. A sandbox may forbid tracing; then there is no injection here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+NEEDS: Final = "no strace that may trace"
+
+CALLS: Final = {
+    "accept": "accept4,accept",
+    "send": "sendto,write,sendmsg,writev",
+}
+"""Our names for what a program asks of the system, and the system's."""
+
+
+@cache
+def _works() -> bool:
+    program = shutil.which("strace")
+    if program is None:
+        return False
+    done = subprocess.run([program, "-qq", "-e", "trace=none", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def can(_question: str) -> bool:
+    return _works()
+
+
+@contextlib.contextmanager
+def faulty(pid: int, call: str, what: str, when: str) -> Iterator[None]:
+    system = CALLS[call]
+    command = ["strace", "-p", str(pid), "-e", f"trace={system}", "-e", f"inject={system}:{what}:when={when}"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
+        assert tracer.stderr
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(tracer.stderr, selectors.EVENT_READ)
+                said = tracer.stderr.readline() if selector.select(20) else b"nothing"
+            if b"attached" not in said:
+                raise RuntimeError(f"strace does not trace process {pid}: {said.decode(errors='replace').strip()}")
+            yield
+        finally:
+            tracer.terminate()
+            tracer.communicate()
