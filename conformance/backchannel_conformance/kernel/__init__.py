@@ -20,6 +20,7 @@ from . import lsof, procfs, ps, strace
 
 __all__ = [
     "QUESTIONS",
+    "blocked_signals",
     "can",
     "clients",
     "cpu_seconds",
@@ -46,6 +47,7 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "cpu_seconds": (procfs, ps),
     "session_of": (procfs, ps),
     "threads": (procfs,),
+    "blocked_signals": (procfs,),
     "established": (procfs, lsof),
     "identity": (procfs,),
     "kinds": (procfs, lsof),
@@ -105,6 +107,12 @@ def cpu_seconds(pid: int) -> float:
 def session_of(leader: int) -> list[int]:
     """The processes of the session that ``leader`` leads or led, dead ones that nobody waited for included."""
     found: list[int] = _ask("session_of", leader)
+    return found
+
+
+def blocked_signals(pid: int) -> set[int]:
+    """The signals that a process has blocked."""
+    found: set[int] = _ask("blocked_signals", pid)
     return found
 
 

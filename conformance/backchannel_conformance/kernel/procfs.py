@@ -64,6 +64,13 @@ def session_of(leader: int) -> list[int]:
     return found
 
 
+def blocked_signals(pid: int) -> set[int]:
+    match = re.search(r"^SigBlk:\s*([0-9a-f]+)", (PROC / f"{pid}/status").read_text(), re.MULTILINE)
+    assert match
+    mask = int(match[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
 def threads(pid: int) -> int:
     return len(os.listdir(PROC / f"{pid}/task"))
 

@@ -117,3 +117,14 @@ def test_listener_stays_non_blocking(pools: Pools) -> None:
     pool.client.serve(10)
     (flags,) = kernel.listener_flags(pool.pid)
     check(flags & os.O_NONBLOCK != 0, "BC-FORK-01", "the listener blocks")
+
+
+@pytest.mark.kernel("blocked_signals")
+@pytest.mark.req("BC-FORK-04")
+def test_workers_block_no_signal(pools: Pools) -> None:
+    """What the parent blocked around the fork is not blocked in the worker."""
+    pool = pools(2)
+    pool.settle()
+    for pid in pool.workers():
+        blocked = {signal.Signals(number).name for number in kernel.blocked_signals(pid)}
+        check(not blocked, "BC-FORK-04", f"worker {pid} blocks {', '.join(sorted(blocked))}")
