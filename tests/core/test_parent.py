@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, State, encode
 from backchannel.frames import Hello
@@ -318,6 +320,31 @@ def test_failed_spawn_is_tried_again() -> None:
     made.wait(1)
     assert 0 in made.workers
     assert made.parent.counters.spawned == 1
+
+
+def test_spawning_waits_longer_each_time_although_others_serve() -> None:
+    """No process for a worker: one note, growing pauses whatever is served meanwhile; then a note with the count."""
+    made = World(scaling=Scaling.fixed(2))
+    made.greet_all()
+    made.exit(1, -9)
+    made.notes.clear()
+    at = []
+    for _ in range(4):
+        while 1 not in made.workers:
+            made.connect()
+            made.answer(0)
+            made.end(0)
+            made.wait(0.1)
+        at.append(made.now)
+        del made.workers[1]
+        made.parent.spawn_failed(1, "no process", made.now)
+        made.turn()
+    assert [round(later - earlier) for earlier, later in pairwise(at)] == [1, 2, 4]
+    (note,) = made.notes
+    assert note.text == "cannot start a worker: no process; trying again, less and less often"
+    made.wait(10)
+    made.hello(1)
+    assert made.notes[-1].text == "workers start again, after 4 failures"
 
 
 # ------------------------------------------------------------------------------------------ violations

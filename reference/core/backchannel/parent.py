@@ -96,6 +96,7 @@ class Parent:
         self.greeted = 0
         """Workers that have ever become READY."""
         self._gave_up = False
+        self._failed_spawns = (0, "")
 
     # -------------------------------------------------------------------------- what the shell asks
 
@@ -202,14 +203,16 @@ class Parent:
             self._kill(worker, ParentEvent.VIOLATION, text, "BC-KILL-02")
 
     def spawn_failed(self, slot: int, reason: str, now: float) -> None:
-        """A worker for ``slot`` could not be started."""
+        """A worker for ``slot`` could not be started: said once, until one starts again."""
         self._now = now
         worker = self.workers[slot]
-        self._note(None, f"cannot start a worker: {reason}; trying again later")
+        if self._failed_spawns[1] != reason:
+            self._note(None, f"cannot start a worker: {reason}; trying again, less and less often")
+        self._failed_spawns = (self._failed_spawns[0] + 1, reason)
         worker.step(ParentEvent.EXIT)
         self.counters.spawned -= 1
         self._forget(worker)
-        self._died_young()
+        self._sizing.could_not_start(now)
 
     def exited(self, slot: int, status: int, now: float) -> None:
         """``waitpid`` returned the worker of ``slot``, and its channel has been read (BC-DEATH-01).
@@ -357,6 +360,10 @@ class Parent:
         if idle.capacity > self.settings.capacity_ceiling:
             raise Violation("BC-STATUS-07", self._too_much(idle.capacity))
         worker.greet(idle)
+        if self._failed_spawns[0]:
+            self._note(None, f"workers start again, after {self._failed_spawns[0]} failures")
+            self._failed_spawns = (0, "")
+            self._sizing.started()
         worker.step(ParentEvent.HELLO)
         if worker.state is State.STARTING:
             self._send(worker, worker.new_order(0, 0))

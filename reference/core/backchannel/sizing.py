@@ -29,6 +29,8 @@ class Sizing:
         self._changed = True
         self._last_young_death = float("-inf")
         self._held = False
+        self._failures = 0
+        self._no_start_before = float("-inf")
 
     def add(self, worker: Worker) -> None:
         """``worker`` is new."""
@@ -57,7 +59,7 @@ class Sizing:
     @property
     def not_before(self) -> float:
         """No worker is to be spawned before this time."""
-        return self._memory.not_before
+        return max(self._memory.not_before, self._no_start_before)
 
     def next_pass(self) -> float | None:
         """When the next pass may do something; ``None`` while the pool is as it should be."""
@@ -67,7 +69,7 @@ class Sizing:
         last = self._memory.last
         when = float("-inf") if last is None else last + self._rules.period
         # a surplus that cannot be retired is looked at once a period, not at each change
-        return max(when, self._memory.not_before if is_short else self._looked + self._rules.period)
+        return max(when, self.not_before if is_short else self._looked + self._rules.period)
 
     def decide(self, workers: Collection[Worker], now: float) -> Decision:
         """One pass, if it is time for one (BC-SCALE-06)."""
@@ -94,6 +96,18 @@ class Sizing:
             self.served()
         self._last_young_death = now
         self._memory = delayed(self._memory, self._rules, now)
+
+    def could_not_start(self, now: float) -> None:
+        """The system has no process for a worker: wait, longer each time. That others serve is no sign of better times,
+        so it does not end this series as it ends that of young deaths.
+        """
+        delay = min(self._rules.young_delay * 2**self._failures, self._rules.young_delay_ceiling)
+        self._failures = min(self._failures + 1, 64)
+        self._no_start_before = now + delay
+
+    def started(self) -> None:
+        """A worker is there, so the system has processes."""
+        self._failures = 0
 
     def _is_short(self) -> bool:
         return short(self._totals, self._rules, self._capacity)
