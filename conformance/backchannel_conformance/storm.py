@@ -76,6 +76,8 @@ class Clients:
         """Of those answered since somebody emptied it."""
         self._lost: list[Fate] = []
         self._held: list[Fate] = []
+        self._spared = 0
+        self._past: set[int] = set()
         self._total = 0
         self._commands = commands
         self._patience = patience * scale()
@@ -124,6 +126,7 @@ class Clients:
                 del self._now[fate.port]
                 if fate.answered:
                     self.answered += 1
+                    self._past.add(fate.port)
                     self.latencies.append(fate.took)
                 else:
                     self._lost.append(fate)
@@ -135,6 +138,8 @@ class Clients:
             for port in ports & set(self._now):
                 self._now[port].held = True
                 self._held.append(self._now[port])
+            # its client has had its answer and is gone; the worker had not yet closed its end
+            self._spared += len((ports - set(self._now)) & self._past)
 
     def wait_for(self, count: int, seconds: float = 30.0) -> bool:
         """Until ``count`` more have been answered; whether they were in time."""
@@ -156,7 +161,7 @@ class Clients:
     def count(self) -> Count:
         """Everybody, when it is over."""
         before = tuple(fate for fate in self._lost if not fate.held)
-        spared = sum(fate.answered for fate in self._held)
+        spared = self._spared + sum(fate.answered for fate in self._held)
         return Count(self._total, self.answered, before, len(self._lost) - len(before), spared)
 
 

@@ -33,7 +33,7 @@ __all__ = [
     "memory",
     "missing",
     "no_descriptors",
-    "no_processes",
+    "parent",
     "session_of",
     "shared",
     "state",
@@ -55,9 +55,9 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "listener_flags": (procfs,),
     "kept_at_exec": (procfs,),
     "no_descriptors": (procfs,),
-    "no_processes": (procfs,),
     "memory": (procfs, ps),
     "clients": (procfs,),
+    "parent": (procfs,),
     "faulty": (strace,),
 }
 
@@ -168,12 +168,6 @@ def no_descriptors(pid: int) -> AbstractContextManager[None]:
     return found
 
 
-def no_processes(pid: int) -> AbstractContextManager[None]:
-    """For a while, the system gives a process no new process. Binds nobody who is root."""
-    found: AbstractContextManager[None] = _ask("no_processes", pid)
-    return found
-
-
 def memory(pid: int) -> int:
     """What a process has in memory, in octets."""
     found: int = _ask("memory", pid)
@@ -188,7 +182,13 @@ def clients(pid: int, port: int) -> set[int]:
 
 def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[None]:
     """For a while, a fault in a process: at those of its calls that ``when`` says (``2``, ``1..3``), ``what`` happens:
-    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it. ``call`` is ``accept`` or ``send``.
+    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it. ``call`` is ``accept``, ``send`` or ``fork``.
     """
     found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
+    return found
+
+
+def parent(pid: int) -> int:
+    """The parent of a process: who must wait for it when it is dead."""
+    found: int = _ask("parent", pid)
     return found

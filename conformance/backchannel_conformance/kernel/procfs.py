@@ -8,7 +8,6 @@ import re
 import resource
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +44,10 @@ def state(pid: int) -> str:
         return _stat(pid)[0]
     except _GONE:
         return ""
+
+
+def parent(pid: int) -> int:
+    return int(_stat(pid)[1])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -161,23 +164,17 @@ def kept_at_exec(pid: int) -> list[int]:
     return sorted(kept)
 
 
-def no_descriptors(pid: int) -> AbstractContextManager[None]:
-    used = _descriptors(pid)
-    return _limited(pid, resource.RLIMIT_NOFILE, next(at for at in range(len(used) + 1) if at not in used))
-
-
-def no_processes(pid: int) -> AbstractContextManager[None]:
-    return _limited(pid, resource.RLIMIT_NPROC, 1)
-
-
 @contextlib.contextmanager
-def _limited(pid: int, what: int, most: int) -> Iterator[None]:
-    before = resource.prlimit(pid, what)  # type: ignore[attr-defined,unused-ignore]
-    resource.prlimit(pid, what, (most, before[1]))  # type: ignore[attr-defined,unused-ignore]
+def no_descriptors(pid: int) -> Iterator[None]:
+    used = _descriptors(pid)
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)  # type: ignore[attr-defined,unused-ignore]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))  # type: ignore[attr-defined,unused-ignore]
     try:
         yield
     finally:
-        resource.prlimit(pid, what, before)  # type: ignore[attr-defined,unused-ignore]
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)  # type: ignore[attr-defined,unused-ignore]
 
 
 def memory(pid: int) -> int:

@@ -17,6 +17,7 @@ NEEDS: Final = "no strace that may trace"
 
 CALLS: Final = {
     "accept": "accept4,accept",
+    "fork": "clone,clone3,fork,vfork",
     "send": "sendto,write,sendmsg,writev",
 }
 """Our names for what a program asks of the system, and the system's."""

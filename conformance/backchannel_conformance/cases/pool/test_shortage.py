@@ -1,0 +1,102 @@
+"""No descriptors, no memory, no processes: back-off, a message, recovery, nothing lost, and nobody spins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from backchannel_conformance import kernel
+from backchannel_conformance.client import NoAnswer
+from backchannel_conformance.errors import Broken, check
+from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool
+from backchannel_conformance.waiting import TimedOut, until
+
+pytestmark = [pytest.mark.kernel("state", "cpu_seconds"), pytest.mark.needs("status")]
+
+
+def answered(pool: Pool, requirement: str, what: str) -> int:
+    """One client that must be served; by which slot."""
+    try:
+        slot = pool.client.ask().slot
+    except NoAnswer as error:
+        raise Broken(requirement, f"{what}: {error}") from None
+    assert slot is not None
+    return slot
+
+
+@pytest.mark.kernel("no_descriptors")
+@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-01", "BC-LOSS-01")
+def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> None:
+    """Slot 0 has no descriptor for another connection: slot 1 serves, slot 0 rests, and comes back."""
+    pool = pools(2)
+    pool.settle()
+    pid = pool.status().pids()[0]
+    with kernel.no_descriptors(pid):
+        before = pool.status().workers
+        slots = {answered(pool, "BC-LOSS-01", "a worker has no descriptors") for _ in range(30)}
+        check(slots == {1}, "BC-SHORT-01", f"slots {slots} served; slot 0 could not")
+        status = pool.until("a quiet pool", lambda s: s.quiet)
+        tries = status.slots()[0]["orders"] - next(one for one in before if not one["slot"])["orders"]
+        figures["orders to a worker without descriptors, while 30 clients were served"] = tries
+    pool.until("slot 0 to serve again", lambda s: answered(pool, "BC-LOSS-01", "after the shortage") == 0)
+
+
+@pytest.mark.kernel("faulty")
+@pytest.mark.parametrize("error", ["ENFILE", "ENOBUFS", "ENOMEM", "EMFILE"])
+@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-01", "BC-SHORT-02", "BC-LOSS-01")
+def test_accept_fails(pools: Pools, error: str) -> None:
+    """The system refuses a worker's next accepts: the client waits for the rest to end, and is served."""
+    pool = pools(1)
+    pool.settle()
+    with kernel.faulty(pool.workers()[0], "accept", f"error={error}", "1..3"):
+        answered(pool, "BC-LOSS-01", f"accept failed three times with {error}")
+    counters = pool.until("the reports", lambda s: s.quiet).counters
+    check(counters["short"] == 3, "BC-ERRNO-01", f"three attempts failed, the counters say {counters}")
+    check(not counters["deaths"], "BC-ERRNO-01", f"a worker died of {error}")
+
+
+def refilled(pool: Pool, shortage: contextlib.AbstractContextManager[None], what: str) -> None:
+    """While the parent has none of what a worker needs, a worker dies: the others serve, it waits, and recovers.
+
+    Its status cannot be asked meanwhile: that may take a descriptor.
+    """
+    pool.settle()
+    victim = pool.client.ask().pid
+    pool.settle()
+    with shortage:
+        used = kernel.cpu_seconds(pool.pid)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: "cannot start a worker" in pool.log.read_text(), what="a line that says so")
+        over = time.monotonic() + 1.5
+        while time.monotonic() < over:
+            answered(pool, "BC-LOSS-01", f"the parent has no {what} for a new worker")
+            time.sleep(0.05)
+        spent = kernel.cpu_seconds(pool.pid) - used
+    try:
+        pool.until("the pool to be whole again", lambda s: s.quiet and len(s.workers) == 3, 20)
+    except TimedOut as error:
+        raise Broken("BC-SCALE-11", f"the parent has what it lacked, and yet: {error}") from None
+    said = pool.log.read_text().count("cannot start a worker")
+    check(said <= 5, "BC-SCALE-06", f"it tried, and said so, {said} times in 1.5 s, with passes every 0.5 s")
+    check(spent < 0.75, "BC-WAIT-01", f"the parent used {spent:.2f} s of processor time in 1.5 s: it spins")
+
+
+@pytest.mark.kernel("faulty")
+@pytest.mark.req("BC-SCALE-06", "BC-SCALE-11", "BC-LOSS-01", "BC-WAIT-01")
+def test_no_process_for_a_worker(pools: Pools) -> None:
+    """The system gives the parent no process: it says so, does not spin, and recovers."""
+    pool = pools(3, pass_=0.5)
+    refilled(pool, kernel.faulty(pool.pid, "fork", "error=EAGAIN", "1+"), "process")
+
+
+@pytest.mark.kernel("no_descriptors")
+@pytest.mark.req("BC-SCALE-06", "BC-SCALE-11", "BC-LOSS-01", "BC-WAIT-01")
+def test_no_descriptor_for_a_channel(pools: Pools) -> None:
+    """The parent has no descriptor left for a new worker's channel."""
+    pool = pools(3, pass_=0.5)
+    refilled(pool, kernel.no_descriptors(pool.pid), "descriptor")
