@@ -127,6 +127,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Hours in minutes: clients, kills, stops, reloads and replacements at once: --minutes N, --impl NAME."""
+    session.install("-e", ".[conformance,trio]")
+    session.run("python", "conformance/soak", *session.posargs)
+
+
+@nox.session
 def examples(session: nox.Session) -> None:
     """Start each example as its README says, and use it with real clients."""
     session.install("-e", ".[trio]")

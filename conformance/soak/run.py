@@ -1,0 +1,300 @@
+"""One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
+
+The first third replaces the parent again and again; then one parent stays, and its memory in the last third is compared
+with that in the second. Kills go on all the time, at a pace of 110 a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from backchannel_conformance import kernel
+from backchannel_conformance.client import Held, NoAnswer
+from backchannel_conformance.manifest import Manifest
+from backchannel_conformance.pool import Pool, Status
+from backchannel_conformance.storm import Clients, chosen, kill_one
+from backchannel_conformance.waiting import until
+
+__all__ = ["Run"]
+
+KILLS_A_MINUTE = 110
+WORKERS = 4
+FLAT = 0.02
+"""By how much memory may differ between the second third and the last."""
+
+
+class Run:
+    """A pool, from its start to its verdict."""
+
+    def __init__(self, target: Manifest, seconds: float, capacity: int, seed: int, log: Path) -> None:
+        self.figures: dict[str, Any] = {}
+        self.verdict: dict[str, bool] = {}
+        self.samples: list[dict[str, float]] = []
+        self._target = target
+        self._seconds = seconds
+        self._seed = seed
+        self._capacity = capacity
+        self._done: Counter[str] = Counter()
+        self._held = 0
+        self._killed: set[int] = set()
+        self._burst_failures: list[str] = []
+        self._descriptors: list[int] = []
+        self._over = threading.Event()
+        self._parent = 0
+        options = {
+            "capacity": str(capacity),
+            "start": str(WORKERS),
+            "min": str(WORKERS),
+            "max": str(WORKERS + 2),
+            "pass": "0.5",
+            "order_deadline": "0.3",
+            "silence_deadline": "10",
+        }
+        self.pool = Pool(target, options, log)
+
+    def go(self) -> None:
+        """All of it."""
+        self._began = time.monotonic()
+        self._parent = self.pool.status().pid or self.pool.pid
+        sampler = threading.Thread(target=self._sample, daemon=True)
+        try:
+            with Clients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients:
+                sampler.start()
+                while self._elapsed < self._seconds:
+                    self._round()
+                self._over.set()
+            sampler.join()
+            self._judge_clients()
+            self._judge_pool()
+            self._judge_stop()
+        finally:
+            self._over.set()
+            self.pool.close()
+
+    @property
+    def held(self) -> bool:
+        """Whether everything was as promised."""
+        return all(self.verdict.values())
+
+    def lines(self) -> list[str]:
+        """Figures and verdict, for people."""
+        shown = [f"{name}: {value}" for name, value in self.figures.items()]
+        return [*shown, *(f"{'holds ' if held else 'BROKEN'}  {what}" for what, held in self.verdict.items())]
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    # ---------------------------------------------------------------------------------- what is done
+
+    def _round(self) -> None:
+        """Some of everything."""
+        if "reload" in self._target.classes:
+            self._reload()
+        self._kill(5)
+        self._stop_worker()
+        self._kill(5)
+        self._stop_parent()
+        if self._elapsed < self._seconds / 3:
+            if "replace" in self._target.classes:
+                self._replace()
+        elif "reload" in self._target.classes:
+            self._reload()
+        self._burst()
+        while self._done["kills"] < KILLS_A_MINUTE * self._elapsed / 60 and self._elapsed < self._seconds:
+            self._kill(1)
+        self._note_descriptors()
+
+    def _experienced(self) -> list[int]:
+        """Workers that have served: who dies before that delays the next spawn, which is as it should be."""
+        workers = self.pool.status().workers
+        return [
+            worker["pid"]
+            for worker in workers
+            if worker["state"] == "READY" and worker["accepted"] and worker["pid"] not in self._killed
+        ]
+
+    def _kill(self, count: int) -> None:
+        for _ in range(count):
+            workers = until(self._experienced, 60, what="a worker that has served")
+            at = self._done["kills"]
+            pid = chosen(workers, at, self._seed)
+            self._killed.add(pid)
+            self._held += len(kill_one(pid, self.pool.port, self.clients, linger=0.01 * (at % 2)))
+            self._done["kills"] += 1
+
+    def _stop_worker(self) -> None:
+        """Longer than the order's deadline; then it goes on."""
+        pid = until(self._experienced, 60, what="a worker that has served")[0]
+        self._pause(pid, 0.5)
+        self._done["stopped workers"] += 1
+
+    def _stop_parent(self) -> None:
+        self._pause(self._parent, 0.4)
+        self._done["stopped parents"] += 1
+
+    def _pause(self, pid: int, seconds: float) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def _reload(self) -> None:
+        """Killing goes on meanwhile."""
+        generation = self.pool.status().generation
+        os.kill(self._parent, signal.SIGHUP)
+        self._kill(2)
+        self.pool.until("the end of a reload", lambda s: s.generation > generation and not s.reloading, 60)
+        self._done["reloads"] += 1
+
+    def _replace(self) -> None:
+        old = self._parent
+        os.kill(old, signal.SIGUSR2)
+        until(lambda: self._successor(old), 60, what="the successor")
+        if self.pool.pid == self.pool.process.pid:
+            self.pool.wait()
+        until(lambda: kernel.state(old) in ("", "Z"), 60, what="the old parent to go")
+        self.pool.pid = self._parent
+        self._done["replacements"] += 1
+
+    def _successor(self, old: int) -> bool:
+        try:
+            status = self.pool.status()
+        except (OSError, ValueError):
+            return False  # between two owners of the status socket
+        if status.pid in (0, old):
+            return False
+        self._parent = status.pid
+        return True
+
+    def _burst(self) -> None:
+        """Ten times more clients than there is room for, at once."""
+        count = 10 * WORKERS * self._capacity
+        waiting = [Held(self.pool.addresses[0], "burn 1") for _ in range(count)]
+        for one in waiting:
+            try:
+                one.answer(60)
+            except NoAnswer as error:
+                self._burst_failures.append(str(error))
+            one.close()
+        self._done["clients in bursts"] += count
+
+    # ------------------------------------------------------------------------------- what is sampled
+
+    def _sample(self) -> None:
+        while not self._over.wait(min(1.0, self._seconds / 60)):
+            try:
+                status = self.pool.status()
+                # one that has served nothing has hardly touched its memory yet
+                workers = [kernel.memory(worker["pid"]) for worker in status.workers if worker["accepted"]]
+                memory = kernel.memory(status.pid or self._parent)
+            except (OSError, ValueError, IndexError):
+                continue  # somebody was killed as we looked
+            taken = sorted(self.clients.take_latencies())
+            self.samples.append(
+                {
+                    "second": round(self._elapsed, 2),
+                    "parent_mb": memory / 1e6,
+                    "worker_mb": statistics.fmean(workers) / 1e6 if workers else 0.0,
+                    "workers": len(status.slots("READY")),
+                    "median_ms": taken[len(taken) // 2] * 1000 if taken else 0.0,
+                    "p99_ms": taken[len(taken) * 99 // 100] * 1000 if taken else 0.0,
+                    "answered": len(taken),
+                }
+            )
+
+    def _note_descriptors(self) -> None:
+        """Those of the parent that are nobody's channel, at a moment when nobody comes or goes."""
+        status = self._calm()
+        self._descriptors.append(sum(kernel.kinds(self._parent).values()) - len(status.workers))
+
+    def _calm(self) -> Status:
+        """A pool of ready workers."""
+
+        return self.pool.until("a pool of ready workers", lambda s: len(s.workers) == len(s.slots("READY")), 60)
+
+    # ------------------------------------------------------------------------------ what must have held
+
+    def _judge_clients(self) -> None:
+        count = self.clients.count()
+        self.figures |= dict(sorted(self._done.items()))
+        self.figures |= {
+            "clients": count.clients,
+            "answered": count.answered,
+            "lost before accept": len(count.before),
+            "lost after accept": count.after,
+            "held by workers when they were killed": self._held,
+            "of those, answered in full": count.spared,
+        }
+        if count.before:
+            self.figures["lost before accept, such as"] = [
+                f"{fate.command}, {fate.error}, {fate.took:.2f} s" for fate in count.before[:5]
+            ]
+        self.verdict["nobody was lost before an accept"] = not count.before
+        self.verdict["who was lost after it is who the dead workers held"] = count.after == self._held - count.spared
+        self.verdict["everybody in a burst was answered, but those whose worker was killed"] = not self._burst_failures
+        if self._seconds >= 600:
+            self.verdict["at least 1,000 workers were killed"] = self._done["kills"] >= 1000
+
+    def _judge_pool(self) -> None:
+        status = self.pool.until("a quiet pool", lambda s: s.quiet and len(s.workers) >= WORKERS, 60)
+        family = [self._parent, *status.pids().values()]
+        zombies = [pid for pid in kernel.session_of(self.pool.process.pid) if kernel.state(pid) == "Z"]
+        mine = [pid for pid in zombies if kernel.parent(pid) == self._parent]
+        strangers = [
+            pid
+            for pid in kernel.session_of(self.pool.process.pid)
+            if pid not in family and kernel.state(pid) not in ("", "Z")
+        ]
+        self.figures["zombies, processes beside the pool"] = f"{len(mine)}, {len(strangers)}"
+        self.verdict["no zombie, and no process that is not of the pool"] = not mine and not strangers
+        second = self._descriptors[len(self._descriptors) // 3 :]
+        self.figures["descriptors of the parent besides channels"] = f"{min(second)} to {max(second)}"
+        self.verdict["no descriptor leaked"] = min(second) == max(second)
+        for key, what in (("parent_mb", "the parent's memory"), ("worker_mb", "a worker's memory")):
+            parts = [self._typical(key, part) for part in (1, 2)]
+            change = parts[1] / parts[0] - 1 if parts[0] else 0.0
+            self.figures[f"{what}, second third and last"] = f"{parts[0]:.2f} MB, {parts[1]:.2f} MB ({change:+.1%})"
+            self.verdict[f"{what} is flat within {FLAT:.0%}"] = abs(change) <= FLAT
+        medians = [sample["median_ms"] for sample in self.samples if sample["answered"]]
+        tails = [sample["p99_ms"] for sample in self.samples if sample["answered"]]
+        self.figures["ms to an answer: median, median of the 99th percentiles"] = (
+            f"{statistics.median(medians):.2f}, {statistics.median(tails):.1f}"
+        )
+        names = ("orders", "accepted", "voids", "late", "short", "dead", "deaths", "kills")
+        self.figures["counters of the last parent"] = {name: status.counters[name] for name in names}
+        counters = status.counters
+        ended = counters["accepted"] + counters["voids"] + counters["short"] + counters["dead"]
+        self.verdict["every order is accounted for"] = counters["orders"] == ended
+        self.verdict["the parent killed nobody"] = not counters["kills"]
+
+    def _typical(self, key: str, part: int) -> float:
+        low, high = self._seconds * part / 3, self._seconds * (part + 1) / 3
+        found = [sample[key] for sample in self.samples if low <= sample["second"] < high and sample[key]]
+        return statistics.median(found) if found else 0.0
+
+    def _judge_stop(self) -> None:
+        """SIGTERM under load: who was accepted is answered; who came in the last gap is counted."""
+        with Clients(self.pool.addresses[0], 4) as clients:
+            clients.wait_for(100)
+            os.kill(self._parent, signal.SIGTERM)
+            until(lambda: kernel.state(self._parent) in ("", "Z"), 60, what="the parent to exit")
+        refused = sum("refused" in fate.error for fate in clients.lost)
+        self.figures["after SIGTERM: answered, reset in the last gap, refused after it"] = (
+            f"{clients.answered}, {len(clients.lost) - refused}, {refused}"
+        )
+        self.verdict["nobody that was accepted lost its answer to SIGTERM"] = not any(
+            "without an answer" in fate.error for fate in clients.lost
+        )
+        if self.pool.pid == self.pool.process.pid:
+            self.verdict["the exit status is 0"] = self.pool.wait() == 0
+        left = [pid for pid in kernel.session_of(self.pool.process.pid) if kernel.state(pid) not in ("", "Z")]
+        self.verdict["nothing outlived the pool"] = not left
