@@ -30,7 +30,7 @@ def answered(pool: Pool, requirement: str, what: str) -> int:
 
 
 @pytest.mark.kernel("no_descriptors")
-@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-01", "BC-LOSS-01")
+@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-03", "BC-LOSS-01")
 def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> None:
     """Slot 0 has no descriptor for another connection: slot 1 serves, slot 0 rests, and comes back."""
     pool = pools(2)
@@ -39,7 +39,7 @@ def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> No
     with kernel.no_descriptors(pid):
         before = pool.status().workers
         slots = {answered(pool, "BC-LOSS-01", "a worker has no descriptors") for _ in range(30)}
-        check(slots == {1}, "BC-SHORT-01", f"slots {slots} served; slot 0 could not")
+        check(slots == {1}, "BC-SHORT-03", f"slots {slots} served; slot 0 could not")
         status = pool.until("a quiet pool", lambda s: s.quiet)
         tries = status.slots()[0]["orders"] - next(one for one in before if not one["slot"])["orders"]
         figures["orders to a worker without descriptors, while 30 clients were served"] = tries
@@ -48,7 +48,7 @@ def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> No
 
 @pytest.mark.kernel("faulty")
 @pytest.mark.parametrize("error", ["ENFILE", "ENOBUFS", "ENOMEM", "EMFILE"])
-@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-01", "BC-SHORT-02", "BC-LOSS-01")
+@pytest.mark.req("BC-ERRNO-01", "BC-SHORT-03", "BC-LOSS-01")
 def test_accept_fails(pools: Pools, error: str) -> None:
     """The system refuses a worker's next accepts: the client waits for the rest to end, and is served."""
     pool = pools(1)
