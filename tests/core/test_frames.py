@@ -28,7 +28,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(Accept, words, words, words),
     st.builds(Busy, words, words, st.sampled_from(Reason), words, words),
     st.builds(Gone, st.integers(1, 2**32 - 1), words),
-    st.builds(Idle, words),
+    st.builds(Idle, words, st.none()),
 )
 
 

@@ -16,7 +16,15 @@ from typing import Final
 __all__ = ["PARENT", "POOL", "WORKER", "ParentEvent", "PoolEvent", "PoolState", "State", "WorkerEvent", "WorkerState"]
 
 
-class State(Enum):
+class _Named(Enum):
+    """Members are the keys of the tables, and looked up for each connection: by identity, which is what they are
+    compared by, and not by a hash of their names, which Python would call a function for.
+    """
+
+    __hash__ = object.__hash__
+
+
+class State(_Named):
     """What a worker is to its parent."""
 
     STARTING = "STARTING"
@@ -28,7 +36,7 @@ class State(Enum):
     GONE = "GONE"
 
 
-class ParentEvent(Enum):
+class ParentEvent(_Named):
     """What can happen to a worker, as its parent sees it."""
 
     HELLO = "hello"
@@ -92,7 +100,7 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
 }
 
 
-class WorkerState(Enum):
+class WorkerState(_Named):
     """What a worker is to itself."""
 
     STARTING = "STARTING"
@@ -103,7 +111,7 @@ class WorkerState(Enum):
     EXITED = "EXITED"
 
 
-class WorkerEvent(Enum):
+class WorkerEvent(_Named):
     """What can happen to a worker, as it sees it."""
 
     HELLO = "hello"

@@ -20,20 +20,21 @@ which is made up only when it can be written (BC-CHAN-08).
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from .errors import SettingError, Violation
 from .frames import (
     VERSION,
     Accept,
-    Busy,
     Features,
     FrameReader,
-    Gone,
     Hello,
     Idle,
     Reason,
     decode,
     encode,
+    encode_busy,
+    encode_status,
 )
 from .machines import WORKER, WorkerEvent, WorkerState
 
@@ -45,6 +46,9 @@ PROTOCOL = 76
 """Exit status: the parent broke the protocol or speaks no version of ours (BC-VIOL-03)."""
 CONFIGURATION = 78
 """Exit status: this worker can never start; do not try again in a loop (BC-SCALE-13)."""
+
+
+_EARLY: Final = frozenset({WorkerState.STARTING, WorkerState.GREETED})
 
 
 class WorkerSide:
@@ -66,6 +70,7 @@ class WorkerSide:
         self._features = Features.RESPONSIVE if responsive else Features.NONE
         self._reader = FrameReader()
         self._unanswered: deque[Accept] = deque()
+        self._offered = b""
         self._begun = b""
         self._owed: deque[bytes] = deque()
         self._reported = (0, capacity)
@@ -107,7 +112,7 @@ class WorkerSide:
         if self._unanswered.popleft() is not order:
             raise LookupError("orders are answered in the order in which they were received")
         self.open += accepted
-        self._owed.append(encode(Busy(order.order, accepted, reason, self.open, self.capacity)))
+        self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))
         self._reported = (self.open, self.capacity)
 
     def ended(self, count: int = 1) -> None:
@@ -159,12 +164,22 @@ class WorkerSide:
         """What to write now: the rest of a frame, an owed BUSY, the newest status. Tell :meth:`sent` how much went."""
         if self._mute:
             return b""
-        return self._begun + b"".join(self._owed) + self._status()
+        self._offered = self._begun + b"".join(self._owed) + self._status()
+        return self._offered
 
     def sent(self, count: int) -> None:
         """``count`` octets of the last :meth:`outgoing` were written."""
         if self._mute:
             return
+        if count < len(self._offered):
+            self._sent_in_part(count)
+            return
+        self._begun = b""
+        self._owed.clear()
+        if not self._unanswered and self.state not in _EARLY:
+            self._reported = (self.open, self.capacity)
+
+    def _sent_in_part(self, count: int) -> None:
         status = self._status()
         frames = [self._begun, *self._owed, *([status] if status else [])]
         self._owed.clear()
@@ -190,11 +205,10 @@ class WorkerSide:
     def _status(self) -> bytes:
         """The status that is due: none before the welcome, none between an order and its answer (BC-STATUS-04)."""
         figures = (self.open, self.capacity)
-        early = self.state in (WorkerState.STARTING, WorkerState.GREETED)
-        if figures == self._reported or early or self._unanswered:
+        if figures == self._reported or self._unanswered or self.state in _EARLY:
             return b""
         self._unsent = self._reported
-        return encode(Gone(*figures) if self.open else Idle(self.capacity))
+        return encode_status(self.open, self.capacity)
 
     def _order(self, raw: bytes) -> Accept:
         if self.state is WorkerState.STARTING:
