@@ -43,24 +43,28 @@ class Candidates:
         self._workers = workers
         self._heap: list[tuple[int, int, int]] = []
         self._tickets = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many there are."""
 
     def refresh(self, worker: Worker) -> None:
         """``worker`` has changed: put it where it belongs now, or take it out."""
+        if not worker.may_be_chosen:
+            if worker.ticket:
+                worker.ticket = 0
+                self.count -= 1
+            return
+        key = self._key(worker)
         if worker.ticket:
-            worker.ticket = 0
-            self._count -= 1
-        if worker.may_be_chosen:
-            self._tickets += 1
-            worker.ticket = self._tickets
-            self._count += 1
-            heapq.heappush(self._heap, (self._key(worker), worker.slot, self._tickets))
-            if len(self._heap) > 2 * len(self._workers) + 64:
-                self._heap = [entry for entry in self._heap if self._valid(entry)]
-                heapq.heapify(self._heap)
+            if key == worker.key:
+                return
+        else:
+            self.count += 1
+        self._tickets += 1
+        worker.ticket, worker.key = self._tickets, key
+        heapq.heappush(self._heap, (key, worker.slot, self._tickets))
+        if len(self._heap) > 2 * len(self._workers) + 64:
+            self._heap = [entry for entry in self._heap if self._valid(entry)]
+            heapq.heapify(self._heap)
 
     def best(self, listener: int) -> Worker | None:
         """The best worker for ``listener``; ``None`` when nobody may be chosen.
@@ -68,24 +72,25 @@ class Candidates:
         Workers that were passed over for the listener come last: only when all have been are they forgiven
         (BC-SHORT-01).
         """
+        heap, workers = self._heap, self._workers
         aside: list[tuple[int, int, int]] = []
         found: Worker | None = None
-        while self._heap:
-            entry = self._heap[0]
-            if not self._valid(entry):
-                heapq.heappop(self._heap)
-                continue
-            worker = self._workers[entry[1]]
-            if listener not in worker.passed_over:
+        while heap:
+            entry = heap[0]
+            worker = workers.get(entry[1])
+            if worker is None or worker.ticket != entry[2]:
+                heapq.heappop(heap)
+            elif listener not in worker.passed_over:
                 found = worker
                 break
-            aside.append(heapq.heappop(self._heap))
+            else:
+                aside.append(heapq.heappop(heap))
         if found is None and aside:
             for entry in aside:
-                self._workers[entry[1]].passed_over.discard(listener)
-            found = self._workers[aside[0][1]]
+                workers[entry[1]].passed_over.discard(listener)
+            found = workers[aside[0][1]]
         for entry in aside:
-            heapq.heappush(self._heap, entry)
+            heapq.heappush(heap, entry)
         return found
 
     def _valid(self, entry: tuple[int, int, int]) -> bool:

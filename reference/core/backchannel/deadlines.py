@@ -1,7 +1,8 @@
 """Deadlines: a heap of (when, what, whom), most of which never come true.
 
 Nearly every order is answered long before its deadline. Nothing is searched for or cancelled then: the entry stays, and
-when it comes to the top, its owner says that it is no longer meant.
+when it comes to the top, its owner says when it passes by now, or that it is meant no more. So a worker has one entry
+for its orders, however many it is given before the first one's deadline.
 """
 
 from __future__ import annotations
@@ -39,34 +40,51 @@ class Deadline:
 
 
 class Deadlines:
-    """Deadlines in the order in which they pass."""
+    """Deadlines in the order in which they pass. ``due(deadline, when)`` says when one that was added for ``when``
+    passes by now, later perhaps, or ``None``: it is taken out then.
+    """
 
-    def __init__(self, meant: Callable[[Deadline], bool]) -> None:
-        self._meant = meant
+    def __init__(self, due: Callable[[Deadline, float], float | None]) -> None:
+        self._due = due
         self._heap: list[tuple[float, int, Deadline]] = []
         self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def add(self, when: float, deadline: Deadline) -> None:
         """Let ``deadline`` pass at ``when``."""
         self._count += 1
         heapq.heappush(self._heap, (when, self._count, deadline))
 
+    def may_have_passed(self, now: float) -> bool:
+        """``False`` if none has passed at ``now``: the cheap question, asked in each turn."""
+        return bool(self._heap) and self._heap[0][0] <= now
+
     def next(self) -> float | None:
         """When the first one that is still meant passes."""
-        while self._heap and not self._meant(self._heap[0][2]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            when, count, deadline = heap[0]
+            due = self._due(deadline, when)
+            if due == when:
+                return when
+            if due is None:
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (due, count, deadline))
+        return None
 
     def passed(self, now: float) -> Iterator[Deadline]:
         """Take out those that have passed at ``now`` and are still meant, oldest first."""
-        while self._heap and self._heap[0][0] <= now:
-            deadline = heapq.heappop(self._heap)[2]
-            if self._meant(deadline):
-                yield deadline
+        while (first := self.next()) is not None and first <= now:
+            yield heapq.heappop(self._heap)[2]
 
     def due(self, now: float) -> list[Deadline]:
         """Those that :meth:`passed` would take out, left where they are."""
-        first = self.next()
-        if first is None or first > now:
-            return []
-        return [item for when, _, item in self._heap if when <= now and self._meant(item)]
+        found: list[tuple[float, int, Deadline]] = []
+        while (first := self.next()) is not None and first <= now:
+            found.append(heapq.heappop(self._heap))
+        for entry in found:
+            heapq.heappush(self._heap, entry)
+        return [deadline for _, _, deadline in found]

@@ -27,7 +27,7 @@ from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Rele
 from .candidates import Candidates
 from .deadlines import Deadline, Deadlines, Kind
 from .errors import Violation
-from .frames import VERSION, Accept, Busy, Reason, decode, decode_hello, encode
+from .frames import VERSION, Accept, Busy, Reason, decode, decode_hello, encode_accept
 from .generations import Generations
 from .ledger import Ledger
 from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
@@ -45,6 +45,7 @@ READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DR
 
 _DISPATCHING: Final = frozenset({PoolState.RUNNING, PoolState.STOPPING})
 _SIZING: Final = frozenset({PoolState.STANDBY, PoolState.RUNNING})
+_NOBODY: Final[frozenset[int]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Parent:
         self.generations = Generations()
         self.ledgers = [Ledger() for _ in range(listeners)]
         self._candidates = Candidates(settings.policy, self.workers)
-        self._deadlines = Deadlines(self._meant)
+        self._deadlines = Deadlines(self._due)
         self._slots = Slots()
         self._sizing = Sizing(scaling, settings.capacity)
         self._fallen_short: set[Worker] = set()
@@ -107,21 +108,22 @@ class Parent:
 
     def next_deadline(self) -> float | None:
         """When the shell must turn again even if nothing happens; ``None``: not at all."""
-        times = [self._deadlines.next()]
-        if self.state in _SIZING:
-            times.append(self._sizing.next_pass())
-            if self.generations.waiting:
-                times.append(self._sizing.not_before)
+        first = self._deadlines.next()
+        if self.state not in _SIZING:
+            return first
+        times = (first, self._sizing.next_pass(), self._sizing.not_before if self.generations.waiting else None)
         return min((time for time in times if time is not None), default=None)
 
-    def overdue(self, now: float) -> set[int]:
+    def overdue(self, now: float) -> frozenset[int] | set[int]:
         """Slots whose channels must be read until they would block before :meth:`judge` (BC-PASS-02)."""
+        if not self._deadlines.may_have_passed(now):
+            return _NOBODY
         listeners = (Kind.LISTENER_REST, Kind.STOP)
         return {item.subject for item in self._deadlines.due(now) if item.kind not in listeners}
 
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
-        if self.state not in _DISPATCHING or (not self._candidates and not self.stopping):
+        if self.state not in _DISPATCHING or (not self._candidates.count and not self.stopping):
             return []
         return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
 
@@ -141,7 +143,7 @@ class Parent:
 
     @property
     def _may_order(self) -> bool:
-        return self.state in _DISPATCHING and bool(self._candidates)
+        return self.state in _DISPATCHING and self._candidates.count > 0
 
     @property
     def stopping(self) -> bool:
@@ -299,6 +301,8 @@ class Parent:
     def judge(self, now: float) -> None:
         """Deadlines: who is late, who has rested."""
         self._now = now
+        if not self._deadlines.may_have_passed(now):
+            return
         for deadline in self._deadlines.passed(now):
             if deadline.kind is Kind.STOP:
                 self._drain_all(PoolEvent.STOP_DEADLINE)
@@ -316,7 +320,7 @@ class Parent:
         waiting = {listener: pending for listener, pending in counts.items() if pending}
         while waiting:
             # rotation: the next listener after the one that was served last (BC-PICK-04)
-            listener = min(waiting, key=lambda index: (index < self._turn, index))
+            listener = self._next_in_turn(waiting)
             if not self._order_one(listener, waiting[listener]):
                 del waiting[listener]
         self._settle()
@@ -430,6 +434,11 @@ class Parent:
 
     # ------------------------------------------------------------------------- dispatch, in detail
 
+    def _next_in_turn(self, waiting: Mapping[int, int]) -> int:
+        if len(waiting) == 1:
+            return next(iter(waiting))
+        return min(waiting, key=lambda index: (index < self._turn, index))
+
     def _order_one(self, listener: int, pending: int) -> bool:
         """Send one order for ``listener``; ``False`` when none is wanted or nobody can take it."""
         ledger = self.ledgers[listener]
@@ -440,27 +449,28 @@ class Parent:
         if worker is None:
             ledger.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
             return False
-        most = min(wanted, worker.room, self.settings.max_per_order)
-        accept = worker.new_order(listener, most, again=again)
-        assert worker.order is not None
-        ledger.sent(worker.order)
+        most = 1 if wanted == 1 else min(wanted, worker.room, self.settings.max_per_order)
+        order = worker.new_order(listener, most, again=again)
+        ledger.sent(order)
         self.counters.orders += most
         self._turn = (listener + 1) % len(self.ledgers)
-        self._send(worker, accept)
+        self._send(worker, order)
         self._refresh(worker)
         return True
 
-    def _send(self, worker: Worker, accept: Accept) -> None:
-        if not accept.max:
+    def _send(self, worker: Worker, order: Order) -> None:
+        if not order.max:
             self.counters.probes += 1
         if worker.state is not State.STARTING:  # the welcome is covered by start_deadline
-            self._await_answer(worker, accept)
-        self._actions.append(Send(worker.slot, encode(accept)))
+            self._await_answer(worker, order)
+        self._actions.append(Send(worker.slot, encode_accept(order.id, order.listener, order.max)))
 
-    def _await_answer(self, worker: Worker, accept: Accept) -> None:
+    def _await_answer(self, worker: Worker, order: Order) -> None:
         doublings = min(self._voids_in_row, self.settings.order_deadline_doublings)
-        when = self._now + self.settings.order_deadline * 2**doublings
-        self._deadlines.add(when, Deadline(Kind.ORDER, worker.slot, worker.serial << 32 | accept.order))
+        order.deadline = self._now + self.settings.order_deadline * 2**doublings
+        if not worker.deadline_at or order.deadline < worker.deadline_at:
+            worker.deadline_at = order.deadline
+            self._deadlines.add(order.deadline, worker.deadline)
 
     def _seen_empty(self, listener: int) -> None:
         for worker in self._fallen_short:
@@ -473,24 +483,25 @@ class Parent:
     def _add_deadline(self, worker: Worker, kind: Kind, after: float) -> None:
         self._deadlines.add(self._now + after, Deadline(kind, worker.slot, worker.serial))
 
-    def _meant(self, deadline: Deadline) -> bool:
-        """Whether ``deadline`` still matters."""
+    def _due(self, deadline: Deadline, when: float) -> float | None:
+        """When ``deadline``, which was set for ``when``, passes by now; ``None`` if it does not matter any more."""
         kind = deadline.kind
         if kind is Kind.STOP:
-            return self.state is PoolState.STOPPING
+            return when if self.state is PoolState.STOPPING else None
         if kind is Kind.LISTENER_REST:
-            return self.ledgers[deadline.subject].resting
+            return when if self.ledgers[deadline.subject].resting else None
         worker = self.workers.get(deadline.subject)
-        if worker is None:
-            return False
+        if worker is None or worker.serial != deadline.token:
+            return None
         if kind is Kind.ORDER:
+            if when != worker.deadline_at:
+                return None  # an earlier entry stands for it
             order = worker.order
-            return order is not None and not order.void and deadline.token == worker.serial << 32 | order.id
-        if worker.serial != deadline.token:
-            return False
+            worker.deadline_at = 0.0 if order is None or order.void else order.deadline
+            return worker.deadline_at or None
         if kind is Kind.REST:
-            return worker.resting
-        return worker.state is _DEADLINE_STATE[kind]
+            return when if worker.resting else None
+        return when if worker.state is _DEADLINE_STATE[kind] else None
 
     def _late(self, worker: Worker, kind: Kind) -> None:
         """A deadline of ``worker`` has passed."""
@@ -498,6 +509,7 @@ class Parent:
             worker.resting = False
             self._refresh(worker)
         elif kind is Kind.ORDER:
+            worker.deadline_at = 0.0
             self._void(worker)
         else:
             after = getattr(self.settings, kind.value)

@@ -51,16 +51,16 @@ class Totals:
     room: int = 0
     """Room of READY workers."""
 
-    def add(self, worker: WorkerView, sign: int = 1) -> None:
-        """Count ``worker`` in, or out with ``sign`` -1."""
-        if worker.state is State.DRAINING:
+    def add(self, state: State, room: int, sign: int = 1) -> None:
+        """Count a worker in, or out with ``sign`` -1."""
+        if state is State.DRAINING:
             self.draining += sign
             return
         self.counting += sign
-        if worker.state is State.STARTING:
+        if state is State.STARTING:
             self.starting += sign
-        elif worker.state is State.READY:
-            self.room += sign * worker.room
+        elif state is State.READY:
+            self.room += sign * room
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ def lacking(totals: Totals, rules: Scaling, capacity: int) -> int:
 
 def short(totals: Totals, rules: Scaling, capacity: int) -> bool:
     """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03)."""
-    return totals.counting < rules.max and lacking(totals, rules, capacity) > 0
+    spare = totals.room + totals.starting * capacity
+    return totals.counting < rules.max and (totals.counting < rules.min or spare < rules.min_spare)
 
 
 def surplus(totals: Totals, rules: Scaling) -> bool:
@@ -107,7 +108,7 @@ def decide(
     """One pass. ``capacity`` is the configured one, expected of workers that are STARTING."""
     totals = Totals()
     for worker in pool:
-        totals.add(worker)
+        totals.add(worker.state, worker.room)
     is_short = short(totals, rules, capacity)
     if not is_short:
         memory = replace(memory, rate=1)

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
+from .machines import State
 from .scaling import Decision, Memory, Totals, decide, delayed, short, surplus
 from .settings import Scaling
 from .table import Worker
 
 __all__ = ["Sizing"]
+
+
+_NOTHING: Final = Decision()
 
 
 class Sizing:
@@ -34,22 +39,26 @@ class Sizing:
 
     def add(self, worker: Worker) -> None:
         """``worker`` is new."""
-        self._totals.add(worker.view)
+        worker.counted = worker.to_count()
+        self._totals.add(*worker.counted)
         self._changed = True
 
     def remove(self, worker: Worker) -> None:
         """``worker`` has gone."""
-        self._totals.add(worker.view, -1)
+        self._totals.add(*worker.counted, -1)
         self._changed = True
 
     def refresh(self, worker: Worker) -> None:
         """``worker`` may have changed."""
-        view = worker.now_view()
-        if view != worker.view:
-            self._totals.add(worker.view, -1)
-            self._totals.add(view)
-            worker.view = view
-            self._changed = True
+        before, counted = worker.counted, worker.to_count()
+        if counted != before:
+            if counted[0] is State.READY is before[0]:
+                self._totals.room += counted[1] - before[1]
+            else:
+                self._totals.add(*before, -1)
+                self._totals.add(*counted)
+            worker.counted = counted
+        self._changed = True
 
     def hold(self, held: bool) -> None:
         """Retire nobody while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
@@ -77,11 +86,11 @@ class Sizing:
             self._memory = replace(self._memory, rate=1)
         when = self.next_pass()
         if when is None or now < when:
-            return Decision()
-        views = [worker.view for worker in workers]
+            return _NOTHING
+        views = [worker.view() for worker in workers]
         decision, self._memory = decide(views, self._rules, self._capacity, self._memory, now)
         self._looked = now
-        self._changed = decision != Decision()
+        self._changed = decision != _NOTHING
         return decision
 
     def served(self) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+from .deadlines import Deadline, Kind
 from .errors import Violation
-from .frames import Accept, Busy, Features, FrameReader, Gone, Idle, Reason, Report
+from .frames import Busy, Features, FrameReader, Gone, Idle, Reason, Report
 from .machines import PARENT, ParentEvent, State
 from .scaling import WorkerView
 
@@ -27,6 +28,8 @@ class Order:
     listener: int
     max: int
     void: bool = False
+    deadline: float = 0.0
+    """When it becomes void."""
     again: bool = False
     """It covers a connection that a void order had covered (BC-SILENT-03)."""
 
@@ -61,13 +64,19 @@ class Worker:
     """Connections it took."""
     voids: int = 0
     """Connections it was ordered to take and did not in time."""
-    view: WorkerView = field(init=False)
-    """What :class:`~backchannel.scaling.Totals` has counted for it."""
+    counted: tuple[State, int] = (State.STARTING, 0)
+    """State and room that :class:`~backchannel.scaling.Totals` has counted for it."""
     ticket: int = 0
     """Names its one valid entry among the candidates; 0 while it has none."""
+    key: int = 0
+    """Where that entry stands."""
+    deadline: Deadline = field(init=False)
+    """The one of its orders, made once: it is used for each of them."""
+    deadline_at: float = 0.0
+    """Where its entry among the deadlines stands; 0 while it has none."""
 
     def __post_init__(self) -> None:
-        self.view = self.now_view()
+        self.deadline = Deadline(Kind.ORDER, self.slot, self.serial)
 
     @property
     def reserved(self) -> int:
@@ -77,49 +86,57 @@ class Worker:
     @property
     def room(self) -> int:
         """Connections it could still be given."""
-        return max(0, self.capacity - self.open - self.reserved)
+        room = self.capacity - self.open - (self.order.max if self.order else 0)
+        return room if room > 0 else 0
 
     @property
     def may_be_chosen(self) -> bool:
         """Whether an order may go to it at all (BC-ORDER-01, BC-ORDER-02)."""
         return self.order is None and self.state is State.READY and self.capacity > self.open and not self.resting
 
-    def now_view(self) -> WorkerView:
-        """The worker as scaling sees it. One that was drained is DRAINING until it has exited (BC-SCALE-03): between
-        the end of its channel and its exit it would count otherwise, and another would be retired in its stead.
+    def view(self) -> WorkerView:
+        """The worker as scaling sees it."""
+        return WorkerView(self.slot, self.to_count()[0], self.open, self.capacity, self.reserved)
+
+    def to_count(self) -> tuple[State, int]:
+        """What the sums are made of: state and room. One that was drained is DRAINING until it has exited
+        (BC-SCALE-03): between the end of its channel and its exit it would count otherwise, and another would be
+        retired in its stead.
         """
-        state = State.DRAINING if self.drained else self.state
-        return WorkerView(self.slot, state, self.open, self.capacity, self.reserved)
+        return State.DRAINING if self.drained else self.state, self.room
 
     def step(self, event: ParentEvent) -> None:
         """Move the machine. ``KeyError``: the event cannot happen in this state, which is a bug."""
         self.state = PARENT[self.state][event]
 
-    def new_order(self, listener: int, most: int, *, again: bool = False) -> Accept:
-        """Reserve room for an order and return its frame (BC-ACCEPT-01)."""
-        self.last_order = self.last_order + 1 if self.last_order < LAST_ORDER else 1
-        self.order = Order(self.last_order, listener, most, again=again)
+    def new_order(self, listener: int, most: int, *, again: bool = False) -> Order:
+        """Number an order, and reserve room for it (BC-ACCEPT-01)."""
+        number = self.last_order + 1 if self.last_order < LAST_ORDER else 1
+        self.last_order = number
         self.orders += most
-        return Accept(self.last_order, listener, most)
+        self.order = order = Order(number, listener, most, False, 0.0, again)
+        return order
 
     def believe(self, report: Report) -> None:
         """Take over the figures of ``report``, or raise :class:`Violation` if they are not earned."""
-        match report:
-            case Busy(order, accepted, reason):
-                self._check_answer(order, accepted, reason)
-                limit, open_ = self.open + accepted, report.open
-            case Gone():
-                limit, open_ = self.open, report.open
-            case Idle(_, hello):
-                if hello is not None:
-                    raise Violation("BC-HELLO-03", "a second hello")
-                limit, open_ = self.open, 0
+        capacity = report.capacity
+        limit = self.open
+        if isinstance(report, Busy):
+            self._check_answer(report.order, report.accepted, report.reason)
+            limit, open_ = limit + report.accepted, report.open
+        elif isinstance(report, Gone):
+            open_ = report.open
+        else:
+            if report.hello is not None:
+                raise Violation("BC-HELLO-03", "a second hello")
+            open_ = 0
         if open_ > limit:
             raise Violation("BC-STATUS-06", f"open {open_} where at most {limit} was earned")
-        if type(report) is not Busy and (open_, report.capacity) == (self.open, self.capacity):
+        if open_ == self.open and capacity == self.capacity and not isinstance(report, Busy):
             raise Violation("BC-STATUS-06", f"a status that changes nothing (open {open_})")
-        self._check_capacity(report.capacity)
-        self.open, self.capacity = open_, report.capacity
+        if capacity and not self.capacity:
+            raise Violation("BC-CAP-03", f"capacity {capacity} after the final 0")
+        self.open, self.capacity = open_, capacity
 
     def _check_answer(self, order: int, accepted: int, reason: Reason) -> None:
         mine = self.order
@@ -131,10 +148,6 @@ class Worker:
             raise Violation("BC-BUSY-06", f"accepted {accepted} of at most {mine.max}")
         if (accepted == mine.max) is not (reason is Reason.FILLED):
             raise Violation("BC-BUSY-06", f"reason {reason.name} with {accepted} of {mine.max} accepted")
-
-    def _check_capacity(self, capacity: int) -> None:
-        if capacity and not self.capacity:
-            raise Violation("BC-CAP-03", f"capacity {capacity} after the final 0")
 
     def greet(self, hello: Idle) -> None:
         """Take over the figures of the hello."""
