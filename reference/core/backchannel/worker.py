@@ -107,11 +107,13 @@ class WorkerSide:
         self._unanswered.extend(orders)
         return orders
 
-    def answer(self, order: Accept, accepted: int, reason: Reason) -> None:
-        """``order`` was attempted and gave ``accepted`` connections (BC-BUSY-01 to BC-BUSY-04)."""
+    def answer(self, order: Accept, accepted: int, reason: Reason, *, ended: int = 0) -> None:
+        """``order`` was attempted and gave ``accepted`` connections (BC-BUSY-01 to BC-BUSY-04), of which ``ended`` have
+        been served and closed already (BC-BUSY-05).
+        """
         if self._unanswered.popleft() is not order:
             raise LookupError("orders are answered in the order in which they were received")
-        self.open += accepted
+        self.open += accepted - ended
         self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))
         self._reported = (self.open, self.capacity)
 

@@ -2,12 +2,12 @@
 
 :func:`serve` runs a pool; ``python -m backchannel_sync`` is its command line. A handler for capacity 1 is a function
 of a socket; one for more is a generator function of a :class:`Connection`. :func:`current_worker` tells a handler
-where it runs.
+where it runs; :func:`brief` is what a handler may say of itself.
 """
 
-from .context import WorkerInfo, current_worker
+from .context import WorkerInfo, brief, current_worker
 from .errors import StartError
 from .events import Connection, Wait, Waiting
 from .serving import serve
 
-__all__ = ["Connection", "StartError", "Wait", "Waiting", "WorkerInfo", "current_worker", "serve"]
+__all__ = ["Connection", "StartError", "Wait", "Waiting", "WorkerInfo", "brief", "current_worker", "serve"]

@@ -3,6 +3,9 @@
 Nothing is polled. Between connections the worker sits in one blocking read of its channel, so nothing but an order or
 the end of the channel ever wakes it. While the handler runs, the worker reads nothing: it has no room, so the parent
 sends nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned.
+
+A handler that declares itself brief is served with before the answer, which tells of the connection and of its end in
+one frame (BC-BUSY-05): one write less here, one read and one wake-up less in the parent.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable, Sequence
 from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
+from .context import is_brief
 
 __all__ = ["BlockingHandler", "run", "serve_one"]
 
@@ -33,6 +37,7 @@ def run(
     """Work until the channel ends. Returns the exit status. ``quota``: retire after so many connections; 0: never."""
     side = WorkerSide(1, len(listeners))
     served = 0
+    folds = is_brief(handler)
     channel.setblocking(True)
     side.hello()
     _flush(side, channel)
@@ -51,19 +56,27 @@ def run(
             break
         for order in orders:
             connections, reason = attempt(listeners, order)
-            side.answer(order, len(connections), reason)
-            _flush(side, channel)
-            for connection in connections:
-                connection.setblocking(True)
-                serve_one(handler, connection)
-                side.ended()
-                served += 1
+            if folds:
+                _serve_all(handler, connections)
+                side.answer(order, len(connections), reason, ended=len(connections))
+            else:
+                side.answer(order, len(connections), reason)
+                _flush(side, channel)
+                _serve_all(handler, connections)
+                side.ended(len(connections))
+            served += len(connections)
             if quota and served >= quota:
                 side.retire()
             _flush(side, channel)
     for listener in listeners:
         listener.close()
     return side.exit_status
+
+
+def _serve_all(handler: BlockingHandler, connections: Sequence[socket.socket]) -> None:
+    for connection in connections:
+        connection.setblocking(True)
+        serve_one(handler, connection)
 
 
 def serve_one(handler: BlockingHandler, connection: socket.socket) -> None:
@@ -80,6 +93,10 @@ def _flush(side: WorkerSide, channel: socket.socket) -> None:
     """The parent always reads, so this blocks for no longer than the parent is stopped."""
     while data := side.outgoing():
         try:
-            side.sent(channel.send(data))
+            sent = channel.send(data)
         except (BrokenPipeError, ConnectionResetError):
             side.parent_gone()
+            return
+        side.sent(sent)
+        if sent == len(data):
+            return

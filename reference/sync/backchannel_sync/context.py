@@ -1,10 +1,33 @@
-"""Who am I? What a handler may ask about the worker it runs in."""
+"""Who am I? What a handler may ask about the worker it runs in, and what it may say of itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-__all__ = ["WorkerInfo", "current_worker", "enter"]
+__all__ = ["WorkerInfo", "brief", "current_worker", "enter", "is_brief"]
+
+AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Any])
+
+_BRIEF = "__backchannel_brief__"
+
+
+def brief(handler: AnyHandler) -> AnyHandler:
+    """Declare that ``handler`` never blocks and needs less than a millisecond or so, until it ends or waits.
+
+    Its worker serves before it answers the order, and tells of a connection and of its end at once (BC-BUSY-05). A
+    handler that is slow all the same makes its worker suspect: nothing is lost, but its connections are waited for.
+    A plain function that reads from its socket blocks whenever the client has not sent yet: declare it brief only
+    where that cannot be, as behind a proxy that has the whole request.
+    """
+    setattr(handler, _BRIEF, True)
+    return handler
+
+
+def is_brief(handler: Callable[..., Any]) -> bool:
+    """Whether ``handler`` was declared :func:`brief`."""
+    return bool(getattr(handler, _BRIEF, False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
+from .context import is_brief
 from .system import selector_class
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
@@ -117,7 +118,10 @@ class _Worker:
         self.handler = handler
         self.drain_deadline = drain_deadline
         self.quota = quota
+        self.folds = is_brief(handler)
         self.served = 0
+        self.ended = 0
+        """Connections that have ended and were not told to the side yet."""
         self.selector = selector_class(poller)()
         self.timers: list[tuple[float, int, int, _Task]] = []
         self.count = 0
@@ -130,16 +134,17 @@ class _Worker:
         self.flush()
         while not self.side.finished:
             for key, mask in self.selector.select(self.timeout()):
-                if key.data is None:
-                    if mask & READ:
-                        self.channel_ready()
-                else:
+                if key.data is not None:
                     self.step(key.data)
+                elif mask & READ:
+                    self.channel_ready()
             now = time.monotonic()
             while self.timers and self.timers[0][0] <= now:
                 _, _, waits, task = heapq.heappop(self.timers)
                 if waits == task.waits:
                     self.step(task)
+            if self.ended:
+                self.side.ended(self.take_ended())
             self.flush()
             if self.give_up is not None and now >= self.give_up:
                 log.warning("%d connections still open at the drain deadline: leaving them", self.side.open)
@@ -147,10 +152,12 @@ class _Worker:
         return self.side.exit_status
 
     def timeout(self) -> float | None:
+        if not self.timers and self.give_up is None:
+            return None
         times = [self.timers[0][0]] if self.timers else []
         if self.give_up is not None:
             times.append(self.give_up)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return max(0.0, min(times) - time.monotonic())
 
     # ------------------------------------------------------------------------------------ channel
 
@@ -169,15 +176,15 @@ class _Worker:
         fresh: list[socket.socket] = []
         for order in orders:
             connections, reason = attempt(self.listeners, order)
-            self.side.answer(order, len(connections), reason)
-            fresh += connections
+            self.served += len(connections)
+            if self.folds:
+                self.begin(connections)
+            else:
+                fresh += connections
+            self.side.answer(order, len(connections), reason, ended=self.take_ended())
         if orders:
-            self.flush()  # before any service (BC-BUSY-02)
-        for accepted in fresh:
-            accepted.setblocking(False)
-            connection = Connection(accepted)
-            self.step(_Task(connection, self.handler(connection)))
-        self.served += len(fresh)
+            self.flush()  # before any service that is not brief (BC-BUSY-02, BC-BUSY-05)
+        self.begin(fresh)
         if self.quota and self.served >= self.quota:
             self.side.retire()
         if not data:
@@ -195,13 +202,18 @@ class _Worker:
     def flush(self) -> None:
         """Write what is owed; what the channel does not take is made up anew when it does."""
         blocked = False
-        while not blocked and (data := self.side.outgoing()):
+        while data := self.side.outgoing():
             try:
-                self.side.sent(self.channel.send(data))
+                sent = self.channel.send(data)
             except BlockingIOError:
                 blocked = True
+                break
             except (BrokenPipeError, ConnectionResetError):
                 self.side.parent_gone()
+                break
+            self.side.sent(sent)
+            if sent == len(data):
+                break
         self.watch_channel((0 if self.side.draining else READ) | (WRITE if blocked else 0))
 
     def watch_channel(self, events: int) -> None:
@@ -210,6 +222,12 @@ class _Worker:
             self.channel_events = events
 
     # -------------------------------------------------------------------------------- connections
+
+    def begin(self, fresh: Sequence[socket.socket]) -> None:
+        for accepted in fresh:
+            accepted.setblocking(False)
+            connection = Connection(accepted)
+            self.step(_Task(connection, self.handler(connection)))
 
     def step(self, task: _Task) -> None:
         """Run a handler until it waits or ends. Its error ends its connection and nothing else (BC-WORK-07)."""
@@ -233,7 +251,12 @@ class _Worker:
         if task.events:
             self.selector.unregister(task.connection.socket)
         task.connection.socket.close()
-        self.side.ended()
+        self.ended += 1
+
+    def take_ended(self) -> int:
+        """How many connections have ended since the last call."""
+        ended, self.ended = self.ended, 0
+        return ended
 
 
 def _watch(selector: selectors.BaseSelector, sock: socket.socket, old: int, new: int, data: object) -> None:
