@@ -95,7 +95,8 @@ class Replay:
         self.sizer = oracle.Sizer(scaling, capacity)
         self.workers: dict[int, _Worker] = {}
         self.ledgers = [
-            {"pending": 0, "covered": 0, "owed": 0, "retrying": False, "dirty": False, "resting": False, "empty": False}
+            dict.fromkeys(("pending", "covered", "owed", "left"), 0)
+            | dict.fromkeys(("retrying", "dirty", "resting", "empty", "sure"), False)
             for _ in range(header["listeners"])
         ]
         self.deadlines: list[tuple[float, int, str, Any]] = []
@@ -246,6 +247,7 @@ class Replay:
         for name, pending in counts.items():
             ledger = self.ledgers[int(name)]
             ledger.update(pending=pending, dirty=False, empty=not pending)
+            ledger.update(left=pending - ledger["covered"], sure=not ledger["covered"])
             if not pending:
                 ledger["owed"] = 0
                 for worker in self.workers.values():
@@ -306,7 +308,7 @@ class Replay:
             self._drain(worker)
 
     def _answer(self, worker: _Worker, order: dict[str, Any], report: Mapping[str, Any]) -> None:
-        self._end_order(worker)
+        self._end_order(worker, filled=report["accepted"] == order["max"])
         worker.accepted += report["accepted"]
         if report["accepted"]:
             worker.short_row = 0
@@ -359,6 +361,7 @@ class Replay:
             _rule(worker.order is None, "BC-ORDER-01: two orders unanswered")
             _rule(worker.state == "READY" and worker.open + most <= worker.capacity, "BC-ORDER-02: no room")
             ledger["covered"] += most
+            ledger["left"] -= most
             if again:
                 ledger["retrying"] = True
                 ledger["owed"] -= most
@@ -379,6 +382,7 @@ class Replay:
         if order["max"]:
             self._uncover(order)
             self.ledgers[order["listener"]]["owed"] += order["max"]
+            self.ledgers[order["listener"]]["dirty"] = True
         if worker.state == "READY":
             self._deadline("silence", worker)
         self._step(worker, "void")
@@ -386,19 +390,22 @@ class Replay:
     def _uncover(self, order: dict[str, Any]) -> None:
         ledger = self.ledgers[order["listener"]]
         ledger["covered"] -= order["max"]
-        ledger["dirty"] = True
         if order["again"]:
             ledger["retrying"] = False
 
-    def _end_order(self, worker: _Worker) -> None:
+    def _end_order(self, worker: _Worker, *, filled: bool = False) -> None:
         order, worker.order = worker.order, None
         if order is None or not order["max"]:
             return
+        ledger = self.ledgers[order["listener"]]
         if order["void"]:
-            ledger = self.ledgers[order["listener"]]
             ledger.update(owed=max(0, ledger["owed"] - order["max"]), dirty=True)
         else:
             self._uncover(order)
+            # all that was counted had an order, and this one was filled: what is pending has an edge (BC-WATCH-04)
+            settled = filled and ledger["sure"] and ledger["left"] <= 0
+            if not settled or any(other.passed_over for other in self.workers.values()):
+                ledger["dirty"] = True
         live = [other.order for other in self.workers.values() if other.order and not other.order["void"]]
         covered = sum(other["max"] for other in live if other["listener"] == order["listener"])
         _rule(covered == self.ledgers[order["listener"]]["covered"], "BC-ROOM-02: a reservation leaked")

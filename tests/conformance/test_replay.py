@@ -78,7 +78,7 @@ def after(kind: str, number: int, change: Callable[[dict[str, Any]], None]) -> l
         (lambda: after("Send", 2, lambda line: line.update(data=line["data"].replace("1041", "1042"))), "expected"),
         (lambda: after("Send", -1, lambda line: line.update(out="Kill")), "expected"),
         (lambda: after("Spawn", 0, lambda line: line.update(slot=1)), "expected"),
-        (lambda: after("dispatch", 6, lambda line: line.update(counts={})), "BC-PEND-02"),
+        (lambda: after("dispatch", 7, lambda line: line.update(counts={})), "BC-PEND-02"),
         (lambda: [line for line in story() if '"out": "Send"' not in line], "was not done"),
         (lambda: [*story(), '{"out": "Spawn", "slot": 9}\n'], "nothing was to be done"),
     ],

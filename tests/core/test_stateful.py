@@ -28,15 +28,26 @@ class Pool(RuleBasedStateMachine):
         listeners=st.integers(1, 2),
         most=st.integers(1, 3),
         policy=st.sampled_from(["lowest", "least-loaded"]),
+        edges=st.booleans(),
+        greeted=st.booleans(),
     )
-    def begin(self, capacity: int, listeners: int, most: int, policy: str) -> None:
+    def begin(self, capacity: int, listeners: int, most: int, policy: str, edges: bool, greeted: bool) -> None:
         self.scaling = Scaling(start=2, min=1, max=9, min_spare=1, max_spare=2 * capacity, max_draining=2)
         settings = Settings(capacity=capacity, max_per_order=most, policy=policy)
         self.world = World(settings, self.scaling, listeners)
+        self.world.parent.edges = edges
+        if greeted:
+            self.world.greet_all()
+        self.unseen: set[int] = set()
+        """Listeners with an edge that the parent has not read yet."""
+        self.held: dict[FakeWorker, tuple[int, int, bytes]] = {}
+        """Workers that have accepted and whose answer the parent has not read: listener, how many, the answer."""
         self.accepted_at_order: dict[int, int] = {}
 
     def some(self, data: st.DataObject, fit: object) -> FakeWorker | None:
-        fitting = [worker for worker in self.world.workers.values() if fit(worker)]  # type: ignore[operator]
+        living = self.world.workers.values()
+        self.held = {worker: answer for worker, answer in self.held.items() if worker in living and not worker.killed}
+        fitting = [worker for worker in living if worker not in self.held and fit(worker)]  # type: ignore[operator]
         return data.draw(st.sampled_from(fitting)) if fitting else None
 
     def state(self, worker: FakeWorker) -> State:
@@ -46,6 +57,21 @@ class Pool(RuleBasedStateMachine):
     def connect(self, data: st.DataObject, count: int) -> None:
         if not self.world.closed:
             self.world.connect(data.draw(st.integers(0, len(self.world.queue) - 1)), count)
+
+    @rule(data=st.data(), count=st.integers(1, 4))
+    def arrive(self, data: st.DataObject, count: int) -> None:
+        """Connections come while the parent is about other things."""
+        if not self.world.closed:
+            listener = data.draw(st.integers(0, len(self.world.queue) - 1))
+            self.world.queue[listener] += count
+            self.unseen.add(listener)
+
+    @rule()
+    def read_edges(self) -> None:
+        for listener in self.unseen:
+            self.world.parent.readable(listener)
+        self.unseen.clear()
+        self.world.turn()
 
     @rule(data=st.data())
     def hello(self, data: st.DataObject) -> None:
@@ -68,6 +94,22 @@ class Pool(RuleBasedStateMachine):
         if worker:
             order = worker.orders.pop(0)
             self.world.write(worker.slot, encode(Busy(order.order, 0, reason, worker.open, worker.capacity)))
+
+    @rule(data=st.data())
+    def accept(self, data: st.DataObject) -> None:
+        """A worker accepts; its answer is under way."""
+        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in BELIEVED)
+        if worker:
+            listener, before = worker.orders[0].listener, worker.open
+            answer = self.world.attempt(worker.slot)
+            self.held[worker] = listener, worker.open - before, answer
+
+    @rule()
+    def read_answers(self) -> None:
+        held, self.held = self.held, {}
+        for worker, (_, _, answer) in held.items():
+            if self.world.workers.get(worker.slot) is worker and self.state(worker) in BELIEVED:
+                self.world.write(worker.slot, answer)
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
@@ -126,7 +168,8 @@ class Pool(RuleBasedStateMachine):
             assert ledger.covered == covered
             # an order may have been overtaken by a late one since it was sent, but never sent above P
             taken_late = self.world.parent.counters.late + self.world.parent.counters.voids
-            assert covered <= self.world.queue[listener] + taken_late + self.world.parent.counters.dead
+            taken = sum(count for at, count, _ in self.held.values() if at == listener)
+            assert covered <= self.world.queue[listener] + taken + taken_late + self.world.parent.counters.dead
 
     @invariant()
     def never_overfilled(self) -> None:
@@ -153,7 +196,11 @@ class Pool(RuleBasedStateMachine):
         parent = self.world.parent
         free = any(worker.may_be_chosen for worker in parent.workers.values())
         for listener, ledger in enumerate(parent.ledgers):
-            if self.world.queue[listener] and free and not ledger.resting and not self.world.closed:
+            if (
+                self.world.queue[listener]
+                and free
+                and not (ledger.resting or self.world.closed or listener in self.unseen)
+            ):
                 assert ledger.covered or ledger.retrying or any(other.covered for other in parent.ledgers)
 
     def teardown(self) -> None:
@@ -169,6 +216,8 @@ class Pool(RuleBasedStateMachine):
     def let_all_behave(self, world: World) -> None:
         if world.closed or world.parent.stopping:
             return
+        self.read_edges()
+        self.read_answers()
         for _ in range(400):
             if not any(world.queue):
                 return

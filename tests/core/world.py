@@ -32,7 +32,7 @@ from backchannel.actions import CloseListeners, GiveUp, Release, Reloaded
 from backchannel.tracing import record
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeWorker:
     """A worker as it is: what it holds, what it was ordered, whether it was drained or killed."""
 

@@ -94,6 +94,8 @@ class Parent:
         self._turn = 0
         self._actions: list[Action] = []
         self._now = 0.0
+        self.edges = False
+        """Each arrival makes an event, and counts are exact: the shell says so, if its watch is such a one."""
         self.greeted = 0
         """Workers that have ever become READY."""
         self._gave_up = False
@@ -125,7 +127,11 @@ class Parent:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
         if self.state not in _DISPATCHING or (not self._candidates.count and not self.stopping):
             return []
-        return [index for index, ledger in enumerate(self.ledgers) if ledger.dirty and not ledger.resting]
+        return [
+            index
+            for index, ledger in enumerate(self.ledgers)
+            if (ledger.dirty or (self.stopping and not ledger.empty and not ledger.covered)) and not ledger.resting
+        ]
 
     def watching(self, listener: int) -> bool:
         """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and no order covers
@@ -149,6 +155,15 @@ class Parent:
     def stopping(self) -> bool:
         """It is going to end: it serves what is pending, or drains everybody."""
         return self.state in (PoolState.STOPPING, PoolState.DRAINING)
+
+    @property
+    def patient(self) -> bool:
+        """Whether reports may wait a little: orders are unanswered, they cover all that is known to be pending, and
+        somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
+        """
+        if not self._may_order or self.state is not PoolState.RUNNING:
+            return False
+        return all(ledger.settled for ledger in self.ledgers) and any(ledger.covered for ledger in self.ledgers)
 
     @property
     def finished(self) -> bool:
@@ -394,7 +409,8 @@ class Parent:
         assert order is not None
         worker.accepted += busy.accepted
         if order.max:
-            self.ledgers[order.listener].ended(order)
+            filled = self.edges and busy.accepted == order.max and not order.void and not self._fallen_short
+            self.ledgers[order.listener].ended(order, filled=filled)
         if busy.accepted:
             worker.short_row = 0
             self._sizing.served()

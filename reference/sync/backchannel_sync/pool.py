@@ -53,6 +53,9 @@ __all__ = ["INTERRUPTED", "Pool"]
 
 log = logging.getLogger("backchannel")
 
+PATIENCE = 0.001
+"""Seconds that reports may wait while nothing needs them; the shortest that every poller can wait."""
+
 INTERRUPTED = 130
 """Exit status after SIGINT."""
 
@@ -129,12 +132,30 @@ class Pool:
         return self._status or 0
 
     def _wait(self) -> Sequence[tuple[selectors.SelectorKey, int]]:
-        times = [self.core.next_deadline(), self._watch.next_look() if self._watch else None, self._crew.next_nudge()]
-        deadline = min((when for when in times if when is not None), default=None)
+        """Sleep until something happens.
+
+        After an order the next arrival is what matters, as a rule, and reports can wait for it: then only arrivals wake
+        the parent, for a short while, and what was reported meanwhile is read together. That is one wake-up for each
+        connection of a busy pool instead of three.
+        """
+        deadline = self._next_deadline()
+        if self._watch is not None and self._watch.edges and self.core.patient:
+            self._watch.sleep(PATIENCE)
+            self.wakeups += 1
+            if self._news:
+                return self._selector.select(0)
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         events = self._selector.select(timeout)
         self.wakeups += 1
         return events
+
+    def _next_deadline(self) -> float | None:
+        times = (
+            self.core.next_deadline(),
+            self._watch.next_look() if self._watch else None,
+            self._crew.next_nudge(),
+        )
+        return min((when for when in times if when is not None), default=None)
 
     def _turn(self, events: Sequence[tuple[selectors.SelectorKey, int]]) -> None:
         """One pass: reports and deaths, deadlines, dispatch, scaling."""
@@ -278,6 +299,7 @@ class Pool:
             return
         self._watch = system.listener_watch(self._selector)
         self._watch.start(self.listeners, self._news.add)
+        self.core.edges = self._watch.edges and all(map(system.counts, self.listeners))
 
     def _tell(self) -> None:
         """Tell whoever asked, when the first workers are ready; as a successor, the old parent first."""

@@ -299,6 +299,7 @@ class Pool:
 
     def _start_watching(self) -> None:
         self._poller = system.edge_poller()
+        self.core.edges = all(map(system.counts, self.listeners))
         self._nursery.start_soon(hear_arrivals, self._poller, self.listeners, self._arrived)
 
     def _arrived(self, listener: int) -> None:

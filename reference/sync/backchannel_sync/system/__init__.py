@@ -39,6 +39,7 @@ __all__ = [
     "EdgeWatch",
     "LevelWatch",
     "ListenerWatch",
+    "counts",
     "edge_poller",
     "forget",
     "listener_watch",
@@ -96,6 +97,11 @@ def pending(listener: socket.socket, news: bool) -> int:
     if count or (count == 0 and not news):
         return count
     return 1 if _readable(listener) else 0
+
+
+def counts(listener: socket.socket) -> bool:
+    """Whether :func:`pending` counts, rather than telling some from none."""
+    return native.count(listener) is not None
 
 
 def _readable(listener: socket.socket) -> bool:

@@ -36,9 +36,9 @@ class Poller:
         event = select.kevent(fd, select.KQ_FILTER_READ, select.KQ_EV_ADD | select.KQ_EV_CLEAR)
         self._kqueue.control([event], 0)
 
-    def events(self) -> list[int]:
-        """The descriptors with news since the last call."""
-        return [event.ident for event in self._kqueue.control(None, 64, 0)]
+    def events(self, timeout: float = 0) -> list[int]:
+        """See :class:`~.watching.EdgePoller`."""
+        return [event.ident for event in self._kqueue.control(None, 64, timeout)]
 
     def forget(self) -> None:
         """In a worker: never close the number."""

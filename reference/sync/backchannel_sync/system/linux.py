@@ -34,9 +34,9 @@ class Poller:
         """Watch ``fd``."""
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
-    def events(self) -> list[int]:
-        """The descriptors with news since the last call."""
-        return [fd for fd, _ in self._epoll.poll(0)]
+    def events(self, timeout: float = 0) -> list[int]:
+        """See :class:`~.watching.EdgePoller`."""
+        return [fd for fd, _ in self._epoll.poll(timeout)]
 
 
 # struct tcp_info: eight octets, then 32-bit words; tcpi_unacked is the fifth of these

@@ -21,8 +21,8 @@ class EdgePoller(Protocol):
     def add(self, fd: int) -> None:
         """Watch ``fd``."""
 
-    def events(self) -> list[int]:
-        """The descriptors with news since the last call."""
+    def events(self, timeout: float = 0) -> list[int]:
+        """The descriptors with news since the last call; waits for some for at most ``timeout`` seconds."""
 
     def fileno(self) -> int:
         """What to watch."""
@@ -37,8 +37,14 @@ class EdgePoller(Protocol):
 class ListenerWatch(Protocol):
     """How the parent hears of arrivals."""
 
+    edges: bool
+    """Whether each arrival makes an event, even while there are others."""
+
     def start(self, listeners: Sequence[socket.socket], news: News) -> None:
         """Begin: from now on ``news`` hears of arrivals on ``listeners``."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for arrivals alone, for at most so long. Only where :attr:`edges` is true."""
 
     def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
         """Called after each turn: which listeners' news would be of use, and which would be but for an unanswered
@@ -61,22 +67,26 @@ class ListenerWatch(Protocol):
 class EdgeWatch:
     """All listeners in one inner edge-triggered poller: an edge comes once, so there is never anything to disarm."""
 
+    edges = True
+
     def __init__(self, outer: selectors.BaseSelector, poller: EdgePoller) -> None:
         self._outer = outer
         self._poller = poller
         self._index: dict[int, int] = {}
+        self._news: News = lambda _index: None
 
     def start(self, listeners: Sequence[socket.socket], news: News) -> None:
         """See :class:`ListenerWatch`."""
+        self._news = news
         self._index = {listener.fileno(): at for at, listener in enumerate(listeners)}
         for fd in self._index:
             self._poller.add(fd)
+        self._outer.register(self._poller.fileno(), selectors.EVENT_READ, lambda _mask: self.sleep(0))
 
-        def drain(_mask: int) -> None:
-            for fd in self._poller.events():
-                news(self._index[fd])
-
-        self._outer.register(self._poller.fileno(), selectors.EVENT_READ, drain)
+    def sleep(self, seconds: float) -> None:
+        """See :class:`ListenerWatch`."""
+        for fd in self._poller.events(seconds):
+            self._news(self._index[fd])
 
     def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
         """Nothing to do."""
@@ -112,6 +122,8 @@ class LevelWatch:
     (BC-WATCH-02); an answer in time makes no look come true.
     """
 
+    edges = False
+
     def __init__(self, outer: selectors.BaseSelector) -> None:
         self._outer = outer
         self._news: News = lambda _index: None
@@ -124,6 +136,10 @@ class LevelWatch:
         """See :class:`ListenerWatch`."""
         self._news = news
         self._listeners = listeners
+
+    def sleep(self, seconds: float) -> None:
+        """Never called."""
+        raise NotImplementedError
 
     def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
         """Take in and out what changed."""

@@ -1,0 +1,101 @@
+"""Where arrivals make edges, an order that was filled needs no count; everything else does."""
+
+from __future__ import annotations
+
+import pytest
+from backchannel import Scaling, Settings
+from world import World
+
+
+def world(workers: int = 2, **settings: int) -> World:
+    made = World(Settings(**settings), Scaling.fixed(workers))
+    made.greet_all()
+    made.parent.edges = True
+    return made
+
+
+def test_a_filled_order_that_left_nothing_needs_no_count() -> None:
+    made = world()
+    made.connect()
+    made.parent.received(0, made.attempt(0), made.now)
+    assert made.parent.to_count() == []
+
+
+def test_without_edges_it_is_counted() -> None:
+    made = world()
+    made.parent.edges = False
+    made.connect()
+    made.parent.received(0, made.attempt(0), made.now)
+    assert made.parent.to_count() == [0]
+
+
+def test_what_was_left_is_counted_when_room_returns() -> None:
+    made = world(workers=1)
+    made.connect(count=3)
+    made.answer(0)
+    made.end(0)
+    assert made.ordered() == {0: 1}
+    made.answer(0)
+    made.end(0)
+    assert made.ordered() == {0: 1}
+
+
+def test_what_was_counted_while_an_order_was_unanswered_is_counted_again() -> None:
+    """The worker had accepted and not yet told: the connection that was counted then looked covered, and was not."""
+    made = world()
+    made.connect()
+    answer = made.attempt(0)
+    made.connect()
+    assert made.ordered() == {}
+    made.write(0, answer)
+    assert made.ordered() == {1: 1}
+
+
+def test_reports_may_wait_only_while_all_that_was_counted_has_an_order_of_its_own() -> None:
+    made = world()
+    assert not made.parent.patient
+    made.connect()
+    assert made.parent.patient
+    answer = made.attempt(0)
+    made.connect()
+    assert not made.parent.patient
+    made.write(0, answer)
+    assert made.parent.patient is False  # the count was read while R was 0, but nobody is free now
+    made.end(0)
+    assert made.parent.patient
+
+
+@pytest.mark.parametrize("how", ["short", "void", "death"])
+def test_an_order_that_was_not_filled_is_counted(how: str) -> None:
+    made = world()
+    made.connect()
+    if how == "short":
+        made.queue[0] = 0
+        made.parent.received(0, made.attempt(0), made.now)
+    elif how == "void":
+        made.now += 0.2
+        made.parent.judge(made.now)
+    else:
+        made.parent.eof(0, made.now)
+    assert made.parent.to_count() == [0]
+
+
+def test_who_was_passed_over_is_forgiven_by_the_next_queue_that_is_empty() -> None:
+    made = world()
+    made.connect(count=2)
+    made.queue[0] = 1
+    made.answer(1)
+    made.answer(0)  # short: passed over, and the queue was seen empty
+    made.end(1)
+    made.connect()
+    assert made.ordered() == {0: 1}
+
+
+def test_a_stop_sees_the_queue_empty_before_it_drains() -> None:
+    made = world()
+    made.connect()
+    made.parent.stop(made.now)
+    made.turn()
+    assert not made.closed
+    made.answer(0)
+    assert made.closed
