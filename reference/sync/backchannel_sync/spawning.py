@@ -132,6 +132,7 @@ def work(
 ) -> int:
     """Be a worker, from loading the handler to the end. Returns the exit status."""
     gc.enable()
+    gc.freeze()  # what the parent had is never looked through for garbage here, so its pages stay shared
     enter(WorkerInfo(slot, settings.capacity))
     try:
         handler = find_handler()
