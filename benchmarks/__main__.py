@@ -7,6 +7,7 @@ minute is in the JSON file, and in no document.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -101,13 +102,24 @@ def _run(chosen: Sequence[Bout], wanted: set[str], speed: float, out: Path) -> i
         "lost": lost,
         "raw": raw,
     }
-    (out / "bench.json").write_text(json.dumps(document, indent=1))
+    (out / "bench.json").write_text(json.dumps(document))
+    _write_rows(out / "rows.csv", decided)
     print(
         f"\n{len(decided)} rows in {time.monotonic() - began:.0f} s, {len(missed)} missed; {out}/bench.json", flush=True
     )
     for name in lost:
         print(f"connections were lost or never answered: {name}", file=sys.stderr)
     return 2 if lost else 1 if missed else 0
+
+
+def _write_rows(path: Path, decided: Sequence[Decided]) -> None:
+    """The table, for the documentation."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        for one in decided:
+            value, unit = one.estimate, one.row.unit
+            figure = f"{value.value:.3g} {unit}".rstrip()
+            writer.writerow([one.row.text, figure, f"{value.low:.3g} to {value.high:.3g}", one.row.goal, one.verdict])
 
 
 def _progress(text: str) -> None:

@@ -14,13 +14,15 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from backchannel_sync import brief
+
 if TYPE_CHECKING:
     import socket
 
     import trio
     from backchannel_sync import Connection, Waiting
 
-__all__ = ["blocking", "events", "on_trio"]
+__all__ = ["blocking", "brief_blocking", "brief_events", "events", "on_trio"]
 
 TOUCHED = 20_000_000
 PAGE = 4096
@@ -72,6 +74,18 @@ def events(connection: Connection) -> Waiting:
         if line[:1] == b"h":
             with contextlib.suppress(ConnectionResetError):
                 yield from connection.recv(1)
+
+
+@brief
+def brief_blocking(connection: socket.socket) -> None:
+    """The same, and its worker tells of a connection and its end at once."""
+    blocking(connection)
+
+
+@brief
+def brief_events(connection: Connection) -> Waiting:
+    """The same for an event-based worker."""
+    return (yield from events(connection))
 
 
 async def on_trio(stream: trio.SocketStream) -> None:

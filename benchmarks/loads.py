@@ -51,9 +51,11 @@ def burst(count: int, times: int, silence: float = 0.2) -> Task:
     return {"mode": "burst", "count": count, "times": times, "silence": silence}
 
 
-def hold(count: int, churn: int) -> Task:
-    """``count`` connections that stay; then ``churn`` of them end and as many come anew."""
-    return {"mode": "hold", "count": count, "churn": churn}
+def hold(count: int, churn: int, at_once: int = 128) -> Task:
+    """``count`` connections that stay, ``at_once`` of them on their way; then ``churn`` of them end and as many come
+    anew.
+    """
+    return {"mode": "hold", "count": count, "churn": churn, "at_once": at_once}
 
 
 class Load:
@@ -268,7 +270,7 @@ def run_hold(task: Task) -> dict[str, float]:
     def fill() -> None:
         limit = clock() + 60
         while len(held) + requests.errors < task["count"] and clock() < limit:
-            while len(requests.open) < 128 and len(held) + len(requests.open) < task["count"]:
+            while len(requests.open) < task["at_once"] and len(held) + len(requests.open) < task["count"]:
                 requests.ask("all", b"h\n", clock())
             requests.turn(1.0)
 

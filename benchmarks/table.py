@@ -22,15 +22,20 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
     """All bouts whose rows have a goal, and what is shown beside them."""
     slice_ = 1.0 * pace
     sync_1, sync_64 = "sync, capacity 1", "sync, capacity 64"
+    folded_1 = sync(1, 8, handler="handlers:brief_blocking", name="sync, capacity 1, folded")
+    folded_64 = sync(64, 8, handler="handlers:brief_events", name="sync, capacity 64, folded")
     blocking, exclusive, reuseport, herd = "blocking accept", "EPOLLEXCLUSIVE", "SO_REUSEPORT", "naive herd"
 
     yield Bout(
         "blocking",
         "capacity 1, 8 workers, 32 clients, null handler",
-        [sync(1, 8), alternative("blocking", 8)],
+        [sync(1, 8), folded_1, alternative("blocking", 8)],
         closed(32, slice_),
         [
             Row("(a) throughput against blocking accept", "throughput", sync_1, blocking, least=0.80),
+            Row("(a) the same, folded", "throughput", folded_1.name, blocking),
+            Row("(a) folded: CPU of all processes against blocking accept", "server_us", folded_1.name, blocking),
+            Row("(a) folded: parent's CPU for each connection", "parent_us", folded_1.name, how="value", unit="µs"),
             Row("(a) CPU of all processes against blocking accept", "server_us", sync_1, blocking),
             Row("(a) parent's CPU for each connection", "parent_us", sync_1, how="value", most=20, unit="µs"),
             Row("(a) a sync worker's CPU for each connection", "worker_us", sync_1, how="value", unit="µs"),
@@ -43,7 +48,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         yield Bout(
             f"event-{clients}",
             f"capacity 64, 8 workers, {clients} clients, null handler",
-            [sync(64, 8), trio(64, 8), alternative("exclusive", 8), alternative("reuseport", 8)],
+            [sync(64, 8), folded_64, trio(64, 8), alternative("exclusive", 8), alternative("reuseport", 8)],
             closed(clients, slice_),
             [
                 Row(
@@ -60,6 +65,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
                     sync_64,
                     exclusive,
                 ),
+                Row(f"(a) {clients} clients: folded, against EPOLLEXCLUSIVE", "throughput", folded_64.name, exclusive),
                 Row(
                     f"(a) {clients} clients: trio workers' against EPOLLEXCLUSIVE",
                     "throughput",
@@ -88,7 +94,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
     yield Bout(
         "latency",
         "capacity 1, 8 workers, 1 client, null handler",
-        [sync(1, 8), alternative("blocking", 8)],
+        [sync(1, 8), folded_1, alternative("blocking", 8)],
         closed(1, slice_),
         [
             Row(
@@ -101,6 +107,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
                 scale=1e6,
                 unit="µs",
             ),
+            Row("the same, folded", "all.p50", folded_1.name, blocking, "difference", scale=1e6, unit="µs"),
             Row("(a) 1 client: parent's CPU for each connection", "parent_us", sync_1, how="value", unit="µs"),
         ],
     )
