@@ -84,17 +84,21 @@ class Decision:
     retire: int | None = None
 
 
+def spare(totals: Totals, capacity: int) -> int:
+    """Spare for spawning (BC-SCALE-02)."""
+    return totals.room + totals.starting * capacity
+
+
 def lacking(totals: Totals, rules: Scaling, capacity: int) -> int:
     """Workers that the pool lacks, whatever ``max`` and the spawn rate say (BC-SCALE-04)."""
-    spare = totals.room + totals.starting * capacity
-    by_spare = -((spare - rules.min_spare) // capacity) if spare < rules.min_spare else 0
+    spared = spare(totals, capacity)
+    by_spare = -((spared - rules.min_spare) // capacity) if spared < rules.min_spare else 0
     return max(rules.min - totals.counting, by_spare, 0)
 
 
 def short(totals: Totals, rules: Scaling, capacity: int) -> bool:
     """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03)."""
-    spare = totals.room + totals.starting * capacity
-    return totals.counting < rules.max and (totals.counting < rules.min or spare < rules.min_spare)
+    return totals.counting < rules.max and (totals.counting < rules.min or spare(totals, capacity) < rules.min_spare)
 
 
 def surplus(totals: Totals, rules: Scaling) -> bool:
