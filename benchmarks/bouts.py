@@ -35,7 +35,7 @@ class Row:
     subject: str
     reference: str = ""
     how: str = "ratio"
-    """``ratio`` or ``difference`` to the reference, or ``value``: the figure itself."""
+    """``ratio`` or ``difference`` to the reference; ``value``, the figure itself, or ``worst``, its greatest."""
     least: float | None = None
     most: float | None = None
     scale: float = 1.0
@@ -142,6 +142,8 @@ def decide(bout: Bout, samples: Samples) -> list[Decided]:
             continue
         if row.how == "value":
             estimate = ratios.mean(ours)
+        elif row.how == "worst":
+            estimate = Estimate(max(ours), max(ours), max(ours))
         elif row.how == "difference":
             estimate = ratios.difference(ours, theirs)
         else:

@@ -6,6 +6,9 @@ a test keeps them equal.
 
 The parent keeps one :data:`PARENT` machine for each worker, and is one :data:`POOL` machine itself; a worker is one
 :data:`WORKER` machine.
+
+Members of the enumerations are the keys of the tables, and are looked up for each connection. So they hash by identity,
+which is what they are compared by; by default Python would call a function that hashes their names.
 """
 
 from __future__ import annotations
@@ -16,16 +19,10 @@ from typing import Final
 __all__ = ["PARENT", "POOL", "WORKER", "ParentEvent", "PoolEvent", "PoolState", "State", "WorkerEvent", "WorkerState"]
 
 
-class _Named(Enum):
-    """Members are the keys of the tables, and looked up for each connection: by identity, which is what they are
-    compared by, and not by a hash of their names, which Python would call a function for.
-    """
+class State(Enum):
+    """What a worker is to its parent."""
 
     __hash__ = object.__hash__
-
-
-class State(_Named):
-    """What a worker is to its parent."""
 
     STARTING = "STARTING"
     READY = "READY"
@@ -36,8 +33,10 @@ class State(_Named):
     GONE = "GONE"
 
 
-class ParentEvent(_Named):
+class ParentEvent(Enum):
     """What can happen to a worker, as its parent sees it."""
+
+    __hash__ = object.__hash__
 
     HELLO = "hello"
     WELCOMED = "welcomed"
@@ -100,8 +99,10 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
 }
 
 
-class WorkerState(_Named):
+class WorkerState(Enum):
     """What a worker is to itself."""
+
+    __hash__ = object.__hash__
 
     STARTING = "STARTING"
     GREETED = "GREETED"
@@ -111,8 +112,10 @@ class WorkerState(_Named):
     EXITED = "EXITED"
 
 
-class WorkerEvent(_Named):
+class WorkerEvent(Enum):
     """What can happen to a worker, as it sees it."""
+
+    __hash__ = object.__hash__
 
     HELLO = "hello"
     ORDER = "order"
