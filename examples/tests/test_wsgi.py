@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import subprocess
@@ -76,6 +77,16 @@ def test_what_is_no_http_is_refused(service: Running, data: bytes) -> None:
 def test_who_sends_more_than_is_read_still_gets_the_response(service: Running) -> None:
     response, _ = request(service, "PUT", "/", body=b"x" * 2_000_000)
     assert response.status == 200
+
+
+def test_a_client_that_has_sent_all_is_not_waited_for(tmp_path: Path) -> None:
+    command = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --workers 1 server:handle"
+    with running("wsgi", tmp_path, command, PATIENCE="60") as service, contextlib.ExitStack() as stack:
+        for _ in range(3):  # none of them closes, and there is one worker
+            client = stack.enter_context(service.connect())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with client.makefile("rb") as answer:
+                assert answer.read().startswith(b"HTTP/1.1 200")
 
 
 def test_a_silent_client_does_not_keep_a_worker(service: Running) -> None:

@@ -42,7 +42,7 @@ def handle(connection: socket.socket) -> None:
     try:
         exchange.serve()
         exchange.linger()
-    except OSError as error:
+    except (OSError, h11.RemoteProtocolError) as error:
         log.info("a client went: %s", error)
     finally:
         signal.alarm(0)
@@ -86,6 +86,8 @@ class Exchange:
 
     def linger(self) -> None:
         """Let the client read the response before what it still sends makes the kernel reset the connection."""
+        while self.http.their_state is h11.SEND_BODY and isinstance(self.http.next_event(), h11.Data):
+            pass  # what is here already, and the end of a request without a body above all
         if self.http.their_state is h11.SEND_BODY:
             self.connection.shutdown(socket.SHUT_WR)
             end = time.monotonic() + 2
