@@ -128,7 +128,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Hours in minutes: clients, kills, stops, reloads and replacements at once: --minutes N, --impl NAME."""
+    """Soak a pool in clients, kills, stops, reloads and replacements at once: --minutes N, --impl NAME."""
     session.install("-e", ".[conformance,trio]")
     session.run("python", "conformance/soak", *session.posargs)
 

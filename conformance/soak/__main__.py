@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python conformance/soak", description="Soak a pool, and judge it.")
     parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="for each pool (default 10)")
     parser.add_argument("--impl", action="append", default=[], metavar="NAME", help="default sync; may be repeated")
+    parser.add_argument("--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours")
     parser.add_argument("--capacity", type=int, default=4, metavar="N", help="of each worker (default 4)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of who is killed (default 1)")
     parser.add_argument("--report", type=Path, default=Path("build/soak"), metavar="DIR")
@@ -45,11 +46,15 @@ def main() -> int:
     options = arguments()
     options.report.mkdir(parents=True, exist_ok=True)
     status = 0
-    for name in options.impl or ["sync"]:
-        try:
-            target = manifest.find(name)
-        except Mistake as error:
-            print(f"python conformance/soak: {error}", file=sys.stderr)
+    try:
+        targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
+    except Mistake as error:
+        print(f"python conformance/soak: {error}", file=sys.stderr)
+        return 2
+    for target in targets or [manifest.find("sync")]:
+        name = target.name
+        if "pool" not in target.roles or "status" not in target.roles["pool"].placeholders:
+            print(f"python conformance/soak: {name} offers no pool with a status, which this asks", file=sys.stderr)
             return 2
         with tempfile.TemporaryDirectory(prefix="bc-soak-") as folder:
             run = Run(target, options.minutes * 60, options.capacity, options.seed, Path(folder) / "log")
