@@ -141,6 +141,11 @@ class Clients:
             # its client has had its answer and is gone; the worker had not yet closed its end
             self._spared += len((ports - set(self._now)) & self._past)
 
+    def answered_elsewhere(self, port: int) -> None:
+        """A client that is none of these had its answer; a worker may hold it for a moment more, and be killed then."""
+        with self._more:
+            self._past.add(port)
+
     def wait_for(self, count: int, seconds: float = 30.0) -> bool:
         """Until ``count`` more have been answered; whether they were in time."""
         with self._more:

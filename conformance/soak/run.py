@@ -189,6 +189,7 @@ class Run:
         for one in waiting:
             try:
                 one.answer(60)
+                self.clients.answered_elsewhere(one.port)
             except NoAnswer as error:
                 self._burst_failures.append(str(error))
             one.close()
