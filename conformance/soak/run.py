@@ -18,7 +18,7 @@ from typing import Any
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Held, NoAnswer
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.pool import Pool, Status
 from backchannel_conformance.storm import Clients, chosen, kill_one
 from backchannel_conformance.waiting import TimedOut, until
 
@@ -221,13 +221,18 @@ class Run:
 
     def _note_descriptors(self) -> None:
         """Those of the parent that are nobody's channel. Whoever reads its status has one for a moment, so has a worker
-        that is being started: the least of several looks.
+        that is being started: the most frequent of several looks, once every death has been noticed.
         """
+
+        def calm(status: Status) -> bool:
+            alive = set(status.pids().values())
+            return not alive & self._killed and len(status.workers) == len(status.slots("READY"))
+
         looks = []
-        for _ in range(8):
-            status = self.pool.until("a pool of ready workers", lambda s: len(s.workers) == len(s.slots("READY")), 60)
+        for _ in range(9):
+            status = self.pool.until("a pool of ready workers", calm, 60)
             looks.append(sum(kernel.kinds(self._parent).values()) - len(status.workers))
-        self._descriptors.append((self._parent, min(looks)))
+        self._descriptors.append((self._parent, statistics.mode(looks)))
 
     # ------------------------------------------------------------------------------ what must have held
 
