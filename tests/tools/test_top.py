@@ -211,11 +211,18 @@ def test_every_dress_of_a_real_pool(pool: Path, capsys: pytest.CaptureFixture[st
     assert "backchannel_worker_open" in capsys.readouterr().out
 
 
+def heed_ctrl_c() -> None:
+    """What runs in the background has been told to ignore Ctrl-C, and so have its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_live_in_a_terminal_until_ctrl_c(pool: Path) -> None:
     terminal, inside = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
     arguments = [sys.executable, "-m", "backchannel_tools.top", str(pool), "--interval", "0.05"]
-    process = subprocess.Popen(arguments, stdin=inside, stdout=inside, stderr=inside, env=environment)
+    process = subprocess.Popen(
+        arguments, stdin=inside, stdout=inside, stderr=inside, env=environment, preexec_fn=heed_ctrl_c
+    )
     os.close(inside)
     with process:
         shown, deadline = b"", time.monotonic() + 20
