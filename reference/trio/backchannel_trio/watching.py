@@ -1,7 +1,9 @@
 """What the trio parent waits with: one task for each thing that can have news.
 
 A task ends when what it waits for is closed: whoever closes something tells trio first
-(:func:`trio.lowlevel.notify_closing`), and the task that waits for it gets ``ClosedResourceError``.
+(:func:`trio.lowlevel.notify_closing`), and the task that waits for it gets ``ClosedResourceError``. But a task that has
+been woken already gets nothing: what it waited for may be closed by another task in the very turn in which it had
+news. So each of them looks, after each wait, whether it is still there.
 """
 
 from __future__ import annotations
@@ -55,27 +57,26 @@ async def hear_arrivals(poller: EdgePoller, listeners: Sequence[socket.socket], 
     An inner, edge-triggered poller watches the listeners, and trio the inner poller: trio's own one-shot watch of a
     listener would fire again and again for a connection that has been ordered already (BC-WATCH-01).
     """
-    try:
-        number = poller.fileno()
-    except ValueError:
-        return  # closed before this task had its first turn
+    if poller.closed:
+        return  # before this task had its first turn
     index = {listener.fileno(): at for at, listener in enumerate(listeners)}
     for fd in index:
         poller.add(fd)
+    number = poller.fileno()
     with suppress(trio.ClosedResourceError):
-        while True:
-            await trio.lowlevel.wait_readable(number)
+        while not poller.closed:
             for fd in poller.events():
                 arrived(index[fd])
+            await trio.lowlevel.wait_readable(number)
 
 
 async def ended(baton: socket.socket, but: bytes = b"") -> bool:
     """Wait until ``baton`` has ended; or, with ``but``, until that was said on it, and then it is ``False``."""
     while baton.fileno() != -1:
-        await trio.lowlevel.wait_readable(baton)
         try:
             said = baton.recv(16)
         except BlockingIOError:
+            await trio.lowlevel.wait_readable(baton)
             continue
         except ConnectionResetError:
             said = b""

@@ -31,6 +31,11 @@ class Poller:
         self.fileno = self._kqueue.fileno
         self.close = self._kqueue.close
 
+    @property
+    def closed(self) -> bool:
+        """See :class:`~.watching.EdgePoller`."""
+        return self._kqueue.closed
+
     def add(self, fd: int) -> None:
         """Watch ``fd``."""
         event = select.kevent(fd, select.KQ_FILTER_READ, select.KQ_EV_ADD | select.KQ_EV_CLEAR)

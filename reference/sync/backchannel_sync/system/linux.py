@@ -30,6 +30,11 @@ class Poller:
         self.forget = self._epoll.close
         """The set itself lives on in the parent: closing a descriptor of it changes nothing there."""
 
+    @property
+    def closed(self) -> bool:
+        """See :class:`~.watching.EdgePoller`."""
+        return self._epoll.closed
+
     def add(self, fd: int) -> None:
         """Watch ``fd``."""
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)

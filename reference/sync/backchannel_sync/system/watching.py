@@ -18,6 +18,10 @@ Wanted = Callable[[int], bool]
 class EdgePoller(Protocol):
     """An edge-triggered poller of its own, readable itself while it has events."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+
     def add(self, fd: int) -> None:
         """Watch ``fd``."""
 

@@ -1,0 +1,90 @@
+"""What is waited for may be closed in the very turn in which it has news: the task that was woken finds it gone."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from backchannel_sync import system
+from backchannel_trio.watching import StatusSocket, ended, hear_arrivals
+
+pytestmark = pytest.mark.trio
+
+
+class Closer(trio.abc.Instrument):
+    """Calls ``close`` as soon as the task called ``name`` has been woken by news, before its turn."""
+
+    def __init__(self, name: str, close: Callable[[], None]) -> None:
+        self.name = name
+        self.close = close
+        self.done = False
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task that was woken has its turn."""
+        if self.name in task.name and not self.done:
+            self.done = True
+            self.close()
+
+
+@asynccontextmanager
+async def closed_when_woken(closer: Closer) -> AsyncIterator[trio.Nursery]:
+    """A nursery whose task ``closer`` watches: inside, all tasks sleep; afterwards they have ended."""
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            yield nursery
+            await trio.testing.wait_all_tasks_blocked()
+        assert closer.done
+
+
+async def asleep(closer: Closer) -> None:
+    """All tasks sleep; the next news is the one to close at."""
+    await trio.testing.wait_all_tasks_blocked()
+    trio.lowlevel.add_instrument(closer)
+
+
+async def test_poller_closed_before_the_task_begins() -> None:
+    poller = system.edge_poller()
+    poller.close()
+    await hear_arrivals(poller, [], lambda _: pytest.fail("there is nothing to hear of"))
+
+
+async def test_poller_closed_after_an_arrival() -> None:
+    poller = system.edge_poller()
+    closer = Closer("hear_arrivals", poller.close)
+    arrived: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with closed_when_woken(closer) as nursery:
+            nursery.start_soon(hear_arrivals, poller, [listener], arrived.append)
+            await asleep(closer)
+            socket.create_connection(listener.getsockname()).close()
+    assert arrived == []
+
+
+async def test_baton_closed_after_its_end() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    closer = Closer("ended", ours.close)
+    async with closed_when_woken(closer) as nursery:
+        nursery.start_soon(ended, ours)
+        await asleep(closer)
+        theirs.close()
+
+
+async def test_status_socket_closed_after_a_connection() -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = str(Path(folder, "s"))
+        listener.bind(path)
+        listener.listen()
+        status = StatusSocket(listener, dict)
+        closer = Closer("serve_one_listener", status.close)
+        async with closed_when_woken(closer) as nursery:
+            nursery.start_soon(status.serve)
+            await asleep(closer)
+            with socket.socket(socket.AF_UNIX) as reader:
+                reader.connect(path)
