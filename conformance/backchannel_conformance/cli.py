@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from .fixtures import Fixtures
 from .plugin import Suite, case_of, requirements_of, role_of
 from .replay import Deviation, check_trace
 from .requirements import Requirements
+from .sharing import OPTION, Helper, Sharing
 from .smoke import smoke
 from .waiting import scale
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = manifest.load(options.manifest) if options.manifest else manifest.find(options.impl)
             scale(options.time_scale)
             return 0 if smoke(found) else 1
-        return _run(options, extra)
+        return _run(options, given, extra)
     except Mistake as mistake:
         print(f"backchannel_conformance: {mistake}", file=sys.stderr)
         return 2
@@ -85,6 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits, for slow machines"
     )
+    run.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="run so many cases at once, where they permit",
+    )
+    run.add_argument(OPTION, type=int, metavar="FD", help=argparse.SUPPRESS)
     plumbing = commands.add_parser("smoke", help="start each role once, and say in words what is wrong")
     which = plumbing.add_mutually_exclusive_group(required=True)
     which.add_argument("--impl", metavar="NAME", help="one that comes with the suite")
@@ -94,19 +104,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, extra: list[str]) -> int:
+def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int:
     if not options.impl and not options.manifest:
         known = ", ".join(manifest.names("manifests"))
         raise Mistake(f"nothing to test: give --manifest FILE, or --impl NAME (there are: {known})")
     if options.time_scale <= 0:
         raise Mistake(f"--time-scale {options.time_scale}: give a number above 0")
-    targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
-    if not options.no_controls:
-        targets += [manifest.find(name) for name in manifest.names("controls")]
-    names = [target.name for target in targets]
-    for name in names:
-        if names.count(name) > 1:
-            raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
+    if options.jobs < 1:
+        raise Mistake(f"--jobs {options.jobs}: give a number above 0; 1 runs one case after another")
+    if options.helper is not None:
+        return _help(options, extra)
+    targets = _targets(options)
     scale(options.time_scale)
     baseline = Baseline.load(options.baseline) if options.baseline else None
     if options.write_baseline:
@@ -115,12 +123,9 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
     if options.traces:
         _make_room(options.traces)
     options.report.mkdir(parents=True, exist_ok=True)
-    chosen = [str(CASES / role) for role in options.role] if options.role else [str(CASES)]
-    junit = options.report / "junit.xml"
-    status = pytest.main(
-        ["-c", str(CASES.parent / "pytest.ini"), *chosen, f"--junit-xml={junit}", "-p", "no:cacheprovider", *extra],
-        plugins=[suite, Fixtures()],
-    )
+    command = [sys.executable, "-m", "backchannel_conformance", *given]
+    sharing = Sharing(suite, options.jobs, command, ["--", *extra])
+    status = _pytest(options, extra, [f"--junit-xml={options.report / 'junit.xml'}"], [suite, sharing])
     suite.report.write(options.report)
     print(f"report: {options.report / 'report.html'}, report.json, junit.xml")
     if options.write_baseline and baseline:
@@ -132,6 +137,33 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
     if options.traces and not _check_traces(options.traces):
         return 1
     return 0 if status == pytest.ExitCode.OK else 1
+
+
+def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
+    """What is to be tested."""
+    built = options.helper is not None
+    targets = [manifest.find(name) for name in options.impl]
+    targets += [manifest.load(path, built=built) for path in options.manifest]
+    if not options.no_controls:
+        targets += [manifest.find(name) for name in manifest.names("controls")]
+    names = [target.name for target in targets]
+    for name in names:
+        if names.count(name) > 1:
+            raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
+    return targets
+
+
+def _pytest(options: argparse.Namespace, extra: list[str], more: list[str], plugins: list[object]) -> int:
+    chosen = [str(CASES / role) for role in options.role] if options.role else [str(CASES)]
+    arguments = ["-c", str(CASES.parent / "pytest.ini"), *chosen, "-p", "no:cacheprovider", *more, *extra]
+    return pytest.main(arguments, plugins=[*plugins, Fixtures()])
+
+
+def _help(options: argparse.Namespace, extra: list[str]) -> int:
+    """Be a helper of another run."""
+    scale(options.time_scale)
+    suite = Suite(_targets(options), strict=False, helps=True)
+    return _pytest(options, extra, [], [suite, Helper(socket.socket(fileno=options.helper))])
 
 
 def _make_room(folder: Path) -> None:

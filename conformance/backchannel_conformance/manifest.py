@@ -142,8 +142,8 @@ def names(folder: str) -> list[str]:
     return sorted(path.stem for path in (_HOME / folder).glob("*.toml"))
 
 
-def load(path: Path) -> Manifest:
-    """Read and check a manifest. Raises :class:`Mistake`."""
+def load(path: Path, *, built: bool = False) -> Manifest:
+    """Read and check a manifest; build what it asks for, unless that is ``built``. Raises :class:`Mistake`."""
     path = path.resolve()
     try:
         data = tomllib.loads(path.read_text())
@@ -176,7 +176,7 @@ def load(path: Path) -> Manifest:
         frozenset(_strings(path, "expect.must_fail", expect.get("must_fail", []))),
         frozenset(_strings(path, "expect.show", expect.get("show", []))),
     )
-    if "build" in data:
+    if "build" in data and not built:
         _build(manifest, data["build"])
     for role in roles.values():
         for key, command in role.commands.items():

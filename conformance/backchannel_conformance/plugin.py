@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ UNTESTABLE = "untestable here: "
 class Suite:
     """The plugin object: registered by the command line, with the targets of the run."""
 
-    def __init__(self, manifests: list[Manifest], *, strict: bool, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self, manifests: list[Manifest], *, strict: bool, baseline: Baseline | None = None, helps: bool = False
+    ) -> None:
         self.manifests = manifests
+        self.helps = helps
+        """Whether another process takes what came of each case."""
         self.baseline = baseline or Baseline({})
         self.report = Report(manifests)
         self.strict = strict
@@ -102,28 +107,38 @@ class Suite:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         report: pytest.TestReport = yield  # type: ignore[assignment]
-        self._record(item, call, report)
+        case = self._case(item, call, report)
+        report.case = asdict(case)  # type: ignore[attr-defined]
+        if not self.helps:
+            self.take(item, report)
         return report  # type: ignore[return-value]
 
-    def _record(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        manifest = manifest_of(item)
+    def _case(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Case:
+        """What came of it, whatever is known of the target."""
         status, message = verdict(call)
         case = Case(case_of(item), requirements_of(item), status, round(report.duration, 3), message, role_of(item))
         if call.excinfo and isinstance(call.excinfo.value, Broken):
             case.broke, case.seen = call.excinfo.value.requirement, call.excinfo.value.seen
         if status in ("fail", "error", "warn"):
             case.frames = transcript.lines()
+        return case
+
+    def take(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Take what came of a case into the report of the run, as far as the baseline does not excuse it."""
+        manifest = manifest_of(item)
+        case = Case(**report.case)
+        status = case.status
         if status in ("fail", "error") and not manifest.is_control:
             reason = self.baseline.reason(manifest.name, case)
             if reason is not None:
-                case.status, case.message = "known", f"{reason}\n{message}"
+                case.status, case.message = "known", f"{reason}\n{case.message}"
         if case.status in ("warn", "known"):
             # advice that is not followed, and what is known not to hold, is listed and fails nothing
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"{case.status}: {case.message}")
         if report.when == "call" or case.status != "pass":
             self.report.targets[manifest.name].record(case)
         if status == "untestable" and self.strict:
-            self.problems.append(f"{item.nodeid}: {message}")
+            self.problems.append(f"{item.nodeid}: {case.message}")
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         for target in self.report.targets.values():

@@ -37,7 +37,7 @@ def test_order_becomes_void(parents: Parents) -> None:
 @pytest.mark.req("BC-SILENT-04", "BC-ROOM-01")
 def test_late_answer_counts(parents: Parents, accepted: int) -> None:
     """A late answer ends the suspicion; what it accepted takes up room like anything else."""
-    under = parents.pool(2, order_deadline=0.1 * scale())
+    under = parents.pool(2, order_deadline=0.3 * scale())
     late, other = under.workers
     under.connect()
     late.order("BC-PICK-01")
@@ -90,7 +90,7 @@ def test_deadline_doubles(parents: Parents) -> None:
 def test_void_connections_one_at_a_time(parents: Parents) -> None:
     """An order for two becomes void: they are ordered again one at a time, whoever has room."""
     under = parents(
-        start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.2 * scale(), pass_=0.02
+        start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02
     )
     found = sorted((under.stub() for _ in range(4)), key=lambda stub: stub.slot)
     silent, first, second, under.witness = found

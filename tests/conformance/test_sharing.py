@@ -1,0 +1,100 @@
+"""``run --jobs``: helpers change nothing but the time."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backchannel_conformance.cli import main
+
+ROOT = Path(__file__).parents[2]
+MANIFEST = f"""
+contract = "1.0"
+spec = "1.0"
+
+[implementation]
+name = "mine"
+language = "Python"
+
+[codec]
+command = ["{{python}}", "{{here}}/codec.py"]
+environment = {{ PYTHONPATH = "{ROOT}/reference/core:{ROOT}/conformance/adapters" }}
+"""
+CODEC = """
+import json, sys
+from sync_codec import answer
+
+for line in sys.stdin:
+    said = answer(json.loads(line))
+    if said.get("reject") == "BC-VER-02":
+        said = {"message": {"type": "IDLE", "open": 0, "capacity": 1}}
+    print(json.dumps(said), flush=True)
+"""
+
+
+def run(folder: Path, jobs: int, *more: str, options: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    """A codec with one fault; what the report holds of it but for the times."""
+    folder.mkdir(exist_ok=True)
+    (folder / "codec.py").write_text(CODEC)
+    (folder / "mine.toml").write_text(MANIFEST)
+    arguments = ["--manifest", str(folder / "mine.toml"), "--no-controls", "--report", str(folder), *options]
+    status = main(["run", *arguments, "--jobs", str(jobs), "--", "-q", *more])
+    report = json.loads((folder / "report.json").read_text())
+    cases = report["implementations"][0]["cases"]
+    return status, {case["id"]: {**case, "seconds": None} for case in cases}
+
+
+def outcomes(folder: Path) -> dict[str, set[str]]:
+    """What the JUnit file says of each case."""
+    found: dict[str, set[str]] = {}
+    for case in ET.parse(folder / "junit.xml").iter("testcase"):
+        found[case.attrib["name"]] = {child.tag for child in case} - {"properties"}
+    return found
+
+
+def test_the_same_comes_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    alone = run(tmp_path / "alone", 1)
+    said_alone = capfd.readouterr().out
+    shared = run(tmp_path / "shared", 2)
+    said_shared = capfd.readouterr().out
+    assert shared == alone
+    assert alone[0] == 1
+    assert outcomes(tmp_path / "shared") == outcomes(tmp_path / "alone")
+    failed = [line for line in said_alone.splitlines() if line.startswith("FAILED")]
+    assert failed
+    assert [line for line in said_shared.splitlines() if line.startswith("FAILED")] == failed
+
+
+def test_baseline_excuses_what_a_helper_found(tmp_path: Path) -> None:
+    known = tmp_path / "known.toml"
+    known.write_text('[mine]\nBC-VER-02 = "not yet"\n')
+    status, cases = run(tmp_path / "run", 2, options=("--baseline", str(known)))
+    assert status == 0
+    assert "known" in {case["status"] for case in cases.values()}
+
+
+def test_first_failure_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, cases = run(tmp_path / "run", 2, "-x")
+    assert status == 1
+    assert "stopping after 1 failures" in capfd.readouterr().out
+    assert [case["status"] for case in cases.values()].count("fail") == 1
+
+
+def test_helper_that_dies(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--helper' in sys.argv: os._exit(9)\n"  # before it has said anything
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    status, _ = run(tmp_path / "run", 2)
+    assert status == 1
+    assert "a helper ended while it ran" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs(jobs: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--impl", "sync", "--jobs", str(jobs)]) == 2
+    assert "--jobs" in capfd.readouterr().err
