@@ -182,7 +182,8 @@ def clients(pid: int, port: int) -> set[int]:
 
 def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[None]:
     """For a while, a fault in a process: at those of its calls that ``when`` says (``2``, ``1..3``), ``what`` happens:
-    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it. ``call`` is ``accept``, ``send`` or ``fork``.
+    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it, ``zeros`` for what it would have told. ``call`` is
+    ``accept``, ``send``, ``fork``, or ``count``: how many connections are pending.
     """
     found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
     return found

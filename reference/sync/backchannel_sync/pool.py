@@ -82,6 +82,7 @@ class Pool:
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
+        self._counts = system.Counts(self.listeners)
         self.settings = settings
         if opened.workers:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
@@ -176,7 +177,8 @@ class Pool:
             self._watch.look(now)
         for listener in self._news:
             core.readable(listener)
-        counts = {index: system.pending(self.listeners[index], index in self._news) for index in core.to_count()}
+        counts = {index: self._counts.pending(index, index in self._news) for index in core.to_count()}
+        core.edges = core.edges and self._counts.exact
         self._news.clear()
         core.dispatch(counts)
         core.scale(now)
@@ -299,7 +301,7 @@ class Pool:
             return
         self._watch = system.listener_watch(self._selector)
         self._watch.start(self.listeners, self._news.add)
-        self.core.edges = self._watch.edges and all(map(system.counts, self.listeners))
+        self.core.edges = self._watch.edges and self._counts.exact
 
     def _tell(self) -> None:
         """Tell whoever asked, when the first workers are ready; as a successor, the old parent first."""

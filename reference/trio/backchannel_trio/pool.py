@@ -73,6 +73,7 @@ class Pool:
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
+        self._counts = system.Counts(self.listeners)
         self.settings = settings
         if opened.workers:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
@@ -242,7 +243,8 @@ class Pool:
         core.judge(now)
         for listener in self._news:
             core.readable(listener)
-        counts = {index: system.pending(self.listeners[index], index in self._news) for index in core.to_count()}
+        counts = {index: self._counts.pending(index, index in self._news) for index in core.to_count()}
+        core.edges = core.edges and self._counts.exact
         self._news.clear()
         core.dispatch(counts)
         core.scale(now)
@@ -299,7 +301,7 @@ class Pool:
 
     def _start_watching(self) -> None:
         self._poller = system.edge_poller()
-        self.core.edges = all(map(system.counts, self.listeners))
+        self.core.edges = self._counts.exact
         self._nursery.start_soon(hear_arrivals, self._poller, self.listeners, self._arrived)
 
     def _arrived(self, listener: int) -> None:

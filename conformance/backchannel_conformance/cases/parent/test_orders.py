@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import kernel, wire
+from backchannel_conformance.as_workers import Under
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.manifest import Manifest
 
 counted = pytest.mark.classes("counted")
 event = pytest.mark.classes("event")
@@ -43,6 +45,50 @@ def test_orders_do_not_wait_for_each_other(parents: Parents) -> None:
     under.workers[1].take()
     under.workers[1].finish()
     under.workers[1].order("BC-WATCH-02")
+
+
+def one_at_a_time(under: Under, requirement: str) -> None:
+    """Three clients, two idle workers: one order, and the next one when that is answered, until all are served."""
+    first, second = under.workers
+    under.connect(2)
+    first.order(requirement)
+    under.connect()
+    under.barrier()
+    second.quiet(requirement, "an order is unanswered, and P is taken as 1")
+    first.take()
+    second.order(requirement)
+    first.finish()
+    under.barrier()
+    first.quiet(requirement, "an order is unanswered, and P is taken as 1")
+    second.take()
+    first.order(requirement)
+    first.take()
+    second.finish()
+    under.barrier()
+    second.quiet(requirement, "nothing is pending any more")
+
+
+@pytest.mark.req("BC-PEND-03", "BC-WATCH-02")
+def test_without_a_count_one_order_at_a_time(parents: Parents, manifest: Manifest) -> None:
+    """No count is to be had, or it is not asked for: one order at a time, and no client is forgotten."""
+    under = parents.pool(2, order_deadline=30)
+    if "counted" not in manifest.classes:
+        one_at_a_time(under, "BC-PEND-03")
+        return
+    if not kernel.can("faulty"):
+        pytest.skip(f"untestable here: {kernel.missing('faulty')}")
+    with kernel.faulty(under.process.pid, "count", "error=ENOPROTOOPT", "1+"):
+        one_at_a_time(under, "BC-PEND-03")
+
+
+@counted
+@pytest.mark.kernel("faulty")
+@pytest.mark.req("BC-PEND-04", "BC-WATCH-02")
+def test_count_that_says_none(parents: Parents) -> None:
+    """The count says 0 whatever is pending: a readable listener is believed instead, and no client is forgotten."""
+    under = parents.pool(2, order_deadline=30)
+    with kernel.faulty(under.process.pid, "count", "zeros", "1+"):
+        one_at_a_time(under, "BC-PEND-04")
 
 
 @event

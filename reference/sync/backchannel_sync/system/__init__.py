@@ -24,6 +24,7 @@ import select
 import selectors
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from .watching import EdgePoller, EdgeWatch, LevelWatch, ListenerWatch
@@ -35,15 +36,14 @@ elif sys.platform != "win32":
 
 __all__ = [
     "POLLERS",
+    "Counts",
     "EdgePoller",
     "EdgeWatch",
     "LevelWatch",
     "ListenerWatch",
-    "counts",
     "edge_poller",
     "forget",
     "listener_watch",
-    "pending",
     "selector_class",
     "usable_cpus",
 ]
@@ -88,20 +88,36 @@ _forgotten: list[object] = []
 """Selectors whose numbers may belong to something else by now: kept, so that nothing ever closes them."""
 
 
-def pending(listener: socket.socket, news: bool) -> int:
-    """How many connections wait on ``listener`` (P).
+class Counts:
+    """How many connections wait on each of ``listeners``: P, by index.
 
-    ``news``: its watch has just said that it is readable. Then a count of 0 is checked against that (BC-PEND-04).
+    A system that does not count, that ceases to, or that was seen to count wrongly is not asked again about that
+    listener: then P is 1 while the listener is readable.
     """
-    count = native.count(listener)
-    if count or (count == 0 and not news):
-        return count
-    return 1 if _readable(listener) else 0
 
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._listeners = listeners
+        self._blind = {index for index, listener in enumerate(listeners) if native.count(listener) is None}
 
-def counts(listener: socket.socket) -> bool:
-    """Whether :func:`pending` counts, rather than telling some from none."""
-    return native.count(listener) is not None
+    @property
+    def exact(self) -> bool:
+        """Whether :meth:`pending` counts on every listener, rather than telling some from none."""
+        return not self._blind
+
+    def pending(self, index: int, news: bool) -> int:
+        """P of a listener. ``news``: its watch has just said that it is readable. Then a count of 0 is checked
+        against that (BC-PEND-04).
+        """
+        listener = self._listeners[index]
+        if index not in self._blind:
+            count = native.count(listener)
+            if count or (count == 0 and not (news and _readable(listener))):
+                return count
+            if count == 0 and (count := native.count(listener)):
+                return count  # it came between the two questions
+            if count is None or _readable(listener):
+                self._blind.add(index)
+        return 1 if _readable(listener) else 0
 
 
 def _readable(listener: socket.socket) -> bool:
