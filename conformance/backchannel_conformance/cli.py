@@ -30,7 +30,7 @@ from .plugin import Suite, case_of, requirements_of, role_of
 from .replay import Deviation, check_trace
 from .requirements import Requirements
 from .sharing import OPTION, Helper, Sharing
-from .smoke import smoke
+from .smoke import smoke, try_each
 from .waiting import scale
 
 __all__ = ["main"]
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="run so many cases at once, where they permit",
     )
+    run.add_argument("--no-smoke", action="store_true", help="do not try the commands of a --manifest before the cases")
     run.add_argument(OPTION, type=int, metavar="FD", help=argparse.SUPPRESS)
     plumbing = commands.add_parser("smoke", help="start each role once, and say in words what is wrong")
     which = plumbing.add_mutually_exclusive_group(required=True)
@@ -116,6 +117,10 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
         return _help(options, extra)
     targets = _targets(options)
     scale(options.time_scale)
+    if not options.no_smoke:
+        for target in targets[len(options.impl) :][: len(options.manifest)]:
+            if not target.is_control:
+                try_each(target, options.role or manifest.ROLES)
     baseline = Baseline.load(options.baseline) if options.baseline else None
     if options.write_baseline:
         baseline = Baseline.recorder(options.write_baseline)

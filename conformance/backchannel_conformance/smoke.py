@@ -9,18 +9,18 @@ from __future__ import annotations
 import shlex
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from . import wire
 from .as_parent import Peer
 from .as_workers import Under
 from .codec import Codec
-from .errors import Broken
-from .manifest import DEFAULTS, Manifest
+from .errors import Broken, Mistake
+from .manifest import DEFAULTS, Manifest, Role
 from .pool import Failure, Pool
 
-__all__ = ["smoke"]
+__all__ = ["smoke", "try_each"]
 
 
 def _codec(manifest: Manifest, folder: Path) -> str:
@@ -99,7 +99,33 @@ def smoke(manifest: Manifest) -> bool:
                 print(f"{role:<7} well: it {check(manifest, Path(folder))}")
             except Exception as error:
                 well = False
-                command = shlex.join(manifest.fill(word, DEFAULTS) for word in offered.command())
-                what = str(error) if isinstance(error, Failure | Broken) else f"{type(error).__name__}: {error}"
-                print(f"{role:<7} WRONG: {what}\n        the command is: {command}")
+                print(f"{role:<7} WRONG: {_said(error)}\n        the command is: {_command(manifest, offered)}")
     return well
+
+
+def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
+    """Before a run: raise :class:`Mistake` for the first of ``roles`` whose command does not start or does not answer.
+
+    Hundreds of cases would each wait for it in vain. That it answers wrongly is for the cases to say.
+    """
+    for role in roles:
+        offered = manifest.roles.get(role)
+        if offered is None:
+            continue
+        with tempfile.TemporaryDirectory(prefix="bc-") as folder:
+            try:
+                _CHECKS[role](manifest, Path(folder))
+            except Broken:
+                pass
+            except Exception as error:
+                what = f"role {role} of {manifest.name}: {_said(error)}\nthe command is: {_command(manifest, offered)}"
+                advice = "nothing was tested; smoke tries the other roles, --no-smoke tests all the same"
+                raise Mistake(f"{what}\n{advice}") from None
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, Failure | Broken) else f"{type(error).__name__}: {error}"
+
+
+def _command(manifest: Manifest, role: Role) -> str:
+    return shlex.join(manifest.fill(word, DEFAULTS) for word in role.command())

@@ -53,3 +53,34 @@ def test_missing_program_and_misspelt_key(tmp_path: Path, capsys: pytest.Capture
     status, out = smoke(tmp_path, '[worker]\ncomand = ["true"]', capsys)
     assert status == 2
     assert "no key 'worker.comand' in the contract; did you mean 'command'?" in out
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ('[codec]\ncommand = ["echo", "garbage"]', "role codec of it: "),
+        ('[worker]\ncommand = ["sleep", "60"]', "role worker of it: the worker did not say hello within"),
+        ('[parent]\ncommand = ["sh", "-c", "echo no", "{worker}"]', "role parent of it: the parent started no worker"),
+        ('[pool]\ncommand = ["sh", "-c", "echo garbage"]', "role pool of it: it did not say READY"),
+        ('[worker]\ncommand = ["no-such-program-here"]', "worker.command: there is no program 'no-such-program-here'"),
+    ],
+)
+def test_run_says_so_once_and_tests_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], roles: str, said: str
+) -> None:
+    (tmp_path / "it.toml").write_text(HEAD + roles)
+    command = ["run", "--manifest", str(tmp_path / "it.toml"), "--no-controls", "--time-scale", "0.05"]
+    assert main([*command, "--report", str(tmp_path / "report")]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("backchannel_conformance: ") == 1
+    assert not captured.out
+    assert not (tmp_path / "report").exists()
+
+
+def test_run_leaves_wrong_answers_to_the_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    roles = '[worker]\ncommand = ["sh", "-c", "printf 12345678901234567890 >&3"]'
+    (tmp_path / "it.toml").write_text(HEAD + roles)
+    command = ["run", "--manifest", str(tmp_path / "it.toml"), "--no-controls", "--report", str(tmp_path / "report")]
+    assert main([*command, "--jobs", "1", "--", "-q", "-k", "test_end_before_the_welcome"]) == 1
+    assert "BC-HELLO" in capsys.readouterr().out
