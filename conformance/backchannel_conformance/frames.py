@@ -88,19 +88,19 @@ def decode(octets: bytes, sender: str, *, first: bool = False, version: int = VE
 
 def _check_idle(message: Message, octets: bytes, first: bool) -> None:
     word = message.pop("hello")
+    if word and not first:
+        raise Wrong("BC-HELLO-03", "a second hello")
     if message["open"]:
         raise Wrong("BC-HELLO-03" if first else "BC-STATUS-06", f"IDLE with open {message['open']}")
     if not first:
-        if word:
-            raise Wrong("BC-HELLO-03", "a second hello")
         return
+    if not message["capacity"]:
+        raise Wrong("BC-HELLO-03", "hello with capacity 0")
     lowest, highest = word >> 24, word >> 16 & 0xFF
     if not 1 <= lowest <= highest:
         raise Wrong("BC-VER-01", f"versions {lowest:#04x} to {highest:#04x}")
     if octets[0] != lowest:
         raise Wrong("BC-VER-02", f"octet {octets[0]:#04x}, lowest version {lowest:#04x}")
-    if not message["capacity"]:
-        raise Wrong("BC-HELLO-03", "hello with capacity 0")
     features = [name for name, bit in _FEATURES.items() if word & bit]
     message["hello"] = {"lowest": lowest, "highest": highest, "features": features}
 

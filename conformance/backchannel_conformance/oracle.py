@@ -108,7 +108,7 @@ def wants(ledger: Mapping[str, Any]) -> tuple[int, bool]:
 
 @dataclass
 class Sizer:
-    """Scaling, pass by pass (BC-SCALE-01 to BC-SCALE-12). ``rules`` are the ``[scaling]`` settings."""
+    """Scaling, pass by pass (BC-SCALE-01 to BC-SCALE-12, BC-SCALE-14). ``rules`` are the ``[scaling]`` settings."""
 
     rules: Mapping[str, Any]
     capacity: int
@@ -116,6 +116,14 @@ class Sizer:
     last: float = float("-inf")
     deaths: int = 0
     not_before: float = float("-inf")
+    failures: int = 0
+    no_start_before: float = float("-inf")
+
+    def could_not_start(self, now: float) -> None:
+        """The system gave nothing to make a worker of (BC-SCALE-14)."""
+        delay = min(self.rules["young_delay"] * 2**self.failures, self.rules["young_delay_ceiling"])
+        self.failures += 1
+        self.no_start_before = now + delay
 
     def young(self, now: float) -> None:
         """A worker died young."""
@@ -143,7 +151,7 @@ class Sizer:
         if now < self.last + rules["pass"]:
             return 0, None
         if short:
-            if now < self.not_before:
+            if now < max(self.not_before, self.no_start_before):
                 return 0, None
             spawned = min(self.rate, lacking, left)
             self.rate, self.last = min(2 * self.rate, rules["spawn_rate_ceiling"]), now

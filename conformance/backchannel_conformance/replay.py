@@ -193,7 +193,7 @@ class Replay:
 
     def _in_spawn_failed(self, slot: int, reason: str) -> None:
         self._step(self.workers.pop(slot), "exit")
-        self._died_young()
+        self.sizer.could_not_start(self.now)
 
     def _in_exited(self, slot: int, status: int) -> None:
         worker = self.workers.pop(slot)
@@ -282,10 +282,13 @@ class Replay:
             raise frames.Wrong("BC-STATUS-07", "capacity above the ceiling")
         if hello:
             worker.greeted, worker.capacity = True, report["capacity"]
+            self.sizer.failures = 0
             self._step(worker, "hello")
             if worker.state == "STARTING":
                 self._send(worker, 0, 0)
             return
+        if worker.state == "STARTING" and report["type"] != "BUSY":
+            raise frames.Wrong("BC-HELLO-05", "a status before the answer to the welcome")
         order = worker.order
         earned = worker.open
         if report["type"] == "BUSY":
@@ -323,7 +326,7 @@ class Replay:
         if report["accepted"] == order["max"]:
             return
         worker.passed_over.add(order["listener"])
-        if report["reason"] != "PEER" and not order["void"]:
+        if not report["accepted"] and report["reason"] != "PEER" and not order["void"]:
             worker.short_row += 1
         if report["reason"] == "WORKER" or worker.short_row >= self.settings["short_in_a_row"]:
             worker.short_row, worker.resting = 0, True

@@ -65,7 +65,7 @@ static unsigned slots;
 static int listener = -1, status_socket = -1, wake[2];
 static char address[NI_MAXHOST + NI_MAXSERV];
 static double listener_rests_until, spawn_not_before, last_young_death;
-static unsigned voids_in_a_row, young_in_a_row, outstanding; /* outstanding: R */
+static unsigned voids_in_a_row, young_in_a_row, failed_in_a_row, outstanding; /* outstanding: R */
 static int was_ready, ever_ready, stopping, draining_all;
 static double stop_at;
 static volatile sig_atomic_t got_term, got_int;
@@ -209,14 +209,21 @@ static int order(struct worker *w, uint32_t max)
     return 1;
 }
 
-/* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
-static void died_young(const struct worker *w)
+/* How long nothing is spawned, after so many failures in a row before this one. */
+static double delay_after(unsigned failures)
 {
     double delay = young_delay;
 
-    for (unsigned i = 0; i < young_in_a_row && delay < young_delay_ceiling; i++)
+    for (unsigned i = 0; i < failures && delay < young_delay_ceiling; i++)
         delay *= 2;
-    young_in_a_row++;
+    return delay;
+}
+
+/* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
+static void died_young(const struct worker *w)
+{
+    double delay = delay_after(young_in_a_row++);
+
     last_young_death = now();
     spawn_not_before = last_young_death + delay;
     say("slot %u died young: no worker is spawned for %g s", slot_of(w), delay);
@@ -256,6 +263,7 @@ static void hello(struct worker *w, struct frame f)
         return;
     }
     w->capacity = CAPACITY(f);
+    failed_in_a_row = 0;
     if (w->state == DRAINING)
         return; /* too late for a welcome: the worker reads end-of-file next */
     w->state = GREETED;
@@ -277,10 +285,10 @@ static void judge_answer(struct worker *w, struct frame f, int late)
     }
     if (ACCEPTED(f))
         w->shorts = 0;
-    if (late || ACCEPTED(f) == w->max)
+    if (ACCEPTED(f) == w->max)
         return;
     w->passed_over = 1;
-    if (f.reason != PEER && !ACCEPTED(f) && ++w->shorts >= SHORT_IN_A_ROW) {
+    if (!late && f.reason != PEER && !ACCEPTED(f) && ++w->shorts >= SHORT_IN_A_ROW) {
         w->shorts = 0;
         w->rests_until = now() + rest;
     }
@@ -291,11 +299,8 @@ static void busy(struct worker *w, struct frame f)
     int late = w->is_void, was_welcome = w->state == GREETED;
 
     if (!w->owes || ORDER(f) != w->order || ACCEPTED(f) > w->max || (ACCEPTED(f) == w->max) != (f.reason == FILLED)) {
-
         violation(w, "BC-BUSY-06");
-
         return;
-
     }
     if (OPEN(f) > (uint64_t)w->open + ACCEPTED(f)) {
         violation(w, "BC-STATUS-06");
@@ -343,6 +348,8 @@ static void frame(struct worker *w, const uint8_t octets[FRAME_SIZE])
     fault = frame_fault(f, FROM_WORKER, 0);
     if (!fault && CAPACITY(f) > CAPACITY_CEILING)
         fault = "BC-STATUS-07";
+    if (!fault && w->state == GREETED && f.type != BUSY)
+        fault = "BC-HELLO-05";
     if (fault) {
         violation(w, fault);
         return;
@@ -541,6 +548,15 @@ static void become_worker(unsigned slot, int channel, char *command)
     _exit(127);
 }
 
+/* BC-SCALE-14: the system has nothing to make a worker of, so asking again at once is of no use. */
+static void could_not_spawn(const char *what, int error)
+{
+    double delay = delay_after(failed_in_a_row++);
+
+    say("cannot start a worker: %s: %s; trying again in %g s", what, strerror(error), delay);
+    spawn_not_before = now() + delay;
+}
+
 static void spawn(char *command)
 {
     struct worker *w = NULL;
@@ -552,8 +568,7 @@ static void spawn(char *command)
     if (!w)
         return;
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) {
-        say("no channel: %s", strerror(errno));
-        spawn_not_before = now() + young_delay;
+        could_not_spawn("no channel", errno);
         return;
     }
     set_flags(ends[0]);
@@ -563,14 +578,14 @@ static void spawn(char *command)
     w->pid = fork();
     if (w->pid == 0)
         become_worker(slot_of(w), ends[1], command);
-    close(ends[1]);
-    counters.spawned++;
     if (w->pid < 0) {
-        say("no worker: %s", strerror(errno));
+        could_not_spawn("no process", errno);
         close_channel(w);
         w->state = FREE;
-        spawn_not_before = now() + young_delay;
+    } else {
+        counters.spawned++;
     }
+    close(ends[1]);
 }
 
 /* Replace the dead; DRAINING workers take no place in the pool (BC-SCALE-09, -11). */

@@ -7,6 +7,7 @@
  *
  * usage: worker [--quota CONNECTIONS]
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -384,16 +385,40 @@ static double variable(const char *name, double least)
     return value;
 }
 
+/* "1.0" as its octet, 16; 0 for what is no version. "rest" is what follows it. */
+static unsigned version(const char *text, const char **rest)
+{
+    unsigned major, minor;
+    int length = 0;
+
+    if (!isdigit((unsigned char)*text) || sscanf(text, "%2u.%n", &major, &length) != 1 || !length)
+        return 0;
+    text += length;
+    if (!isdigit((unsigned char)*text) || sscanf(text, "%2u%n", &minor, &length) != 1)
+        return 0;
+    *rest = text + length;
+    return major >= 1 && major <= 15 && minor <= 15 ? major << 4 | minor : 0;
+}
+
+/* One version, or the lowest and the highest with a hyphen between (BC-EXEC-02). */
+static int are_versions(const char *text)
+{
+    unsigned lowest = version(text, &text), highest = lowest;
+
+    if (lowest && *text == '-')
+        highest = version(text + 1, &text);
+    return lowest && highest >= lowest && !*text;
+}
+
 static void start(void)
 {
     struct stat found;
-    unsigned major, minor;
 
     slot = (unsigned)variable("BACKCHANNEL_SLOT", 0);
     capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", 1);
     listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", 1);
     drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", 0);
-    if (!getenv("BACKCHANNEL_VERSIONS") || sscanf(getenv("BACKCHANNEL_VERSIONS"), "%u.%u", &major, &minor) != 2) {
+    if (!getenv("BACKCHANNEL_VERSIONS") || !are_versions(getenv("BACKCHANNEL_VERSIONS"))) {
         fprintf(stderr, "worker: BACKCHANNEL_VERSIONS is missing or senseless\n");
         exit(EXIT_CONFIGURATION);
     }

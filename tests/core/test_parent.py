@@ -362,6 +362,7 @@ def test_spawning_waits_longer_each_time_although_others_serve() -> None:
         (encode(Idle(1)), "BC-STATUS-06"),
         (encode(Idle(1 << 21)), "BC-STATUS-07"),
         (encode(Idle(1, Hello(0x10, 0x10, 0))), "BC-HELLO-03"),  # type: ignore[arg-type]
+        (encode(Idle(1 << 21, Hello(0x10, 0x10, 0))), "BC-HELLO-03"),  # type: ignore[arg-type]
         (encode(Accept(2, 0, 1)), "BC-FRAME-03"),
         (b"\x20" + bytes(19), "BC-FRAME-03"),
     ],

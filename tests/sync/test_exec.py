@@ -54,6 +54,10 @@ def test_variables_are_read_as_written() -> None:
         ("DRAIN_DEADLINE", "soon"),
         ("DRAIN_DEADLINE", "nan"),
         ("VERSIONS", "1"),
+        ("VERSIONS", "1.0-"),
+        ("VERSIONS", "1.1-1.0"),
+        ("VERSIONS", "0.9"),
+        ("VERSIONS", "1.16"),
         ("VERSIONS", None),
     ],
 )

@@ -22,7 +22,7 @@ CHANNEL_FD: Final = 3
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,10}")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
-_VERSIONS: Final = re.compile(r"[0-9]+\.[0-9]+(-[0-9]+\.[0-9]+)?")
+_VERSIONS: Final = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}(-[0-9]{1,2}\.[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,16 @@ def read_variables(environment: Mapping[str, str]) -> ExecStart:
     listeners = int(find("LISTENERS", _DECIMAL, "1"))
     drain_deadline = float(find("DRAIN_DEADLINE", _SECONDS, "30 or 0.5"))
     versions = find("VERSIONS", _VERSIONS, "1.0 or 1.0-1.3")
+    ends = [_octet(version) for version in versions.split("-")]
+    if not all(ends) or ends != sorted(ends):
+        raise SettingError(f"{PREFIX}VERSIONS is {versions!r}: it is one version, or the lowest and then the highest")
     for name, value in (("CAPACITY", capacity), ("LISTENERS", listeners)):
         if not value:
             raise SettingError(f"{PREFIX}{name} is 0: it must be at least 1")
     return ExecStart(slot, capacity, listeners, drain_deadline, versions)
+
+
+def _octet(version: str) -> int:
+    """``1.0`` as its octet, 16; 0 for what is no version."""
+    major, minor = map(int, version.split("."))
+    return major << 4 | minor if 1 <= major <= 15 and minor <= 15 else 0

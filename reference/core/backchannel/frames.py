@@ -164,8 +164,8 @@ def encode(frame: Frame, version: int = VERSION) -> bytes:
 def decode(data: bytes, version: int = VERSION) -> Frame:
     """The message in ``data``, which is one frame of the version agreed on.
 
-    Raises :class:`Violation` (BC-FRAME-03, and BC-STATUS-06 for figures that the type forbids). Which side
-    may send which type is the caller's to check.
+    Raises :class:`Violation` (BC-FRAME-03, and BC-STATUS-06 for figures that the type forbids, BC-HELLO-03 in a second
+    hello). Which side may send which type is the caller's to check.
     """
     octet, kind, reason, reserved, word1, word2, word3, word4 = _UNPACK(data)
     if octet != version:
@@ -182,7 +182,7 @@ def decode(data: bytes, version: int = VERSION) -> Frame:
         if word2:
             raise Violation("BC-FRAME-03", "reserved word of IDLE is not 0")
         if word3:
-            raise Violation("BC-STATUS-06", f"IDLE with open {word3}")
+            raise Violation("BC-HELLO-03" if word1 else "BC-STATUS-06", f"IDLE with open {word3}")
         return Idle(word4, _hello(word1) if word1 else None)
     if kind == _GONE:
         if word1 or word2:
@@ -203,15 +203,13 @@ def decode_hello(data: bytes) -> Idle:
     Raises :class:`Violation` for anything else (BC-HELLO-03, BC-VER-01, BC-VER-02).
     """
     octet, kind, reason, reserved, word, word2, word3, capacity = _LAYOUT.unpack(data)
-    if kind != Type.IDLE or reason or reserved or word2 or word3:
-        raise Violation("BC-HELLO-03", f"first frame is {data.hex()}, which is no hello")
+    if kind != Type.IDLE or reason or reserved or word2 or word3 or not capacity:
+        raise Violation("BC-HELLO-03", f"first frame is {data.hex()}, which is no hello of a worker that takes any")
     hello = _hello(word)
     if not 0 < hello.lowest <= hello.highest:
         raise Violation("BC-VER-01", f"hello says versions {hello.lowest:#04x} to {hello.highest:#04x}")
     if octet != hello.lowest:
         raise Violation("BC-VER-02", f"hello from version {hello.lowest:#04x} on under octet {octet:#04x}")
-    if not capacity:
-        raise Violation("BC-HELLO-03", "hello with capacity 0")
     return Idle(capacity, hello)
 
 

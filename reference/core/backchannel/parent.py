@@ -27,7 +27,7 @@ from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Rele
 from .candidates import Candidates
 from .deadlines import Deadline, Deadlines, Kind
 from .errors import Violation
-from .frames import VERSION, Accept, Busy, Reason, decode, decode_hello, encode_accept
+from .frames import VERSION, Accept, Busy, Idle, Reason, decode, decode_hello, encode_accept
 from .generations import Generations
 from .ledger import Ledger
 from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
@@ -392,8 +392,12 @@ class Parent:
         frame = decode(raw)
         if isinstance(frame, Accept):
             raise Violation("BC-FRAME-03", "ACCEPT from a worker")
+        if isinstance(frame, Idle) and frame.hello is not None:
+            raise Violation("BC-HELLO-03", "a second hello")
         if frame.capacity > self.settings.capacity_ceiling:
             raise Violation("BC-STATUS-07", self._too_much(frame.capacity))
+        if worker.state is State.STARTING and not isinstance(frame, Busy):
+            raise Violation("BC-HELLO-05", "a status before the answer to the welcome")
         worker.believe(frame)
         if isinstance(frame, Busy):
             self._answered(worker, frame)
@@ -425,12 +429,13 @@ class Parent:
             self.counters.accepted += busy.accepted
             self.counters.short += order.max - busy.accepted
         if busy.accepted < order.max:
-            self._fell_short(worker, order, busy.reason)
+            self._fell_short(worker, order, busy)
 
-    def _fell_short(self, worker: Worker, order: Order, reason: Reason) -> None:
+    def _fell_short(self, worker: Worker, order: Order, busy: Busy) -> None:
+        reason = busy.reason
         worker.passed_over.add(order.listener)
         self._fallen_short.add(worker)
-        if reason is not Reason.PEER and not order.void:
+        if not busy.accepted and reason is not Reason.PEER and not order.void:
             worker.short_row += 1
         if reason is Reason.WORKER or worker.short_row >= self.settings.short_in_a_row:
             worker.short_row = 0

@@ -127,8 +127,6 @@ class Worker:
         elif isinstance(report, Gone):
             open_ = report.open
         else:
-            if report.hello is not None:
-                raise Violation("BC-HELLO-03", "a second hello")
             open_ = 0
         if open_ > limit:
             raise Violation("BC-STATUS-06", f"open {open_} where at most {limit} was earned")

@@ -26,6 +26,7 @@ MEMORY = 4096
 """Megabytes that one search may take."""
 _ERRORS = re.compile(r"errors: (\d+)")
 _STATES = re.compile(r"^\s*([0-9.e+]+) states, stored", re.MULTILINE)
+_MEMORY = re.compile(r"^\s*([0-9.]+)\s+total actual memory usage", re.MULTILINE)
 _CAUSE = re.compile(r"pan:\d+: (.*) \(at depth (\d+)\)")
 
 
@@ -74,6 +75,8 @@ class Search:
             raise Trouble(f"the search did not come to an end:\n{said[-2000:]}")
         self.errors = int(errors[1])
         self.states = int(float(states[1]))
+        memory = _MEMORY.search(said)
+        self.megabytes = round(float(memory[1])) if memory else 0
         cause = _CAUSE.search(said)
         self.cause = cause[1] if cause else ""
 
@@ -90,7 +93,7 @@ def verify(entry: dict[str, Any], full: bool, folder: Path) -> bool:
     """Something that must hold."""
     found = Search(entry, full, folder)
     size = " ".join(define.removeprefix("-D") for define in found.defines)
-    figures = f"{found.states:,} states, {found.seconds:.1f} s"
+    figures = f"{found.states:,} states, {found.seconds:.1f} s, {found.megabytes:,} MB"
     print(
         f"{'holds' if not found.errors else 'FAILS'}  {entry['model']}: {entry['name']}  ({size}; {figures})",
         flush=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from backchannel_conformance import wire
 from backchannel_conformance.errors import check
@@ -37,15 +39,39 @@ def test_ready_when_the_welcome_is_answered(parents: Parents) -> None:
 @pytest.mark.parametrize(("lowest", "highest"), [(0x10, 0x11), (0x10, 0x20)])
 @pytest.mark.req("BC-VER-03", "BC-VER-04", "BC-HELLO-04")
 def test_worker_that_speaks_more(parents: Parents, lowest: int, highest: int) -> None:
-    """A hello from 1.0 to something later, with unknown features: both speak 1.0."""
+    """A made-up worker from 1.0 to something later, with features of its own: its whole life is spoken in 1.0."""
     under = parents(start=1, min=1, max=1)
     stub = under.stub()
     stub.capacity = 1
     stub.write(wire.hello(1, lowest, highest, features=0xFFFE))
     stub.order("BC-VER-03")
     stub.answer(0)
+    for _ in range(2):
+        under.connect()
+        stub.order("BC-VER-04")
+        stub.take()
+        stub.finish()
+    stub.status(0, capacity=0)
+    stub.drained("BC-CAP-03")
+    stub.leave(0)
+
+
+@pytest.mark.parametrize("frame", [wire.idle(2)._replace(version=0x11), wire.idle(2)._replace(type=ord("P"))])
+@pytest.mark.req("BC-VER-04", "BC-FRAME-03", "BC-VIOL-01")
+def test_later_dialect_where_1_0_was_agreed(parents: Parents, frame: wire.Frame) -> None:
+    """A made-up worker of 1.0 and 1.1 agrees on 1.0, and then says in 1.1, or by a message of 1.1: it is killed."""
+    under = parents(start=2, min=2, max=2)
+    later, good = under.stub(), under.stub()
+    good.greet()
+    later.capacity = 1
+    later.write(wire.hello(1, 0x10, 0x11))
+    later.order("BC-VER-03")
+    later.answer(0)
+    later.err(frame)
+    later.killed("BC-VER-04", "it left the version that was agreed on")
+    under.logged("BC-VIOL-02", f"slot {later.slot} ", "BC-FRAME-03")
     under.connect()
-    stub.order("BC-VER-04")
+    good.order("BC-VIOL-01")
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(0x11, 0x11), (0x20, 0x21)])
@@ -59,6 +85,28 @@ def test_worker_of_another_age(parents: Parents, lowest: int, highest: int) -> N
     status = under.wait("BC-SCALE-13")
     check(status == 76, "BC-SCALE-13", f"the parent exited with status {status}, not 76")
     check(not under.more(), "BC-SCALE-13", "another worker was started")
+
+
+@pytest.mark.parametrize("version", [0x11, 0x20])
+@pytest.mark.req("BC-VER-05", "BC-SCALE-13", "BC-SCALE-12", "BC-HARM-01")
+def test_worker_of_another_age_among_others(parents: Parents, version: int) -> None:
+    """A made-up worker of 1.1 or 2.0 alone comes to a pool that serves: it is killed, the next one starts after the
+    delay, and a client is ordered to the worker of 1.0 meanwhile.
+    """
+    under = parents.pool(1)
+    (good,) = under.workers
+    later = under.witness
+    assert later
+    began = time.monotonic()
+    later.err(wire.hello(1, version, version))
+    later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
+    under.logged("BC-VER-05", f"slot {later.slot} ")
+    under.connect()
+    good.order("BC-SCALE-13")
+    again = under.stub("BC-SCALE-11")
+    took = time.monotonic() - began
+    check(took >= 1.0, "BC-SCALE-13", f"a new worker started after {took:.3f} s")
+    check(again.slot == later.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
 WRONG = {

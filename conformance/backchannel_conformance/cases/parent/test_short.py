@@ -8,6 +8,7 @@ import pytest
 from backchannel_conformance import wire
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.waiting import scale
 
 REST = 0.1
 """The default of *rest*; what is measured can only be longer, so the bound is exact."""
@@ -69,6 +70,42 @@ def test_peer_is_nobodys_fault(parents: Parents) -> None:
         stub.answer(0, wire.PEER)
     under.barrier()
     check(stub.waiting(), "BC-SHORT-02", "it was not ordered again, although its answers said PEER")
+
+
+@pytest.mark.classes("event", "counted")
+@pytest.mark.needs("max_per_order")
+@pytest.mark.req("BC-SHORT-02")
+def test_part_of_an_order_breaks_the_series(parents: Parents) -> None:
+    """Of two it takes one, and then twice none: these are two short answers that accepted nothing, and no rest."""
+    under = parents(start=2, min=2, max=2, capacity=4, max_per_order=2)
+    stub, under.witness = under.stub(), under.stub()
+    under.connect(3)
+    stub.greet(4)
+    order = stub.order("BC-PICK-01")
+    assert order.max == 2, "its first order was for one"
+    assert stub.call("accept")["accepted"] == 1
+    stub.answer(1)
+    for _ in range(2):
+        stub.order("BC-SHORT-01")
+        stub.answer(0)
+    under.barrier()
+    check(stub.waiting(), "BC-SHORT-02", "it was not ordered again after two answers that accepted nothing")
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-SHORT-01")
+def test_late_short_answer_is_passed_over(parents: Parents) -> None:
+    """Slot 0 says late that there was none, slot 1 says so in time: slot 2 is ordered, and slot 0 is not."""
+    under = parents.pool(3, order_deadline=0.2 * scale())
+    late, second, third = under.workers
+    under.connect()
+    late.order("BC-PICK-01")
+    second.order("BC-SILENT-01")
+    late.answer(0)
+    under.barrier()
+    second.answer(0)
+    stub, _ = under.ordered((late, third), "BC-SHORT-01")
+    check(stub is third, "BC-SHORT-01", "slot 0 was ordered, although it had given a short answer, if late")
 
 
 @pytest.mark.parametrize(("reason", "name"), [(wire.WORKER, "WORKER"), (wire.SYSTEM, "SYSTEM")])

@@ -65,6 +65,25 @@ def test_ordered_worker_errs(parents: Parents) -> None:
     good.order("BC-DEATH-02")
 
 
+@pytest.mark.parametrize("welcomed", [False, True])
+@pytest.mark.req("BC-HELLO-05", "BC-VIOL-01", "BC-VIOL-02")
+def test_status_before_the_welcome_is_answered(parents: Parents, welcomed: bool) -> None:
+    """A worker changes its mind about its capacity before it has answered the welcome, read or not: it is killed."""
+    under = parents(start=2, min=2, max=2)
+    bad, good = under.stub(), under.stub()
+    if welcomed:
+        bad.hello()
+        bad.order("BC-HELLO-04")
+        bad.err(wire.idle(2))
+    else:
+        bad.err(wire.hello(1).octets + wire.idle(2).octets)
+    bad.killed("BC-HELLO-05", "it sent an IDLE before its answer to the welcome")
+    under.logged("BC-VIOL-02", f"slot {bad.slot} ", "BC-HELLO-05")
+    good.greet()
+    under.connect()
+    good.order("BC-VIOL-01")
+
+
 @pytest.mark.needs("status")
 @pytest.mark.req("BC-VIOL-01", "BC-CHAN-04")
 def test_nothing_is_believed_after_a_violation(parents: Parents) -> None:

@@ -83,5 +83,6 @@ def test_interrupt(pools: Pools) -> None:
     pool = pools(2)
     held, _ = pool.client.hold()
     pool.signal(signal.SIGINT)
-    pool.wait(5)
+    status = pool.wait(5)
     check(held.ended(), "BC-STOP-03", "the connection outlived the pool")
+    check(status != 0, "BC-STOP-03", "exit status 0, as if nothing had been cut")

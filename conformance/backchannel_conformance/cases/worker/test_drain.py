@@ -46,6 +46,23 @@ def test_no_new_connection_after_end_of_file(workers: Workers, capacity: int) ->
     check(left, "BC-DRAIN-03", "the worker took a connection that nobody ordered it to take")
 
 
+@pytest.mark.req("BC-DRAIN-04", "BC-STATUS-01")
+def test_one_connection_outlasts_the_end_of_file(workers: Workers) -> None:
+    """Capacity 1, and the parent half-closes while a connection is held: it goes on, and the status is 0."""
+    worker = workers.greeted()
+    held = worker.client.send("hold")
+    worker.order(1)
+    worker.answer()
+    held.answer()
+    worker.half_close()
+    worker.serves(held, "BC-DRAIN-04")
+    check(not worker.gone(), "BC-DRAIN-04", "the worker left the connection that it holds")
+    held.close()
+    worker.status("BC-DRAIN-04")
+    worker.ended("BC-DRAIN-04")
+    worker.exits(0, "BC-DRAIN-04")
+
+
 @event
 @pytest.mark.req("BC-DRAIN-03", "BC-DRAIN-04")
 def test_draining_worker_lets_go_of_listeners(workers: Workers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, wire
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
 from backchannel_conformance.spawn import variables
@@ -30,6 +30,44 @@ def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None
     worker = workers(environment=BAD[what])
     worker.ended("BC-EXEC-03")
     worker.exits(78, "BC-EXEC-03")
+
+
+@pytest.mark.parametrize("versions", ["", "new", "1", "1.0-", "1.0-1.1-1.2", "1.1-1.0", "0.9", "1.16", "16.0"])
+@pytest.mark.req("BC-EXEC-03")
+def test_worker_refuses_senseless_versions(workers: Workers, versions: str) -> None:
+    """What stands in BACKCHANNEL_VERSIONS is no version, and no lowest and highest one: exit status 78."""
+    worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
+    worker.ended("BC-EXEC-03")
+    worker.exits(78, "BC-EXEC-03")
+
+
+@pytest.mark.parametrize("versions", ["1.0-1.1", "1.0-15.15"])
+@pytest.mark.req("BC-EXEC-06", "BC-VER-04", "BC-HELLO-01")
+def test_worker_of_a_later_parent(workers: Workers, versions: str) -> None:
+    """A made-up parent of 1.0 and something later welcomes in 1.0: the worker serves, and is drained, in 1.0."""
+    worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
+    worker.greet()
+    client = worker.client.send("who")
+    worker.order(1)
+    busy = worker.answer()
+    check(busy.accepted == 1, "BC-EXEC-06", f"a parent of {versions} got {busy}")
+    client.answer()
+    worker.status()
+    worker.half_close()
+    worker.ended("BC-DRAIN-04")
+    worker.exits(0, "BC-DRAIN-04")
+
+
+@pytest.mark.parametrize("versions", ["1.1", "2.0-2.1"])
+@pytest.mark.req("BC-EXEC-06", "BC-VER-02", "BC-VER-03", "BC-DEATH-05")
+def test_worker_of_a_parent_of_another_age(workers: Workers, versions: str) -> None:
+    """A made-up parent of later versions alone: the worker says hello as ever, and the end that follows is an end."""
+    worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
+    hello = worker.must("BC-EXEC-06", 20)
+    check(hello.version == wire.VERSION, "BC-VER-02", f"to a parent of {versions} it said {hello.octets.hex()}")
+    worker.half_close()
+    worker.ended("BC-DEATH-05")
+    worker.exits(0, "BC-DEATH-05")
 
 
 @pytest.mark.req("BC-EXEC-03")
