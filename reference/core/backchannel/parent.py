@@ -166,6 +166,11 @@ class Parent:
         return all(ledger.settled for ledger in self.ledgers) and any(ledger.covered for ledger in self.ledgers)
 
     @property
+    def awaited(self) -> int:
+        """How many connections are covered by orders that are unanswered: all R together (BC-PEND-01)."""
+        return sum(ledger.covered for ledger in self.ledgers)
+
+    @property
     def finished(self) -> bool:
         """It has ended: everybody was drained, and nobody is left."""
         return self.state is PoolState.DRAINING and not self.workers

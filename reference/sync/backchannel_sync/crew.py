@@ -128,6 +128,12 @@ class Crew:
 
     # ------------------------------------------------------------------------------------ channels
 
+    def read(self, slot: int) -> None:
+        """Read once from a channel, whatever the watcher says of it."""
+        channel = self._channels.get(slot)
+        if channel is not None:
+            self._read(slot, channel)
+
     def read_all(self, slot: int) -> None:
         """Read a channel until it would block, but no more than it can hold: a babbler may not keep us here."""
         channel = self._channels.get(slot)

@@ -56,6 +56,9 @@ log = logging.getLogger("backchannel")
 PATIENCE = 0.001
 """Seconds that reports may wait while nothing needs them; the shortest that every poller can wait."""
 
+GLANCES = 16
+"""How often in a row an arrival is answered with a look at one channel instead of all."""
+
 INTERRUPTED = 130
 """Exit status after SIGINT."""
 
@@ -91,6 +94,7 @@ class Pool:
         if not traditional:  # there are no orders to follow then
             trace_if_asked(self.core)
         self.wakeups = 0
+        self._ordered = self._glances = 0
         self._find_handler = find_handler
         self._launcher = launcher
         self._quota = quota
@@ -137,14 +141,19 @@ class Pool:
 
         After an order the next arrival is what matters, as a rule, and reports can wait for it: then only arrivals wake
         the parent, for a short while, and what was reported meanwhile is read together. That is one wake-up for each
-        connection of a busy pool instead of three.
+        connection of a busy pool instead of three. If only one order was unanswered, what there is to read then is, as
+        a rule, the answer to it: it is read without asking who else has something to say, but not for ever.
         """
         deadline = self._next_deadline()
         if self._watch is not None and self._watch.edges and self.core.patient:
             self._watch.sleep(PATIENCE)
             self.wakeups += 1
             if self._news:
-                return self._selector.select(0)
+                self._glances = (self._glances + 1) % GLANCES
+                if self.core.awaited > 1 or not self._glances:
+                    return self._selector.select(0)
+                self._crew.read(self._ordered)
+                return ()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         events = self._selector.select(timeout)
         self.wakeups += 1
@@ -200,6 +209,7 @@ class Pool:
     def _do(self, action: Action) -> None:
         match action:
             case Send(slot, data):
+                self._ordered = slot
                 self._crew.send(slot, data)
             case Spawn(slot):
                 self._crew.spawn(slot)
