@@ -124,26 +124,30 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         ],
     )
     count = 10_000 if pace >= 1 else 2_000
-    yield Bout(
-        "hold",
-        f"{count:,} long-lived connections over 16 workers, then churn of a tenth",
-        [sync(1000, 16, name="sync, capacity 1000"), alternative("exclusive", 16), alternative("reuseport", 16)],
-        hold(count, count // 10),
-        [
-            Row(
-                "(c) connections on the fullest minus the emptiest worker",
-                "spread",
-                "sync, capacity 1000",
-                how="worst",
-                most=1,
-            ),
-            Row("(c) the same after churn", "spread_after_churn", "sync, capacity 1000", how="worst", most=1),
-            Row("(c) EPOLLEXCLUSIVE", "spread", exclusive, how="worst"),
-            Row("(c) SO_REUSEPORT", "spread", reuseport, how="worst"),
-        ],
-        rounds=3 if pace >= 1 else 2,
-        fresh=True,
-    )
+    held = [sync(1000, 16, name="sync, capacity 1000"), alternative("exclusive", 16), alternative("reuseport", 16)]
+    many_held = f"{count:,} long-lived connections over 16 workers"
+    for name, at_once, text in (("hold", 1, "one after another"), ("rush", 128, "128 at once")):
+        goal = 1 if at_once == 1 else None
+        yield Bout(
+            name,
+            f"{many_held}, {text}, then churn of a tenth",
+            held,
+            hold(count, count // 10, at_once),
+            [
+                Row(
+                    f"(c) {text}: connections on the fullest minus the emptiest worker",
+                    "spread",
+                    held[0].name,
+                    how="worst",
+                    most=goal,
+                ),
+                Row(f"(c) {text}, after churn", "spread_after_churn", held[0].name, how="worst", most=goal),
+                Row(f"(c) {text}: EPOLLEXCLUSIVE", "spread", exclusive, how="worst"),
+                Row(f"(c) {text}: SO_REUSEPORT", "spread", reuseport, how="worst"),
+            ],
+            rounds=3 if pace >= 1 else 2,
+            fresh=True,
+        )
     period = 10.0 * pace
     yield Bout(
         "stuck",

@@ -23,7 +23,18 @@ from .parent import Parent
 __all__ = ["INPUTS", "QUERIES", "record"]
 
 QUERIES: Final = frozenset(
-    {"take_actions", "next_deadline", "overdue", "to_count", "watching", "hidden", "patient", "stopping", "finished"}
+    {
+        "take_actions",
+        "next_deadline",
+        "overdue",
+        "to_count",
+        "watching",
+        "hidden",
+        "patient",
+        "stopping",
+        "finished",
+        "awaited",
+    }
 )
 """What only asks. Everything else that is public and can be called tells the parent something, and is recorded."""
 
