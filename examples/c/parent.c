@@ -531,7 +531,7 @@ static void become_worker(unsigned slot, int channel, char *command)
     setenv("BACKCHANNEL_SLOT", text, 1);
     snprintf(text, sizeof text, "%u", capacity);
     setenv("BACKCHANNEL_CAPACITY", text, 1);
-    snprintf(text, sizeof text, "%g", drain_deadline);
+    snprintf(text, sizeof text, "%.6f", drain_deadline);
     setenv("BACKCHANNEL_DRAIN_DEADLINE", text, 1);
     setenv("BACKCHANNEL_LISTENERS", "1", 1);
     setenv("BACKCHANNEL_VERSIONS", "1.0", 1);

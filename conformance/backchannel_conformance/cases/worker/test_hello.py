@@ -18,7 +18,7 @@ def test_hello_is_first(workers: Workers, capacity: int) -> None:
     hello = worker.greet()
     versions = hello.order >> 24, hello.order >> 16 & 0xFF
     check(versions[0] <= wire.VERSION <= versions[1], "BC-VER-01", f"it speaks {versions}, and is tested as 1.0")
-    check(hello.capacity == capacity, "BC-FORK-08", f"it was given capacity {capacity}, and says {hello.capacity}")
+    check(hello.capacity == capacity, "BC-HELLO-01", f"it was given capacity {capacity}, and says {hello.capacity}")
 
 
 @pytest.mark.req("BC-HELLO-02", "BC-STATUS-01")
