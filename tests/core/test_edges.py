@@ -99,3 +99,19 @@ def test_a_stop_sees_the_queue_empty_before_it_drains() -> None:
     assert not made.closed
     made.answer(0)
     assert made.closed
+
+
+def test_where_no_watch_was_armed_all_are_counted_when_room_returns() -> None:
+    """Nobody had room, so no level-triggered watch told of what came to the other listener."""
+    made = World(Settings(), Scaling.fixed(1), listeners=2)
+    made.greet_all()
+    made.connect(0)
+    made.queue[:] = [2, 2]
+    made.answer(0)
+    served = []
+    while sum(made.queue):
+        made.end(0)
+        (order,) = made.workers[0].orders
+        served.append(order.listener)
+        made.answer(0)
+    assert served == [1, 0, 1]

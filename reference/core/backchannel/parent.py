@@ -655,7 +655,12 @@ class Parent:
 
     def _refresh(self, worker: Worker) -> None:
         """``worker`` has changed: bring the candidates and the totals up to date."""
+        nobody = not self._candidates.count
         self._candidates.refresh(worker)
+        if nobody and self._candidates.count and not self.edges:
+            # no watch was armed (BC-WATCH-05): who waits is known of none of the listeners (BC-WATCH-03)
+            for ledger in self.ledgers:
+                ledger.dirty = True
         self._sizing.refresh(worker)
         if self.generations.active:
             self.generations.refresh(worker)

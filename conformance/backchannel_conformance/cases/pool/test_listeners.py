@@ -66,10 +66,13 @@ def test_other_families(pools: Pools, family: str, unix_path: str) -> None:
 
 @pytest.mark.needs("status")
 @pytest.mark.classes("listeners")
-@pytest.mark.req("BC-PICK-04", "BC-LOSS-01")
-def test_listeners_take_turns(pools: Pools, unix_path: str) -> None:
-    """One worker, three listeners, four connections waiting on each: they are served in turn, whichever began."""
-    pool = pools(1, listen=f"127.0.0.1:0,127.0.0.1:0,unix:{unix_path}")
+@pytest.mark.parametrize("poller", ["auto", "poll"])
+@pytest.mark.req("BC-PICK-04", "BC-LOSS-01", "BC-WATCH-03")
+def test_listeners_take_turns(pools: Pools, unix_path: str, poller: str) -> None:
+    """One worker, three listeners, four connections waiting on each: they are served in turn, whichever began, and
+    whether the parent is told of each arrival or must look when room returns.
+    """
+    pool = pools(1, listen=f"127.0.0.1:0,127.0.0.1:0,unix:{unix_path}", poller=poller)
     clients = [Client(address) for address in pool.addresses]
     try:
         held, _ = pool.client.hold()
