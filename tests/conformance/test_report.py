@@ -142,3 +142,25 @@ def test_page_of_a_run_without_failures(report: Report) -> None:
     report.targets["sync"].cases.clear()
     report.targets["sync"].figures.clear()
     assert "nothing was run" in page(report.as_json())
+
+
+@pytest.mark.parametrize(
+    ("came", "behaved"),
+    [
+        ([], True),  # nothing was asked of it
+        (["fail"], True),
+        (["untestable"], True),
+        (["fail", "untestable"], True),
+        (["pass"], False),
+        (["untestable", "pass"], False),
+        (["not-applicable"], False),
+        (["error"], False),
+        ([None], False),  # what ran is not what it must fail
+    ],
+)
+def test_control_must_fail_what_can_be_tested_here(came: list[str | None], behaved: bool) -> None:
+    (target,) = Report([manifest.find("naive-herd")]).targets.values()
+    names = sorted(target.manifest.must_fail)
+    for name, status in zip(names, came, strict=False):
+        target.record(Case(name if status else "test_kill_storm", ["BC-HERD-01"], status or "pass", 0.1))
+    assert target.behaved is behaved
