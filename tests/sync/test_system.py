@@ -179,5 +179,12 @@ def test_ipv6_name() -> None:
         assert made.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
 
 
+def test_name_that_is_no_path_is_of_linux_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for platform, address in (("linux", "\0run/s"), ("freebsd14", "@run/s")):
+        monkeypatch.setattr(system.sys, "platform", platform)
+        assert system.unix_address("@run/s") == address
+        assert system.unix_address("/run/s") == "/run/s"
+
+
 def test_usable_cpus() -> None:
     assert system.usable_cpus() >= 1

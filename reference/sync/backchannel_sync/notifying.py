@@ -15,6 +15,7 @@ import time
 from collections.abc import MutableMapping, Sequence
 
 from .errors import StartError
+from .system import unix_address
 
 __all__ = ["Notifier"]
 
@@ -71,8 +72,6 @@ class Notifier:
     def _send(self, *lines: str) -> None:
         if not self.path:
             return
-        # "@" is how the name of an abstract socket is written
-        address = "\0" + self.path[1:] if self.path.startswith("@") else self.path
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            sender.sendto("\n".join(lines).encode(), address)
+            sender.sendto("\n".join(lines).encode(), unix_address(self.path))

@@ -45,6 +45,7 @@ __all__ = [
     "forget",
     "listener_watch",
     "selector_class",
+    "unix_address",
     "usable_cpus",
 ]
 
@@ -126,6 +127,13 @@ def _readable(listener: socket.socket) -> bool:
         poller.register(listener, select.POLLIN)
         return bool(poller.poll(0))
     return bool(select.select([listener], [], [], 0)[0])
+
+
+def unix_address(name: str) -> str:
+    """The address of the AF_UNIX socket ``name``. On Linux ``@`` stands for the zero octet before a name that is no
+    path; elsewhere every name is a path.
+    """
+    return "\0" + name[1:] if sys.platform == "linux" and name.startswith("@") else name
 
 
 def usable_cpus() -> int:
