@@ -1,16 +1,25 @@
-"""The kqueue module against a poller that behaves as kqueue was measured to, on any system.
+"""The kqueue module against a poller that behaves as kqueue was measured to, on any system, and against the real one
+where there is one.
 
-Where there is a real kqueue, ``test_system.py`` runs the same module against it.
+What else is different on the systems that have it: ``test_differences.py``.
 """
 
 from __future__ import annotations
 
+import os
+import select
+import selectors
 import socket
 import types
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from backchannel_sync import system
+from backchannel_sync.listening import bind
 from backchannel_sync.system import kqueue
+from backchannel_sync.system.watching import LevelWatch
 
 
 @dataclass
@@ -27,7 +36,10 @@ class Queues:
     KQ_FILTER_READ = -1
     KQ_EV_ADD, KQ_EV_DELETE, KQ_EV_ONESHOT, KQ_EV_CLEAR = 1, 2, 16, 32
 
+    TICK = 1 / 64
+
     def __init__(self) -> None:
+        self.now = 128.0
         self.waiting: dict[int, int] = {}
         self.made: list[Kqueue] = []
 
@@ -60,7 +72,7 @@ class Kqueue:
         if fd in self.watched:
             self.edges.add(fd)
 
-    def control(self, changes: list[Event] | None, limit: int, _timeout: float | None = None) -> list[Event]:
+    def control(self, changes: list[Event] | None, limit: int, timeout: float | None = None) -> list[Event]:
         for change in changes or []:
             if change.flags & Queues.KQ_EV_DELETE:
                 del self.watched[change.ident]  # ENOENT, if it is not there
@@ -71,10 +83,15 @@ class Kqueue:
                     self.edges.add(change.ident)
         out = []
         for fd in sorted(self.edges)[:limit]:
-            self.edges.discard(fd)
-            out.append(Event(fd, Queues.KQ_FILTER_READ, 0, self.world.waiting[fd]))
-            if self.watched[fd] & Queues.KQ_EV_ONESHOT:
-                del self.watched[fd]
+            if self.watched[fd] & (Queues.KQ_EV_CLEAR | Queues.KQ_EV_ONESHOT) or not self.world.waiting[fd]:
+                self.edges.discard(fd)
+            if self.world.waiting[fd]:  # the filter is asked again before the call returns
+                out.append(Event(fd, Queues.KQ_FILTER_READ, 0, self.world.waiting[fd]))
+                if self.watched[fd] & Queues.KQ_EV_ONESHOT:
+                    del self.watched[fd]
+        if limit and not out and timeout:
+            ticks = -(-timeout // Queues.TICK)
+            self.world.now += ticks * Queues.TICK
         return out
 
 
@@ -138,3 +155,124 @@ def test_a_worker_never_closes_an_inherited_number(world: Queues) -> None:
     assert len(kqueue._forgotten) == 2, "the objects must be kept: collecting one closes its number"
     kqueue.count(listener(7))
     assert len(world.made) == 3, "the worker's own counts use a kqueue of its own"
+
+
+REAL = pytest.mark.skipif(not hasattr(select, "kqueue"), reason="this system has no kqueue")
+
+
+@pytest.fixture
+def real() -> Iterator[tuple[socket.socket, Callable[[], socket.socket]]]:
+    """A listener, and what connects to it."""
+    clients: list[socket.socket] = []
+
+    def arrive() -> socket.socket:
+        clients.append(socket.create_connection(made.getsockname()))
+        return clients[-1]
+
+    with bind("127.0.0.1:0") as made:
+        yield made, arrive
+        for client in clients:
+            client.close()
+        kqueue.forget()
+
+
+@REAL
+def test_real_edges_come_once_and_may_stand_for_several(real: Any) -> None:
+    made, arrive = real
+    poller = kqueue.Poller()
+    poller.add(made.fileno())
+    assert poller.events() == []
+    arrive()
+    arrive()
+    assert poller.events(5) == [made.fileno()]
+    assert poller.events() == []
+    arrive()
+    assert poller.events(5) == [made.fileno()]
+    poller.close()
+
+
+@REAL
+def test_real_counts_are_read_anew_and_leave_nothing(real: Any) -> None:
+    made, arrive = real
+    assert kqueue.count(made) == 0
+    arrive()
+    arrive()
+    with bind("127.0.0.1:0") as other:
+        assert kqueue.count(other) == 0, "what is known of one listener must not come up in the count of another"
+    assert kqueue.count(made) == 2
+    made.accept()[0].close()
+    assert kqueue.count(made) == 1
+    assert kqueue._spare[0].control(None, 8, 0) == []
+
+
+@REAL
+def test_a_real_number_is_not_closed_in_a_child() -> None:
+    poller = kqueue.Poller()
+    number = poller.fileno()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            poller.forget()
+            kqueue.forget()
+            ours = os.dup2(0, number)  # the number is free by now; this is what got it
+            del poller
+            os.fstat(ours)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert poller.events() == [], "the parent's own goes on"
+    poller.close()
+
+
+class Selector(selectors.BaseSelector):
+    """Looks like the parent's selector on kqueue to :func:`system.forget`."""
+
+    closed = False
+    register = unregister = select = get_map = None  # type: ignore[assignment]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.usefixtures("world")
+def test_a_worker_never_closes_the_selector_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr(system, "_forgotten", kept)
+    inherited = type("KqueueSelector", (Selector,), {})()
+    system.forget(inherited)
+    assert not inherited.closed
+    assert kept == [inherited]
+    other = Selector()
+    system.forget(other)
+    assert other.closed, "a poller of another kind is closed, not kept"
+
+
+# ---------------------------------------------------------------------------------- clock ticks
+
+
+def test_a_deadline_below_a_tick_is_late_by_one_and_counts_once(world: Queues) -> None:
+    """A time-out is rounded up to whole ticks: each look comes late, none is made up for, none comes early."""
+    poller = kqueue.Poller()
+    watch = LevelWatch(selectors.SelectSelector())
+    news: list[int] = []
+    watch.start([listener(7)], news.append)
+    watch.rearm(lambda _index: False, lambda _index: True, world.now)
+    began, looks = world.now, []
+    for _ in range(6):
+        when = watch.next_look()
+        assert when is not None
+        poller.events(when - world.now)
+        watch.look(world.now)
+        looks.append((world.now - began) / world.TICK)
+        watch.look(world.now)
+        assert len(news) == len(looks), "late is no reason to look twice"
+    assert looks == [1, 3, 6, 12, 23, 44], "10, 20, 40, 80, 160, 320 ms, each from where the last look was"
+
+
+@REAL
+def test_a_real_wait_below_a_tick_ends() -> None:
+    poller = kqueue.Poller()
+    assert poller.events(0.0001) == []
+    poller.close()
