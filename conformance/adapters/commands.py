@@ -34,6 +34,11 @@ def who(*more: int) -> bytes:
     return " ".join(map(str, figures)).encode() + b"\n"
 
 
+def holding() -> bytes:
+    """The answer on a connection that is held."""
+    return who(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw)
+
+
 def act(line: bytes) -> bytes | None:
     """Carry out a command that ends with its answer; ``None`` for what has none."""
     match line.split():
@@ -44,8 +49,6 @@ def act(line: bytes) -> bytes | None:
             while time.process_time() < until:
                 pass
             return who()
-        case [b"usage"]:
-            return who(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw)
         case [b"raise"]:
             raise Raised("asked to by the suite")
         case [b"exit", status]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 
 from backchannel_sync import Connection, Waiting
-from commands import act, who
+from commands import act, holding
 
 
 def blocking(connection: socket.socket) -> None:
@@ -23,9 +23,9 @@ def blocking(connection: socket.socket) -> None:
     if line != b"hold":
         connection.sendall(act(line) or b"")
         return
-    connection.sendall(who() * (1 + rest.count(b"\n")))
+    connection.sendall(holding() * (1 + rest.count(b"\n")))
     while data := connection.recv(4096):
-        connection.sendall(who() * data.count(b"\n"))
+        connection.sendall(holding() * data.count(b"\n"))
 
 
 def events(connection: Connection) -> Waiting:
@@ -40,6 +40,6 @@ def events(connection: Connection) -> Waiting:
     if line != b"hold":
         yield from connection.sendall(act(line) or b"")
         return
-    yield from connection.sendall(who() * (1 + rest.count(b"\n")))
+    yield from connection.sendall(holding() * (1 + rest.count(b"\n")))
     while data := (yield from connection.recv(4096)):
-        yield from connection.sendall(who() * data.count(b"\n"))
+        yield from connection.sendall(holding() * data.count(b"\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import trio
-from commands import act, who
+from commands import act, holding
 
 
 async def handle(stream: trio.SocketStream) -> None:
@@ -18,6 +18,6 @@ async def handle(stream: trio.SocketStream) -> None:
     if line != b"hold":
         await stream.send_all(act(line) or b"")
         return
-    await stream.send_all(who() * (1 + rest.count(b"\n")))
+    await stream.send_all(holding() * (1 + rest.count(b"\n")))
     async for data in stream:
-        await stream.send_all(who() * data.count(b"\n"))
+        await stream.send_all(holding() * data.count(b"\n"))

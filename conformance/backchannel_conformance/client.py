@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .waiting import deadline_in, scale
 
@@ -24,11 +24,11 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who answered; ``slot`` is ``None`` where there are no slots."""
+    """Who answered; ``slot`` is ``None`` where there are no slots, ``switches`` where the connection is not held."""
 
     pid: int
     slot: int | None
-    usage: int | None = None
+    switches: int | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, line: bytes) -> Who:

@@ -39,8 +39,6 @@ def serve(connection: socket.socket) -> None:
         match line:
             case [b"who"]:
                 connection.sendall(who + b"\n")
-            case [b"usage"]:
-                connection.sendall(b"%s %d\n" % (who, resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw))
             case [b"burn", milliseconds]:
                 until = time.process_time() + int(milliseconds) / 1000
                 while time.process_time() < until:
@@ -49,9 +47,13 @@ def serve(connection: socket.socket) -> None:
             case [b"exit", status]:
                 os._exit(int(status))
             case [b"hold"]:
-                connection.sendall(who + b"\n")
+                connection.sendall(_holding(who))
                 while data := connection.recv(4096):
-                    connection.sendall((who + b"\n") * data.count(b"\n"))
+                    connection.sendall(_holding(who) * data.count(b"\n"))
+
+
+def _holding(who: bytes) -> bytes:
+    return b"%s %d\n" % (who, resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw)
 
 
 def run_pool(listeners: Sequence[socket.socket], workers: Sequence[Callable[[], None]]) -> None:

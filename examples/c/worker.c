@@ -35,7 +35,8 @@ struct connection {
     char line[256];
     int holding;       /* the line was "hold" */
     unsigned owed;     /* answers that are still to be written */
-    size_t written;    /* of the first of them */
+    char answer[64];   /* the first of them */
+    size_t length, written;
 };
 
 static unsigned slot, listeners, capacity;
@@ -74,15 +75,18 @@ static size_t who(char *text, size_t room)
 /* Write what is owed, as far as the client takes it. 0: the connection is broken. */
 static int write_owed(struct connection *c)
 {
-    char text[64];
-    size_t length = who(text, sizeof text);
+    struct rusage usage;
 
     while (c->owed) {
-        ssize_t n = write(c->fd, text + c->written, length - c->written);
+        if (!c->written) { /* the figure is this answer's, and stays while it is written */
+            getrusage(RUSAGE_SELF, &usage);
+            c->length = (size_t)snprintf(c->answer, sizeof c->answer, "%ld %u %ld\n", (long)getpid(), slot, usage.ru_nvcsw);
+        }
+        ssize_t n = write(c->fd, c->answer + c->written, c->length - c->written);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         c->written += (size_t)n;
-        if (c->written == length) {
+        if (c->written == c->length) {
             c->written = 0;
             c->owed--;
         }
@@ -95,7 +99,6 @@ static int act(struct connection *c)
 {
     char text[64];
     size_t length = who(text, sizeof text);
-    struct rusage usage;
 
     if (strcmp(c->line, "hold") == 0) {
         c->holding = 1;
@@ -108,9 +111,6 @@ static int act(struct connection *c)
         double until = seconds(CLOCK_PROCESS_CPUTIME_ID) + atof(c->line + 5) / 1000;
         while (seconds(CLOCK_PROCESS_CPUTIME_ID) < until)
             ;
-    } else if (strcmp(c->line, "usage") == 0) {
-        getrusage(RUSAGE_SELF, &usage);
-        length = (size_t)snprintf(text, sizeof text, "%ld %u %ld\n", (long)getpid(), slot, usage.ru_nvcsw);
     } else if (strcmp(c->line, "who") != 0) {
         return 0; /* "raise" too: what a C function cannot do it returns, and that ends this connection alone */
     }

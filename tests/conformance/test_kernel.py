@@ -9,11 +9,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, manifest
 from backchannel_conformance.kernel import lsof, procfs, ps
+from backchannel_conformance.observers import Asked
+from backchannel_conformance.pool import Failure, Pool
+from backchannel_conformance.waiting import until
 
 
 def sources(question: str) -> list[object]:
@@ -155,3 +160,47 @@ def test_what_nobody_tells_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not kernel.can("threads")
     with pytest.raises(LookupError, match=r"nobody tells of threads: no .* as on Linux"):
         kernel.threads(1)
+
+
+@pytest.fixture
+def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pool]:
+    made = Pool(manifest.find(request.param), {"start": "4", "min": "4", "max": "4"}, tmp_path / "log")
+    yield made
+    made.close()
+
+
+ASLEEP = pytest.mark.skipif(not kernel.can("state"), reason="nobody tells who is asleep")
+
+
+@ASLEEP
+@pytest.mark.parametrize("pool", ["sync"], indirect=True)
+def test_who_was_woken_is_told_by_the_asked(pool: Pool) -> None:
+    victim, *others = sorted(pool.workers())
+
+    def load() -> Counter[int]:
+        for _ in range(20):
+            os.kill(victim, signal.SIGSTOP)
+            until(lambda: kernel.state(victim) == "T", what="a stop")
+            os.kill(victim, signal.SIGCONT)
+            until(lambda: kernel.state(victim) == "S", what="sleep")
+        return Counter()
+
+    gains = Asked().gains(pool, load)
+    assert gains.workers[victim] >= 20, "each stop is a switch of this one"
+    assert all(gains.workers[pid] <= 0 for pid in others), f"to ask them shows in their figures: {gains}"
+    assert gains.parent is None
+
+
+@ASLEEP
+@pytest.mark.parametrize("pool", ["sync", "naive-herd"], indirect=True)
+def test_a_herd_is_seen_by_asking(pool: Pool) -> None:
+    gains = Asked().gains(pool, lambda: pool.client.serve(300))
+    over = [pid for pid, gain in gains.workers.items() if gain > 3 * gains.served[pid]]
+    assert bool(over) == (pool.manifest.name == "naive-herd"), gains
+
+
+@ASLEEP
+@pytest.mark.parametrize("pool", ["sync"], indirect=True)
+def test_asking_must_reach_each_worker(pool: Pool) -> None:
+    with pytest.raises(Failure, match="3 held connections reached"):
+        Asked.ask(pool, [*pool.workers()[:2], os.getppid()])
