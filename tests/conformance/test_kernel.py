@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from backchannel_conformance import kernel, manifest
-from backchannel_conformance.kernel import lsof, procfs, ps
+from backchannel_conformance.kernel import limits, lsof, procfs, ps
 from backchannel_conformance.observers import Asked
 from backchannel_conformance.pool import Failure, Pool
 from backchannel_conformance.waiting import until
@@ -204,3 +205,20 @@ def test_a_herd_is_seen_by_asking(pool: Pool) -> None:
 def test_asking_must_reach_each_worker(pool: Pool) -> None:
     with pytest.raises(Failure, match="3 held connections reached"):
         Asked.ask(pool, [*pool.workers()[:2], os.getppid()])
+
+
+def test_room_for_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes of the user count, and the superuser has no limit."""
+    assert limits._processes() >= 1
+    monkeypatch.setattr(limits, "_processes", lambda: 100)
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (160, 160))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert limits.can("room")
+    monkeypatch.setattr(limits, "_processes", lambda: 160 - limits.ROOM + 1)
+    assert not limits.can("room")
+    assert kernel.missing("room") == "this user may not have 48 processes more"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert limits.can("room")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (resource.RLIM_INFINITY,) * 2)
+    assert limits.can("room")

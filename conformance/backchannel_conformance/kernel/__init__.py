@@ -2,8 +2,8 @@
 
 Each question has sources, best first, and the first one that works here answers it. :func:`can` tells whether any
 does; a case says what it asks (``@pytest.mark.kernel("switches")``) and is *untestable* where nobody answers. ``/proc``
-answers everything. Elsewhere ``ps`` tells of switches (BSD only), states and processor time, and ``lsof``, where it is
-installed, of descriptors and sockets.
+answers nearly everything. Elsewhere ``ps`` tells of switches (BSD only), states and processor time, and ``lsof``, where
+it is installed, of descriptors and sockets. One question is about the user: whether there is ``room`` for a large pool.
 
 BACKCHANNEL_PROC names another directory to look for ``/proc`` in: one that does not exist hides it.
 """
@@ -16,7 +16,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
-from . import lsof, procfs, ps, strace
+from . import limits, lsof, procfs, ps, strace
 
 __all__ = [
     "QUESTIONS",
@@ -59,6 +59,7 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "clients": (procfs,),
     "parent": (procfs,),
     "faulty": (strace,),
+    "room": (limits,),
 }
 
 
@@ -74,7 +75,8 @@ def can(question: str) -> bool:
 
 def missing(question: str) -> str:
     """Why it is not."""
-    return f"nobody tells of {question}: {'; '.join(source.NEEDS for source in QUESTIONS[question])}"
+    needs = "; ".join(source.NEEDS for source in QUESTIONS[question])
+    return needs if question == "room" else f"nobody tells of {question}: {needs}"
 
 
 def _ask(question: str, *arguments: Any) -> Any:

@@ -20,6 +20,7 @@ from backchannel_conformance.waiting import TimedOut
 
 LIVE = pytest.mark.kernel("switches", "state")
 SEEN = pytest.mark.kernel("state")
+LARGE = pytest.mark.kernel("room")
 
 PER_CONNECTION = 3
 
@@ -76,6 +77,7 @@ def test_no_herd(pools: Pools, figures: dict[str, Any], by: Watcher) -> None:
         )
 
 
+@LARGE
 @SEEN
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
@@ -86,6 +88,7 @@ def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
 SIZES = (2, 4, 8, 16, 32)
 
 
+@LARGE
 @LIVE
 @pytest.mark.req("BC-HERD-02")
 def test_wakeups_by_pool_size(pools: Pools, figures: dict[str, Any]) -> None:
@@ -133,6 +136,7 @@ def test_no_herd_with_any_poller(pools: Pools, figures: dict[str, Any], poller: 
     figures[f"switches of all workers per connection, {poller}"] = found["switches of all workers per connection"]
 
 
+@LARGE
 @pytest.mark.parametrize("observer", [Portable(), pytest.param(Live(), marks=LIVE)], ids=["portable", "live"])
 @pytest.mark.req("BC-HERD-02", "BC-WAIT-04")
 def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observer) -> None:
