@@ -78,8 +78,9 @@ def test_sockets(source: object) -> None:
             assert source.established([os.getpid()], port) == {os.getpid(): 1}  # type: ignore[attr-defined]
             client.shutdown(socket.SHUT_WR)
             assert held.recv(1) == b""
-            # the client has closed, and the connection is held still
-            assert source.established([os.getpid()], port) == {os.getpid(): 1}  # type: ignore[attr-defined]
+            # the client has closed, and the connection is held still; and another process holds none
+            both = [os.getpid(), os.getppid()]
+            assert source.established(both, port) == {os.getpid(): 1, os.getppid(): 0}  # type: ignore[attr-defined]
             held.close()
             assert source.established([os.getpid()], port) == {os.getpid(): 0}  # type: ignore[attr-defined]
 
@@ -152,8 +153,10 @@ def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fields_of_lsof() -> None:
-    output = "p12 fcwd tDIR n/ f2 tCHR n/dev/null f3 u tunix d0x2 n->0x1 f4 tIPv4 n*:80 TST=LISTEN f5 tKQUEUE ncount=0"
-    assert [lsof._kind(file) for file in lsof.parse(output.replace(" ", "\n"))] == ["unix", "tcp-listen", "poller"]
+    output = "p12 fcwd tDIR n/ f2 tCHR n/dev/null f3 u tunix d0x2 n->0x1 f4 tIPv4 n*:80 TST=LISTEN "
+    output += "p13 f4 tIPv4 n*:80 TST=LISTEN f5 tKQUEUE ncount=0"
+    found = [(file.pid, file.number, lsof._kind(file)) for file in lsof.parse(output.replace(" ", "\n"))]
+    assert found == [(12, 3, "unix"), (12, 4, "tcp-listen"), (13, 4, "tcp-listen"), (13, 5, "poller")]
 
 
 def test_what_nobody_tells_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
