@@ -78,7 +78,6 @@ def main() -> int:
             "HOME": name,
             "TMPDIR": name,
             "PYTHONPATH": f"{without}:{home / 'conformance'}:{home / 'installed'}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "BACKCHANNEL_PROC": str(home / "no-proc"),
         }
         arguments = sys.argv[1:] or ["--impl", "sync"]
