@@ -194,19 +194,26 @@ def _check_traces(folder: Path) -> bool:
 
 
 def _list(extra: list[str]) -> int:
-    suite = Suite([manifest.find(name) for name in manifest.names("manifests")[:1]], strict=False)
+    anything = manifest.Manifest(Path(), "anything", "any", frozenset(manifest.CLASSES), {})
+    suite = Suite([anything], strict=False)
     quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
+    lister = _Lister(everything=not extra)
     status = pytest.main(
         ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", *quiet, *extra],
-        plugins=[suite, Fixtures(), _Lister(everything=not extra)],
+        plugins=[suite, Fixtures(), lister],
     )
+    try:
+        print("\n".join(lister.lines), flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if status == pytest.ExitCode.OK else 2
 
 
 class _Lister:
-    """Prints the cases that were selected, then the requirements that they check."""
+    """Lists the cases that were selected, then the requirements that they check."""
 
     def __init__(self, *, everything: bool) -> None:
+        self.lines: list[str] = []
         self._everything = everything
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -214,14 +221,16 @@ class _Lister:
         # a case with several parameters is one case
         for item in {case_of(item): item for item in session.items}.values():
             assert isinstance(item, pytest.Function)
-            print(f"{case_of(item)} ({role_of(item)}): {' '.join(requirements_of(item))}")
-            print(f"    {(item.function.__doc__ or '').strip().splitlines()[0]}")
+            self.lines.append(f"{case_of(item)} ({role_of(item)}): {' '.join(requirements_of(item))}")
+            self.lines.append(f"    {(item.function.__doc__ or '').strip().splitlines()[0]}")
             for name in requirements_of(item):
                 checked.setdefault(name, []).append(case_of(item))
         without = coverage.exclusions()
         for name, requirement in Requirements.load().items():
             if name in checked or (self._everything and not requirement.withdrawn):
                 reason = f"no case: {without[name]}" if name in without else "no case: it is advice"
-                print(f"{name} {requirement.level} ({', '.join(requirement.roles)}; class {requirement.class_})")
-                print(f"    {requirement.text}")
-                print(f"    {', '.join(checked[name]) if name in checked else reason}")
+                self.lines.append(
+                    f"{name} {requirement.level} ({', '.join(requirement.roles)}; class {requirement.class_})"
+                )
+                self.lines.append(f"    {requirement.text}")
+                self.lines.append(f"    {', '.join(checked[name]) if name in checked else reason}")

@@ -79,6 +79,8 @@ class Suite:
             if case in manifest.must_fail:
                 item.add_marker(pytest.mark.xfail(strict=True, raises=Broken, reason="a control that must fail"))
             kept.append(item)
+        for target in self.report.targets.values():
+            target.partial = bool(config.option.keyword or config.option.markexpr)
         order = {manifest.name: at for at, manifest in enumerate(self.manifests)}
         kept.sort(key=lambda item: order[manifest_of(item).name])
         items[:] = kept

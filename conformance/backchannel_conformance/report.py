@@ -49,6 +49,8 @@ class Target:
     manifest: Manifest
     cases: list[Case] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    partial: bool = False
+    """Whether the user has chosen among the cases, and perhaps none that it must fail."""
 
     def record(self, case: Case) -> None:
         """Add what came of a case, or of one more of its parameters, or of its tear-down."""

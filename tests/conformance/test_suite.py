@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from backchannel_conformance import manifest, oracle
+from backchannel_conformance.cli import main
 from backchannel_conformance.errors import Broken
 from backchannel_conformance.requirements import Requirements
 
@@ -85,6 +86,25 @@ def test_control_that_crashes_has_not_failed_properly(tmp_path: Path) -> None:
     (it,) = report["controls"]  # type: ignore[misc]
     assert not it["behaved"]
     assert {case["status"] for case in it["cases"]} == {"error"}
+
+
+def test_control_without_what_it_must_fail_is_fine_where_the_user_chose(tmp_path: Path) -> None:
+    expect = '[expect]\nmust_fail = ["test_kill_storm"]\nshow = ["test_no_herd_by_tree"]'
+    status, report = run(tmp_path, control("blocking_accept.py", expect), "-k", "test_no_herd_by_tree")
+    (it,) = report["controls"]  # type: ignore[misc]
+    assert [case["id"] for case in it["cases"]] == ["test_no_herd_by_tree"]
+    assert it["behaved"]
+    assert status == 0
+
+
+def test_list_needs_no_implementation(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Installed from a wheel the suite comes without any."""
+    monkeypatch.setattr(manifest, "names", lambda _folder: [])
+    assert main(["list", "--", "-k", "BC-HERD-01"]) == 0
+    said = capfd.readouterr().out
+    assert "test_no_herd (pool): BC-HERD-01" in said
+    assert "BC-HERD-01 MUST" in said
+    assert "codec" not in said
 
 
 def test_herd_given_as_an_implementation_is_broken(tmp_path: Path) -> None:
