@@ -78,7 +78,8 @@ def conformance(session: nox.Session) -> None:
 def elsewhere(session: nox.Session) -> None:
     """Run the suite as on a system without /proc and epoll, as an ordinary user, with pytest and trio alone."""
     session.install("pytest>=9", "trio")
-    session.run("python", "conformance/elsewhere", "--time-scale", "10", *(session.posargs or ["--impl", "sync"]))
+    chosen = session.posargs or ["--impl", "sync", "--impl", "sync+trio-workers"]
+    session.run("python", "conformance/elsewhere", "--time-scale", "10", *chosen)
 
 
 @nox.session
