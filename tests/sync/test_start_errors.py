@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from backchannel_sync.cli import main
+from backchannel_sync.spawning import SAID_AT_MOST, Reasons
 
 HANDLERS = """
 import time
@@ -127,3 +128,24 @@ def test_ready_descriptor_that_is_not_open(folder: Path) -> None:
     done = start(folder, "--listen", "127.0.0.1:0", "--ready-fd", "77", "handlers_for_tests:plain")
     assert done.returncode == 2
     assert "--ready-fd 77" in done.stderr
+
+
+def test_reason_is_said_once_for_each_generation() -> None:
+    """Several workers of one generation find the same out, one after another."""
+    reasons = Reasons()
+    said = []
+    for generation in (0, 0, 1):
+        reasons.generation = generation
+        reasons.give("no module named spam")
+        said.append(reasons.take())
+    reasons.close()
+    assert said == [["no module named spam"], [], ["no module named spam"]]
+
+
+def test_reasons_that_all_differ_fill_no_memory() -> None:
+    reasons = Reasons()
+    for number in range(1000):
+        reasons.give(f"attempt {number}")
+        assert reasons.take() == [f"attempt {number}"]
+    reasons.close()
+    assert len(reasons._said) <= SAID_AT_MOST + 1

@@ -247,6 +247,7 @@ class Pool:
             return self._launcher.start(start, theirs, self.listeners)
         find = self._find_handler
         assert find is not None
+        self._reasons.generation = self.core.generations.current
 
         def child() -> int:
             ours.close()

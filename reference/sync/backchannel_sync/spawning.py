@@ -33,6 +33,9 @@ log = logging.getLogger("backchannel.worker")
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
+SAID_AT_MOST = 100
+"""So many reasons are remembered: one that differs each time, by a number in it, may not fill the memory."""
+
 
 class Reasons:
     """Why workers could not start: a pipe on which each says so, so that the parent can say it once."""
@@ -40,18 +43,25 @@ class Reasons:
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
+        self.generation = 0
+        """Of the workers that are being started: what was true of an earlier one is worth saying again."""
+        self._said: set[str] = set()
 
     def give(self, text: str) -> None:
         """In a worker: leave ``text`` for the parent. What is longer than a pipe writes whole is cut."""
-        os.write(self._writer, text.encode(errors="replace")[:500] + b"\0")
+        os.write(self._writer, f"{self.generation} {text}".encode(errors="replace")[:500] + b"\0")
 
     def take(self) -> list[str]:
-        """In the parent: what workers have left, each text once."""
+        """In the parent: what workers have left, each text once for each generation."""
         try:
             texts = os.read(self._reader, 1 << 16).decode(errors="replace").split("\0")
         except BlockingIOError:
             return []
-        return list(dict.fromkeys(text for text in texts if text))
+        new = [text for text in dict.fromkeys(texts) if text and text not in self._said]
+        if len(self._said) > SAID_AT_MOST:
+            self._said.clear()
+        self._said.update(new)
+        return [text.partition(" ")[2] for text in new]
 
     def close(self) -> None:
         """Close both ends."""
