@@ -127,7 +127,9 @@ def test_a_reload_and_a_drain_fail_nobody(name: str, tmp_path: Path) -> None:
             # one pool is reloaded: all its workers are others afterwards, and they serve
             before = pids(a)
             a.server.process.send_signal(signal.SIGHUP)
-            load.until(lambda: not (before & pids(a)) and a.status()["board"].strip("IbB.") == "", "all workers are new")
+            load.until(
+                lambda: not (before & pids(a)) and a.status()["board"].strip("IbB.") == "", "all workers are new"
+            )
             load.until(lambda: any(pid in load.served for pid in pids(a)), "a new worker serves")
             # the other one is drained, and stopped
             if name == "haproxy":

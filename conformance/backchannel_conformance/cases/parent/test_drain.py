@@ -6,10 +6,11 @@ import signal
 import time
 
 import pytest
+from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.waiting import scale
+from backchannel_conformance.waiting import scale, until
 
 
 @pytest.mark.req("BC-CAP-03", "BC-DRAIN-01", "BC-SCALE-09")
@@ -113,10 +114,12 @@ def test_stop_deadline(parents: Parents) -> None:
     check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
 
 
+@pytest.mark.kernel("state")
+@pytest.mark.needs("pass")
 @pytest.mark.req("BC-STOP-02", "BC-STOP-01")
 def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
-    """A worker dies while the pool stops: it stays dead."""
-    under = parents.pool(2, stop_deadline=30)
+    """A worker dies while the pool stops, and a scaling pass is due before the stop is over: it stays dead."""
+    under = parents.pool(2, stop_deadline=30, pass_=0.02)
     first, second = under.workers
     witness = under.witness
     assert witness
@@ -126,6 +129,9 @@ def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
     second.order("BC-PICK-01")
     under.signal(signal.SIGTERM)
     first.leave(1)
+    until(lambda: not kernel.state(first.pid), what="the dead worker to be waited for")
+    due = time.monotonic() + 0.02
+    until(lambda: time.monotonic() > due, what="the next scaling pass to be due")
     second.take()
     second.drained("BC-STOP-01")
     witness.drained("BC-STOP-01")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from backchannel_conformance import wire
-from backchannel_conformance.errors import check
+from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.fixtures import Parents
 
 
@@ -101,7 +101,10 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
     later.err(wire.hello(1, version, version))
     later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
     under.logged("BC-VER-05", f"slot {later.slot} ")
-    under.connect()
+    try:
+        under.connect()
+    except OSError as error:
+        raise Broken("BC-SCALE-13", f"the pool serves nobody any more: {error}") from None
     good.order("BC-SCALE-13")
     again = under.stub("BC-SCALE-11")
     took = time.monotonic() - began
