@@ -134,7 +134,7 @@ def test_old_parent_dies_first(pools: Pools) -> None:
     """
     pool = pools(1)
     pool.gate("wait")
-    held, _ = pool.client.hold()
+    held, orphan = pool.client.hold()
     pool.signal(signal.SIGUSR2)
     pool.until("the successor", lambda s: s.successor is not None)
     waiting = pool.client.send("who")
@@ -143,6 +143,7 @@ def test_old_parent_dies_first(pools: Pools) -> None:
     pool.replaced()
     check(waiting.answer().pid in pool.workers(), "BC-LOSS-01", "a connection was lost with the old parent")
     held.close()
+    until(lambda: kernel.state(orphan.pid) in ("", "Z"), what="the dead parent's worker to go")
 
 
 @pytest.mark.req("BC-BATON-03", "BC-STOP-01")
