@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -27,7 +28,7 @@ from . import frames, kernel, transcript, wire
 from .errors import Broken, check
 from .manifest import DEFAULTS, Manifest
 from .pool import Failure
-from .waiting import deadline_in, scale, until
+from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Stub", "Under"]
 
@@ -359,13 +360,18 @@ class Under:
         return self._log.read_text(errors="replace")
 
     def logged(self, requirement: str, *words: str) -> None:
-        """A line of its log must hold all of ``words``."""
+        """A line of its log must hold all of ``words``; one that ends in a figure is not the beginning of a longer."""
+        patterns = [re.compile(re.escape(word) + r"(?!\d)") for word in words]
+
+        def said() -> bool:
+            return any(all(pattern.search(line) for pattern in patterns) for line in self.log().splitlines())
+
         try:
-            until(
-                lambda: any(all(word in line for word in words) for line in self.log().splitlines()), LIMIT, what="it"
-            )
-        except Exception:
-            raise Broken(requirement, f"no line of the log holds {' and '.join(words)}") from None
+            until(said, LIMIT, what="it")
+        except TimedOut:
+            wanted = " and ".join(repr(word) for word in words)
+            tail = self.log()[-600:] or "(nothing)"
+            raise Broken(requirement, f"no line of the log holds {wanted}; the log ends:\n{tail}") from None
 
     def counters(self) -> dict[str, int]:
         """The counters of its status document."""

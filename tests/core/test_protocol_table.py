@@ -37,6 +37,17 @@ def test_reasons_and_features() -> None:
     assert PROTOCOL["features"] == {"RESPONSIVE": Features.RESPONSIVE}
 
 
+def test_the_pages_tell_the_numbers() -> None:
+    """Who has only the rendered specification must find them."""
+    page = (ROOT / "spec" / "1.0" / "messages.rst").read_text()
+    for name, number in PROTOCOL["reason"].items():
+        assert f"   * - {number}\n     - ``{name}``\n" in page
+    assert (
+        f"``{PROTOCOL['features']['RESPONSIVE']:#06x}``, is *RESPONSIVE*"
+        in (ROOT / "spec" / "1.0" / "versioning.rst").read_text()
+    )
+
+
 @pytest.mark.parametrize("name", ["EMPTY", "PEER", "WORKER", "SYSTEM"])
 def test_errnos(name: str) -> None:
     import errno

@@ -69,7 +69,7 @@ def test_later_dialect_where_1_0_was_agreed(parents: Parents, frame: wire.Frame)
     later.answer(0)
     later.err(frame)
     later.killed("BC-VER-04", "it left the version that was agreed on")
-    under.logged("BC-VIOL-02", f"slot {later.slot} ", "BC-FRAME-03")
+    under.logged("BC-VIOL-02", f"slot {later.slot}", "BC-FRAME-03")
     under.connect()
     good.order("BC-VIOL-01")
 
@@ -100,7 +100,7 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
     began = time.monotonic()
     later.err(wire.hello(1, version, version))
     later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
-    under.logged("BC-VER-05", f"slot {later.slot} ")
+    under.logged("BC-VER-05", f"slot {later.slot}")
     try:
         under.connect()
     except OSError as error:

@@ -36,7 +36,7 @@ def test_idle_worker_errs(parents: Parents) -> None:
     for stub, (what, (frame, clause)) in zip(bad, IDLE.items(), strict=True):
         stub.err(frame)
         stub.killed(clause, f"it wrote {what}")
-        under.logged("BC-VIOL-02", f"slot {stub.slot} ", clause)
+        under.logged("BC-VIOL-02", f"slot {stub.slot}", clause)
     under.connect()
     good.order("BC-VIOL-01")
 
@@ -61,7 +61,7 @@ def test_ordered_worker_errs(parents: Parents) -> None:
         stub.order("BC-DEATH-02")
         stub.err(frame)
         stub.killed(clause, f"its answer had {what}")
-        under.logged("BC-VIOL-02", f"slot {stub.slot} ", clause)
+        under.logged("BC-VIOL-02", f"slot {stub.slot}", clause)
     good.order("BC-DEATH-02")
 
 
@@ -78,7 +78,7 @@ def test_status_before_the_welcome_is_answered(parents: Parents, welcomed: bool)
     else:
         bad.err(wire.hello(1).octets + wire.idle(2).octets)
     bad.killed("BC-HELLO-05", "it sent an IDLE before its answer to the welcome")
-    under.logged("BC-VIOL-02", f"slot {bad.slot} ", "BC-HELLO-05")
+    under.logged("BC-VIOL-02", f"slot {bad.slot}", "BC-HELLO-05")
     good.greet()
     under.connect()
     good.order("BC-VIOL-01")
