@@ -172,7 +172,11 @@ class Pool:
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
     def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
-        """The first status for which ``ask`` is true. That none comes breaks ``breaks``; without it, it is an error."""
+        """The first status for which ``ask`` is true. That none comes breaks ``breaks``; without it, it is an error.
+
+        It was written after all that had been reported before was read: a parent may write one status first, no other.
+        """
+        self.status()
         last: list[Status] = []
 
         def answer() -> Status | None:

@@ -160,7 +160,6 @@ def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacit
     """As many connections are ordered as are served, and each order's outcome is recorded."""
     pool = pools(8, capacity=capacity)
     served = pool.client.serve(1000).total()
-    pool.status()  # the parent may write one before it reads what was reported before; not so the next one
     counters = pool.until("a quiet pool", lambda s: s.quiet).counters
     orders, accepted, late, voids = (counters[name] for name in ("orders", "accepted", "late", "voids"))
     lost = counters["short"] + counters["dead"]

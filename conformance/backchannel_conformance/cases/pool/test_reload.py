@@ -32,11 +32,11 @@ def done(generation: int, workers: int) -> Any:
 
 
 def watched(pool: Pool, workers: int, generation: int) -> list[Status]:
-    """Every status on the way to the end of a reload."""
+    """Every status until the parent says that the reload is over, and whoever left has gone."""
     seen = [pool.status()]
     deadline = deadline_in(60)  # workers that are programs of their own take their time to start
-    while not done(generation, workers)(seen[-1]):
-        assert time.monotonic() < deadline, f"the reload does not end: {seen[-1]}"
+    while (now := seen[-1]).generation != generation or now.reloading or len(now.workers) != workers:
+        check(time.monotonic() < deadline, "BC-RELOAD-01", f"the reload does not end: {now}")
         seen.append(pool.status())
     return seen
 

@@ -41,6 +41,7 @@ def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> No
         slots = {answered(pool, "BC-LOSS-01", "a worker has no descriptors") for _ in range(30)}
         check(slots == {1}, "BC-SHORT-03", f"slots {slots} served; slot 0 could not")
         status = pool.until("a quiet pool", lambda s: s.quiet)
+        check(status.pids().get(0) == pid, "BC-SHORT-03", "the worker without descriptors was given up")
         tries = status.slots()[0]["orders"] - next(one for one in before if not one["slot"])["orders"]
         figures["orders to a worker without descriptors, while 30 clients were served"] = tries
     pool.until("slot 0 to serve again", lambda s: answered(pool, "BC-LOSS-01", "after the shortage") == 0)
