@@ -168,7 +168,7 @@ def _help(options: argparse.Namespace, extra: list[str]) -> int:
     """Be a helper of another run."""
     scale(options.time_scale)
     suite = Suite(_targets(options), strict=False, helps=True)
-    return _pytest(options, extra, [], [suite, Helper(socket.socket(fileno=options.helper))])
+    return _pytest(options, extra, [], [suite, Helper(suite, socket.socket(fileno=options.helper))])
 
 
 def _make_room(folder: Path) -> None:

@@ -56,6 +56,7 @@ class Suite:
         config.addinivalue_line("markers", "classes(*names): only for implementations of these classes")
         config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
         config.addinivalue_line("markers", "kernel(*questions): asks the system this; see kernel.QUESTIONS")
+        config.addinivalue_line("markers", "counts: its figures are counts, which other cases beside it do not change")
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         # so that pytest's own options select: -k BC-HERD-01 by requirement, -m worker by role
@@ -142,6 +143,11 @@ class Suite:
         if status == "untestable" and self.strict:
             self.problems.append(f"{item.nodeid}: {case.message}")
 
+    def figures_of(self, item: pytest.Item) -> dict[str, Any]:
+        """What a case measured, by name. Its variants share them."""
+        figures: dict[str, Any] = self.report.targets[manifest_of(item).name].figures.setdefault(case_of(item), {})
+        return figures
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         for target in self.report.targets.values():
             if not target.behaved:
@@ -166,10 +172,9 @@ class Suite:
         return self.report.targets[manifest.name]
 
     @pytest.fixture
-    def figures(self, target: Target, request: pytest.FixtureRequest) -> dict[str, Any]:
+    def figures(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         """What a case measured, by name: it is printed and reported."""
-        figures: dict[str, Any] = target.figures.setdefault(case_of(request.node), {})
-        return figures
+        return self.figures_of(request.node)
 
     @pytest.fixture
     def pools(self, manifest: Manifest, tmp_path: Path) -> Iterator[Pools]:

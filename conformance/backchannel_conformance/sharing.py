@@ -4,8 +4,8 @@ The run starts helpers, each the same command once more, which collect the same 
 are told. What came of a case goes back as a line of JSON, and the run takes it as if it had run the case itself: the
 report, the baseline and pytest's own options know no difference.
 
-Only cases that disturb nobody are shared out. One that measures, which is one that asks for ``figures``, or that reads
-counters of the kernel, runs alone: by the run itself, when its helpers have gone.
+Only cases that disturb nobody are shared out. One that measures, which is one that reads counters of the kernel, or that
+asks for ``figures`` and is not marked ``counts``, runs alone: by the run itself, when its helpers have gone.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ LEAST: Final = 10
 def runs_alone(item: pytest.Item) -> bool:
     """Whether the case measures something."""
     asked = {question for mark in item.iter_markers("kernel") for question in mark.args}
-    return "figures" in getattr(item, "fixturenames", ()) or bool(asked & COUNTERS)
+    measures = "figures" in getattr(item, "fixturenames", ()) and item.get_closest_marker("counts") is None
+    return measures or bool(asked & COUNTERS)
 
 
 class Helper:
     """The plugin of a helper: runs the cases that it is told to, and says what came of them."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, suite: Suite, channel: socket.socket) -> None:
+        self._suite = suite
         self._channel = channel
         self._reports: list[dict[str, Any]] = []
 
@@ -52,7 +54,7 @@ class Helper:
             for line in lines:
                 item = session.items[int(line)]
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-                lines.write(json.dumps([item.nodeid, self._reports]) + "\n")
+                lines.write(json.dumps([item.nodeid, self._reports, self._suite.figures_of(item)]) + "\n")
                 lines.flush()
                 self._reports = []
         return True
@@ -135,10 +137,19 @@ class Sharing:
             with suppress(OSError):  # it has ended: that is read next
                 channel.sendall(b"%d\n" % begun[channel])
 
-    def _take(self, session: pytest.Session, item: pytest.Item, nodeid: str, reports: list[dict[str, Any]]) -> None:
+    def _take(
+        self,
+        session: pytest.Session,
+        item: pytest.Item,
+        nodeid: str,
+        reports: list[dict[str, Any]],
+        figures: dict[str, Any],
+    ) -> None:
         """A case has been run elsewhere."""
         if nodeid != item.nodeid:
             pytest.exit(f"a helper collected other cases: it ran {nodeid} instead of {item.nodeid}", 1)
+        if figures:
+            self._suite.figures_of(item).update(figures)
         hook = item.config.hook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for data in reports:

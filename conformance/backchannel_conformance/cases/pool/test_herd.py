@@ -152,6 +152,7 @@ def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observ
     )
 
 
+@pytest.mark.counts
 @pytest.mark.needs("status")
 @pytest.mark.classes("counted")
 @pytest.mark.parametrize("capacity", [1, 8])

@@ -78,6 +78,7 @@ def test_never_above_capacity(pools: Pools, figures: dict[str, Any], capacity: i
     census(pool, 0)
 
 
+@pytest.mark.counts
 @pytest.mark.kernel("established")
 @pytest.mark.needs("status")
 @pytest.mark.classes("event")

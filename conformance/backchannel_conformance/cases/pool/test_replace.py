@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.counts
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.req("BC-BATON-01", "BC-BATON-02", "BC-BATON-03", "BC-LOSS-01")
 def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity: int) -> None:

@@ -29,6 +29,7 @@ def answered(pool: Pool, requirement: str, what: str) -> int:
     return slot
 
 
+@pytest.mark.counts
 @pytest.mark.kernel("no_descriptors")
 @pytest.mark.req("BC-ERRNO-01", "BC-SHORT-03", "BC-LOSS-01")
 def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> None:

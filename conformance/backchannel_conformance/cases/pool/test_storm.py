@@ -30,6 +30,7 @@ def experienced(pool: Pool) -> list[int]:
     return [worker["pid"] for worker in workers if worker["state"] == "READY" and worker["accepted"]]
 
 
+@pytest.mark.counts
 @pytest.mark.kernel("clients", "state", "session_of")
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.req("BC-LOSS-01", "BC-LOSS-02", "BC-DEATH-02", "BC-SCALE-11")
