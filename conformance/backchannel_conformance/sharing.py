@@ -4,8 +4,8 @@ The run starts helpers, each the same command once more, which collect the same 
 are told. What came of a case goes back as a line of JSON, and the run takes it as if it had run the case itself: the
 report, the baseline and pytest's own options know no difference.
 
-Only cases that disturb nobody are shared out. One that measures, which is one that reads counters of the kernel, or that
-asks for ``figures`` and is not marked ``counts``, runs alone: by the run itself, when its helpers have gone.
+Only cases that disturb nobody are shared out. One that measures runs alone, by the run itself, when its helpers have
+gone: one that reads counters of the kernel, or that asks for ``figures`` and is not marked ``counts``.
 """
 
 from __future__ import annotations
