@@ -83,8 +83,8 @@ class Sharing:
         with self._helpers(jobs) as helpers:
             self._share(session, deque(shared), helpers)
         alone = [item for item in session.items if runs_alone(item)]
-        for item, following in zip(alone, [*alone[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        for at, item in enumerate(alone, 1):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=alone[at] if at < len(alone) else None)
             _heed(session)
         return True
 

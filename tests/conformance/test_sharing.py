@@ -94,6 +94,11 @@ def test_helper_that_dies(tmp_path: Path, capfd: pytest.CaptureFixture[str], mon
     assert "a helper ended while it ran" in capfd.readouterr().out
 
 
+def test_nothing_runs_alone(tmp_path: Path) -> None:
+    status, cases = run(tmp_path / "run", 2, "-k", "codec or BC-EXEC-03 or BC-VER-02", "-m", "codec or worker")
+    assert (status, cases["test_codec_ends_with_its_input"]["status"]) == (1, "pass")
+
+
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_no_jobs(jobs: int, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--impl", "sync", "--jobs", str(jobs)]) == 2
