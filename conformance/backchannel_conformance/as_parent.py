@@ -169,10 +169,10 @@ class Peer:
         check(frame.type in (wire.GONE, wire.IDLE), requirement, f"a status was due, and {frame} came")
         return frame
 
-    def ended(self, requirement: str) -> None:
-        """The channel must end, without another frame."""
+    def ended(self, requirement: str, why: str = "") -> None:
+        """The channel must end, without another frame; ``why`` says what the worker met."""
         frame = self.frame(requirement)
-        check(frame is None, requirement, f"{frame} came instead of the end")
+        check(frame is None, requirement, f"{why}{frame} came instead of the end")
 
     def barrier(self) -> list[wire.Frame]:
         """An order that attempts nothing, and its answer; the statuses that came before it."""
@@ -278,10 +278,10 @@ class Peer:
         assert self._status is not None
         return self._status
 
-    def exits(self, status: int, requirement: str, seconds: float = LIMIT) -> None:
-        """It must exit with ``status``."""
+    def exits(self, status: int, requirement: str, seconds: float = LIMIT, *, why: str = "") -> None:
+        """It must exit with ``status``; ``why`` says what the worker met."""
         found = self.wait(requirement, seconds)
-        check(found == status, requirement, f"the worker exited with status {found}, not {status}")
+        check(found == status, requirement, f"{why}the worker exited with status {found}, not {status}")
 
     def close(self) -> None:
         """End it, whatever it does."""

@@ -18,7 +18,7 @@ def variables(slot: int, capacity: int, listeners: int, drain_deadline: float) -
         "BACKCHANNEL_SLOT": str(slot),
         "BACKCHANNEL_CAPACITY": str(capacity),
         "BACKCHANNEL_LISTENERS": str(listeners),
-        "BACKCHANNEL_DRAIN_DEADLINE": f"{drain_deadline:g}",
+        "BACKCHANNEL_DRAIN_DEADLINE": f"{drain_deadline:.6f}".rstrip("0").rstrip("."),
         "BACKCHANNEL_VERSIONS": "1.0",
     }
 

@@ -367,13 +367,13 @@ static void turn(void)
     report_changes();
 }
 
-static double variable(const char *name, double least)
+static double variable(const char *name, const char *digits, double least)
 {
     const char *text = getenv(name);
     char *rest;
     double value;
 
-    if (!text || !*text || strspn(text, "0123456789.") != strlen(text)) {
+    if (!text || !*text || strspn(text, digits) != strlen(text)) {
         fprintf(stderr, "worker: %s is %s: the parent must set it (BC-EXEC-02)\n", name, text ? text : "missing");
         exit(EXIT_CONFIGURATION);
     }
@@ -414,10 +414,10 @@ static void start(void)
 {
     struct stat found;
 
-    slot = (unsigned)variable("BACKCHANNEL_SLOT", 0);
-    capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", 1);
-    listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", 1);
-    drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", 0);
+    slot = (unsigned)variable("BACKCHANNEL_SLOT", "0123456789", 0);
+    capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", "0123456789", 1);
+    listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", "0123456789", 1);
+    drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", "0123456789.", 0);
     if (!getenv("BACKCHANNEL_VERSIONS") || !are_versions(getenv("BACKCHANNEL_VERSIONS"))) {
         fprintf(stderr, "worker: BACKCHANNEL_VERSIONS is missing or senseless\n");
         exit(EXIT_CONFIGURATION);

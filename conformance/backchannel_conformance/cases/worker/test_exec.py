@@ -15,10 +15,13 @@ BAD = {
     "no variables": {},
     "no slot": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_SLOT"},
     "a slot that is no number": {**GOOD, "BACKCHANNEL_SLOT": "first"},
+    "a slot with a sign": {**GOOD, "BACKCHANNEL_SLOT": "+0"},
+    "a capacity with a point": {**GOOD, "BACKCHANNEL_CAPACITY": "1.5"},
     "capacity 0": {**GOOD, "BACKCHANNEL_CAPACITY": "0"},
     "no listeners": {**GOOD, "BACKCHANNEL_LISTENERS": "0"},
     "more listeners than descriptors": {**GOOD, "BACKCHANNEL_LISTENERS": "40"},
     "a deadline that is no number": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "soon"},
+    "a deadline with an exponent": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "3e1"},
     "no versions": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_VERSIONS"},
 }
 
@@ -28,8 +31,8 @@ BAD = {
 def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None:
     """Something of its environment is missing or senseless: the worker writes nothing and exits with 78."""
     worker = workers(environment=BAD[what])
-    worker.ended("BC-EXEC-03")
-    worker.exits(78, "BC-EXEC-03")
+    worker.ended("BC-EXEC-03", f"started with {what}: ")
+    worker.exits(78, "BC-EXEC-03", why=f"started with {what}: ")
 
 
 @pytest.mark.parametrize("versions", ["", "new", "1", "1.0-", "1.0-1.1-1.2", "1.1-1.0", "0.9", "1.16", "16.0"])
@@ -37,8 +40,9 @@ def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None
 def test_worker_refuses_senseless_versions(workers: Workers, versions: str) -> None:
     """What stands in BACKCHANNEL_VERSIONS is no version, and no lowest and highest one: exit status 78."""
     worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
-    worker.ended("BC-EXEC-03")
-    worker.exits(78, "BC-EXEC-03")
+    why = f"started with BACKCHANNEL_VERSIONS={versions!r}: "
+    worker.ended("BC-EXEC-03", why)
+    worker.exits(78, "BC-EXEC-03", why=why)
 
 
 @pytest.mark.parametrize("versions", ["1.0-1.1", "1.0-15.15"])
