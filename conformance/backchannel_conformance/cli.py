@@ -6,9 +6,10 @@
     python -m backchannel_conformance smoke --manifest path/to/port.toml
     python -m backchannel_conformance list -- -k BC-HERD-01
 
-What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Exit status: 0 if every
-requirement that was tested holds and every control behaved; 1 if not; 2 for a mistake in the command or a manifest; 130
-after Ctrl-C.
+What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Exit status of ``run``: 0 if
+every requirement that was tested holds and every control behaved; 1 if not; 2 for a mistake in the command or a
+manifest, and for a command that does not start or does not answer; 130 after Ctrl-C. ``smoke``: 0 if all is well, 1 if
+a command is not; 2 for a mistake.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     try:
         if options.command == "list":
-            return _list(extra)
+            return _list(options.role, extra)
         if options.command == "smoke":
             found = manifest.load(options.manifest) if options.manifest else manifest.find(options.impl)
             scale(options.time_scale)
@@ -63,8 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m backchannel_conformance", description="The backchannel conformance suite."
     )
+    to_pytest = (
+        "What follows -- goes to pytest: -k BC-BUSY selects by requirement or case, -x ends at the first failure."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="test implementations")
+    run = commands.add_parser("run", help="test implementations", epilog=to_pytest)
     run.add_argument(
         "--impl", action="append", default=[], metavar="NAME", help="one that comes with the suite; may be repeated"
     )
@@ -72,11 +76,19 @@ def _parser() -> argparse.ArgumentParser:
         "--manifest", action="append", default=[], type=Path, metavar="FILE", help="one of yours; may be repeated"
     )
     run.add_argument("--role", action="append", choices=manifest.ROLES, help="only cases of this role; may be repeated")
-    run.add_argument("--report", type=Path, default=Path("build/conformance"), metavar="DIR")
+    run.add_argument(
+        "--report",
+        type=Path,
+        default=Path("build/conformance"),
+        metavar="DIR",
+        help="where report.html, report.json and junit.xml go; default: %(default)s",
+    )
     known = run.add_mutually_exclusive_group()
     known.add_argument("--baseline", type=Path, metavar="FILE", help="failures that are known, and fail nothing")
     known.add_argument("--write-baseline", type=Path, metavar="FILE", help="write those of this run, and fail for none")
-    run.add_argument("--no-controls", action="store_true", help="leave out the controls")
+    run.add_argument(
+        "--no-controls", action="store_true", help="leave out the controls, pools that show that the suite can fail"
+    )
     run.add_argument(
         "--traces",
         type=Path,
@@ -101,7 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--impl", metavar="NAME", help="one that comes with the suite")
     which.add_argument("--manifest", type=Path, metavar="FILE", help="one of yours")
     plumbing.add_argument("--time-scale", type=float, default=1.0, metavar="F", help="stretch all time limits")
-    commands.add_parser("list", help="show the cases, and the requirements with the cases that check them")
+    lister = commands.add_parser(
+        "list", help="show the cases, and the requirements with the cases that check them", epilog=to_pytest
+    )
+    lister.add_argument(
+        "--role", action="append", choices=manifest.ROLES, help="only cases of this role; may be repeated"
+    )
     return parser
 
 
@@ -159,9 +176,14 @@ def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
 
 
 def _pytest(options: argparse.Namespace, extra: list[str], more: list[str], plugins: list[object]) -> int:
-    chosen = [str(CASES / role) for role in options.role] if options.role else [str(CASES)]
-    arguments = ["-c", str(CASES.parent / "pytest.ini"), *chosen, "-p", "no:cacheprovider", *more, *extra]
+    cases = _chosen(options.role)
+    arguments = ["-c", str(CASES.parent / "pytest.ini"), *cases, "-p", "no:cacheprovider", *more, *extra]
     return pytest.main(arguments, plugins=[*plugins, Fixtures()])
+
+
+def _chosen(roles: Sequence[str] | None) -> list[str]:
+    """The folders of these roles' cases, or of all."""
+    return [str(CASES / role) for role in roles] if roles else [str(CASES)]
 
 
 def _help(options: argparse.Namespace, extra: list[str]) -> int:
@@ -193,17 +215,17 @@ def _check_traces(folder: Path) -> bool:
     return not wrong
 
 
-def _list(extra: list[str]) -> int:
+def _list(roles: Sequence[str] | None, extra: list[str]) -> int:
     anything = manifest.Manifest(Path(), "anything", "any", frozenset(manifest.CLASSES), {})
     suite = Suite([anything], strict=False)
     quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
-    lister = _Lister(everything=not extra)
+    found = _Lister(everything=not extra and not roles)
     status = pytest.main(
-        ["-c", str(CASES.parent / "pytest.ini"), str(CASES), "--collect-only", *quiet, *extra],
-        plugins=[suite, Fixtures(), lister],
+        ["-c", str(CASES.parent / "pytest.ini"), *_chosen(roles), "--collect-only", *quiet, *extra],
+        plugins=[suite, Fixtures(), found],
     )
     try:
-        print("\n".join(lister.lines), flush=True)
+        print("\n".join(found.lines), flush=True)
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if status == pytest.ExitCode.OK else 2

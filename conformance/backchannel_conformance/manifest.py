@@ -6,6 +6,7 @@ Everything that can be wrong with one is said in a line that names the file, the
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shutil
 import sys
@@ -152,10 +153,11 @@ def load(path: Path, *, built: bool = False) -> Manifest:
     except tomllib.TOMLDecodeError as error:
         raise Mistake(f"manifest {path} is no TOML: {error}") from None
     _check_keys(path, data)
-    if data.get("contract") != CONTRACT:
-        raise Mistake(f"manifest {path}: contract is {data.get('contract')!r}; this suite speaks {CONTRACT!r}")
-    if data.get("spec") != SPEC:
-        raise Mistake(f"manifest {path}: spec is {data.get('spec')!r}; this suite tests {SPEC!r}")
+    for key, version, verb in (("contract", CONTRACT, "speaks"), ("spec", SPEC, "tests")):
+        if key not in data:
+            raise Mistake(f'manifest {path}: {key} is missing; this suite {verb} {key} = "{version}"')
+        if data[key] != version:
+            raise Mistake(f"manifest {path}: {key} is {data[key]!r}; this suite {verb} {version!r}")
     about, expect = (data.get(part, {}) for part in ("implementation", "expect"))
     name = _need(path, about, "implementation", "name", str)
     if not re.fullmatch(r"[A-Za-z0-9+_-]+", name):
@@ -182,9 +184,16 @@ def load(path: Path, *, built: bool = False) -> Manifest:
         for key, command in role.commands.items():
             program = manifest.fill(command[0], DEFAULTS)
             if shutil.which(program) is None:
-                what = f"{role.name}.{key}: there is no program {program!r}; build or install it, or mend the command"
-                raise Mistake(f"manifest {path}: {what}")
+                raise Mistake(f"manifest {path}: {role.name}.{key}: {_unusable(program)}")
     return manifest
+
+
+def _unusable(program: str) -> str:
+    if Path(program).is_dir():
+        return f"{program!r} is a directory; name the program in it"
+    if os.sep in program and Path(program).exists():
+        return f"{program!r} may not be executed; chmod +x it, or name its interpreter first"
+    return f"there is no program {program!r}; build or install it, or mend the command"
 
 
 def _build(manifest: Manifest, table: Mapping[str, Any]) -> None:
@@ -250,6 +259,8 @@ def _placeholders(path: Path, role: str, texts: Iterable[str]) -> frozenset[str]
     used = {match[1] for text in texts for match in _PLACEHOLDER.finditer(text) if match[1] is not None}
     for name in used:
         if name not in known:
+            if not name:
+                raise Mistake(f"manifest {path}: {role} has {{}}; write {{{{}}}} for the two braces themselves")
             where = f"in role {role}" if name in DEFAULTS else "in the contract"
             raise Mistake(f"manifest {path}: no placeholder {{{name}}} {where}{_nearest(name, known)}")
     return frozenset(used)

@@ -21,10 +21,12 @@ from . import kernel
 from .client import Address, Client
 from .errors import Broken
 from .manifest import DEFAULTS, Manifest
-from .waiting import TimedOut, deadline_in, until
+from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Failure", "Pool", "Status"]
 
+READY_LIMIT = 30.0
+"""Seconds that a pool has for its workers to be ready."""
 SEES_PROCESSES = kernel.can("session_of") and kernel.can("state")
 
 
@@ -132,12 +134,25 @@ class Pool:
     def _wait_until_ready(self) -> list[Address]:
         stdout = self.process.stdout
         assert stdout is not None
-        line = _read_line(stdout, 30.0)
+        line = _read_line(stdout, READY_LIMIT)
         if not line.startswith(b"READY "):
-            tail = self.log.read_text(errors="replace")[-600:]
-            said = f"it wrote {line!r}" if line else "it wrote nothing"
-            raise Failure(f"{self.manifest.name} did not say READY: {said}; its log ends:\n{tail}")
-        return [_address(word.decode()) for word in line.split()[1:]]
+            raise Failure(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
+        try:
+            return [_address(word.decode()) for word in line.split()[1:]]
+        except ValueError:
+            what = f"it wrote {line!r}, and READY is followed by addresses, HOST:PORT or unix:PATH"
+            raise Failure(self._not_ready(what)) from None
+
+    def _not_ready(self, what: str) -> str:
+        code = self.process.poll()
+        state = (
+            f"after {READY_LIMIT * scale():g} s at most it still runs"
+            if code is None
+            else f"it has exited with status {code}"
+        )
+        tail = self.log.read_text(errors="replace")[-600:].strip()
+        log = f"its standard error ends:\n{tail}" if tail else "its standard error is empty"
+        return f"{self.manifest.name} did not say READY: {what}; {state}; {log}"
 
     # ------------------------------------------------------------------------------------- status
 

@@ -126,7 +126,7 @@ class Report:
                 verdict = "as it should" if target.behaved else "NOT AS IT SHOULD"
             else:
                 kind = "implementation"
-                verdict = "holds" if target.behaved else "BROKEN"
+                verdict = ("holds" if counts["pass"] else "not tested") if target.behaved else "BROKEN"
             lines.append(f"{target.manifest.name:<18} {verdict:<17} {told}   ({kind})")
             for case in target.cases:
                 if case.status in ("fail", "error", "known", "warn", "untestable"):

@@ -17,10 +17,13 @@ from .as_parent import Peer
 from .as_workers import Under
 from .codec import Codec
 from .errors import Broken, Mistake
-from .manifest import DEFAULTS, Manifest, Role
+from .manifest import DEFAULTS, OFFERS, Manifest, Role
 from .pool import Failure, Pool
 
 __all__ = ["smoke", "try_each"]
+
+COMMON = ("listen", "start", "min", "max", "status", "order_deadline")
+"""The placeholders that most cases set."""
 
 
 def _codec(manifest: Manifest, folder: Path) -> str:
@@ -96,7 +99,7 @@ def smoke(manifest: Manifest) -> bool:
             continue
         with tempfile.TemporaryDirectory(prefix="bc-") as folder:
             try:
-                print(f"{role:<7} well: it {check(manifest, Path(folder))}")
+                print(f"{role:<7} well: it {check(manifest, Path(folder))}{_left_out(offered)}")
             except Exception as error:
                 well = False
                 print(f"{role:<7} WRONG: {_said(error)}\n        the command is: {_command(manifest, offered)}")
@@ -121,6 +124,15 @@ def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
                 what = f"role {role} of {manifest.name}: {_said(error)}\nthe command is: {_command(manifest, offered)}"
                 advice = "nothing was tested; smoke tries the other roles, --no-smoke tests all the same"
                 raise Mistake(f"{what}\n{advice}") from None
+
+
+def _left_out(role: Role) -> str:
+    """Which placeholders its table does not mention, though most cases of the role set them."""
+    wanted = [name for name in COMMON if name in OFFERS[role.name] and name not in role.placeholders]
+    if not wanted:
+        return ""
+    names = ", ".join(f"{{{name}}}" for name in wanted)
+    return f"\n        its table does not mention {names}: cases that set them are not applicable to it"
 
 
 def _said(error: Exception) -> str:

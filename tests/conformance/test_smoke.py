@@ -34,7 +34,8 @@ def test_sync_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ('[parent]\ncommand = ["sh", "-c", "echo no", "{worker}"]', "started no worker, and exited"),
         ('[parent]\ncommand = ["sh", "-c", "sleep 60", "{worker}"]', "started no worker within"),
         ('[pool]\ncommand = ["echo", "garbage"]', "did not say READY: it wrote b'garbage'"),
-        ('[pool]\ncommand = ["sleep", "60"]', "did not say READY: it wrote nothing"),
+        ('[pool]\ncommand = ["sleep", "60"]', "did not say READY: it wrote nothing; after 1.5 s at most it still runs"),
+        ('[pool]\ncommand = ["echo", "READY garbage"]', "READY is followed by addresses"),
     ],
 )
 def test_wrong_plumbing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], roles: str, said: str) -> None:
@@ -53,6 +54,11 @@ def test_missing_program_and_misspelt_key(tmp_path: Path, capsys: pytest.Capture
     status, out = smoke(tmp_path, '[worker]\ncomand = ["true"]', capsys)
     assert status == 2
     assert "no key 'worker.comand' in the contract; did you mean 'command'?" in out
+    (tmp_path / "plain").write_text("")
+    status, out = smoke(tmp_path, f'[worker]\ncommand = ["{tmp_path}/plain"]', capsys)
+    assert (status, "plain' may not be executed; chmod +x it" in out) == (2, True)
+    status, out = smoke(tmp_path, '[worker]\ncommand = ["sh", "-c", "f() {}; f"]', capsys)
+    assert (status, "worker has {}; write {{}} for the two braces themselves" in out) == (2, True)
 
 
 @pytest.mark.parametrize(
