@@ -89,9 +89,9 @@ class Pool:
         self.manifest = manifest
         self.log = log
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")
-        self._status_path = f"{self._directory.name}/status"
+        self.status_path = f"{self._directory.name}/status"
         self._gate = Path(self._directory.name) / "gate"
-        self.options = {**DEFAULTS, "status": self._status_path, "gate": str(self._gate), **options}
+        self.options = {**DEFAULTS, "status": self.status_path, "gate": str(self._gate), **options}
         if not self.options["policy"]:
             self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
         self.role = manifest.roles["pool"]
@@ -172,7 +172,7 @@ class Pool:
         """Read the status document."""
         with socket.socket(socket.AF_UNIX) as reader:
             reader.settimeout(15)
-            reader.connect(self._status_path)
+            reader.connect(self.status_path)
             data = b""
             while part := reader.recv(1 << 16):
                 data += part

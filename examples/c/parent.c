@@ -64,7 +64,7 @@ static struct worker *pool; /* indexed by slot */
 static unsigned slots;
 static int listener = -1, status_socket = -1, wake[2];
 static char address[NI_MAXHOST + NI_MAXSERV];
-static double listener_rests_until, spawn_not_before, last_young_death;
+static double listener_rests_until, status_rests_until, spawn_not_before, last_young_death;
 static unsigned voids_in_a_row, young_in_a_row, failed_in_a_row, outstanding; /* outstanding: R */
 static int was_ready, ever_ready, stopping, draining_all;
 static double stop_at;
@@ -674,8 +674,12 @@ static void tell_status(void)
     int reader = accept(status_socket, NULL, NULL), first = 1, buffer = 1 << 20;
     FILE *to = reader < 0 ? NULL : fdopen(reader, "w");
 
-    if (!to)
+    if (!to) { /* out of descriptors, perhaps: whoever waits makes poll() return at once until then */
+        if (reader >= 0)
+            close(reader);
+        status_rests_until = now() + rest;
         return;
+    }
     setsockopt(reader, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     set_flags(reader);
     fprintf(to, "{\"spec\": \"1.0\", \"pid\": %ld, \"state\": \"%s\", \"listeners\": [{\"address\": \"%s\"}],\n",
@@ -761,6 +765,8 @@ static int patience(void)
     }
     if (listener_rests_until > t && listener_rests_until < next)
         next = listener_rests_until;
+    if (status_rests_until > t && status_rests_until < next)
+        next = status_rests_until;
     if (!stopping && slots - in_state(FREE) - in_state(DRAINING) < workers && spawn_not_before < next)
         next = spawn_not_before;
     if (next == 1e300)
@@ -778,7 +784,7 @@ static void pass(char *command)
         polled[i] = (struct pollfd){.fd = pool[i].channel, .events = POLLIN};
     polled[slots] = (struct pollfd){.fd = watched ? listener : -1, .events = POLLIN};
     polled[slots + 1] = (struct pollfd){.fd = wake[0], .events = POLLIN};
-    polled[slots + 2] = (struct pollfd){.fd = status_socket, .events = POLLIN};
+    polled[slots + 2] = (struct pollfd){.fd = status_rests_until > now() ? -1 : status_socket, .events = POLLIN};
     if (poll(polled, slots + 3, patience()) < 0) {
         if (errno == EINTR)
             return;

@@ -164,6 +164,7 @@ class Pool:
             self.core.next_deadline(),
             self._watch.next_look() if self._watch else None,
             self._crew.next_nudge(),
+            self._status_socket.next_look() if self._status_socket else None,
         )
         return min((when for when in times if when is not None), default=None)
 
@@ -184,6 +185,8 @@ class Pool:
         core.judge(now)
         if self._watch is not None:
             self._watch.look(now)
+        if self._status_socket is not None:
+            self._status_socket.look(now)
         for listener in self._news:
             core.readable(listener)
         counts = {index: self._counts.pending(index, index in self._news) for index in core.to_count()}

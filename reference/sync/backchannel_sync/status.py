@@ -1,7 +1,8 @@
 """The status socket: connect, read one JSON document, done.
 
 The document's form is in the adapter contract (``spec/adapter``). A reader that is slow holds up nobody: what its
-socket does not take at once is written when it can be.
+socket does not take at once is written when it can be. Nor does one for whom there is no descriptor: it waits, and the
+parent, who would find it waiting whenever it looks, does not look for a while.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import json
 import selectors
 import socket
+import time
 from collections.abc import Callable
+from typing import Final
 
 __all__ = ["StatusSocket"]
+
+REST: Final = 1.0
+"""Seconds without a look at who wants to read, after the system has refused to accept one."""
 
 
 class StatusSocket:
@@ -24,7 +30,18 @@ class StatusSocket:
         self._selector = selector
         self._document = document
         self._readers: dict[socket.socket, memoryview] = {}
+        self._rests_until: float | None = None
         selector.register(listener, selectors.EVENT_READ, self._greet)
+
+    def next_look(self) -> float | None:
+        """When :meth:`look` is due, by the monotonic clock."""
+        return self._rests_until
+
+    def look(self, now: float) -> None:
+        """Look for readers again, if it is time."""
+        if self._rests_until is not None and now >= self._rests_until:
+            self._rests_until = None
+            self._selector.register(self._listener, selectors.EVENT_READ, self._greet)
 
     def stop(self) -> None:
         """Serve nobody any more, and close the socket."""
@@ -43,7 +60,11 @@ class StatusSocket:
     def _greet(self, _mask: int) -> None:
         try:
             reader, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):  # it has gone
+            return
         except OSError:
+            self._selector.unregister(self._listener)
+            self._rests_until = time.monotonic() + REST
             return
         reader.setblocking(False)
         self._readers[reader] = memoryview(json.dumps(self._document()).encode() + b"\n")
