@@ -8,9 +8,9 @@ import socket
 
 import pytest
 from backchannel_conformance import kernel
-from backchannel_conformance.errors import check
+from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools
-from backchannel_conformance.waiting import until
+from backchannel_conformance.waiting import TimedOut, until
 
 
 @pytest.mark.needs("status")
@@ -79,3 +79,38 @@ def test_parent_killed(pools: Pools, capacity: int) -> None:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(pool.addresses[0])
         again.listen()
+
+
+@pytest.mark.kernel("state")
+@pytest.mark.needs("status", "listen")
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-DEATH-05", "BC-DRAIN-03", "BC-DRAIN-04")
+def test_parent_started_again(pools: Pools) -> None:
+    """A parent that was killed is started again by whoever looks after it: it gets its address, though an old worker
+    still serves, and that one finishes.
+    """
+    old = pools(2, capacity=2)
+    held, who = old.client.hold()
+    port = old.port
+    os.kill(old.pid, signal.SIGKILL)
+    old.wait()
+
+    def is_free() -> bool:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                probe.listen()
+            except OSError:
+                return False
+        return True
+
+    try:
+        until(is_free, what="the orphans to close their listener")
+    except TimedOut as error:
+        raise Broken("BC-DRAIN-03", str(error)) from None
+    new = pools(2, capacity=2, listen=f"127.0.0.1:{port}")
+    check(new.client.ask().pid in new.workers(), "BC-DRAIN-03", "somebody else serves on the new parent's listener")
+    check(held.again().pid == who.pid, "BC-DRAIN-04", "the old worker did not finish the connection it held")
+    held.close()
+    until(lambda: kernel.state(who.pid) in ("", "Z"), what="the orphan to exit when its connection has ended")
