@@ -1,7 +1,8 @@
 """One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
 
 The first third replaces the parent again and again; then one parent stays, and its memory in the last third is compared
-with that in the second. Kills go on all the time, at a pace of 110 a minute.
+with that in the second. Kills go on all the time, at a pace of 110 a minute, but for the overload: a tenth of the time,
+once, ten times more clients than there is room for, all of whom must be answered, and as fast as fewer are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ KILLS_A_MINUTE = 110
 WORKERS = 4
 FLAT = 0.02
 """By how much memory may differ between the second third and the last."""
+FULL = 0.8
+"""Of the rate at which a full pool answers: what it must answer at under ten times as many clients, and after them."""
+WAKEUPS = 3.0
+"""Of the parent, for each connection, at most (BC-WAIT-04)."""
+LONG = 600
+"""Seconds of a soak that must have done enough of everything."""
+ENOUGH = {"kills": 1000, "reloads": 100, "replacements": 10}
 
 
 class Run:
@@ -113,6 +121,8 @@ class Run:
         elif "reload" in self._target.classes:
             self._reload()
         self._burst()
+        if not self._done["overloads"] and self._elapsed > self._seconds / 3:
+            self._overload()
         # the rest of everything must not wait for kills that are behind
         for _ in range(20):
             if self._done["kills"] < KILLS_A_MINUTE * self._elapsed / 60 and self._elapsed < self._seconds:
@@ -195,6 +205,46 @@ class Run:
             one.close()
         self._done["clients in bursts"] += count
 
+    def _overload(self) -> None:
+        """Ten times more clients than there is room for, for a while; as many as there is room for, before and after.
+
+        What a client asks takes long beside what it takes to be a client: the pool is what is measured.
+        """
+        room, seconds = WORKERS * self._capacity, self._seconds / 10
+        self.pool.until("a pool of ready workers", lambda s: len(s.slots("READY")) >= WORKERS, 60)
+        before, _ = self._rate(room, seconds / 4)
+        counted = self.pool.status().counters
+        used = kernel.cpu_seconds(self._parent)
+        during, clients = self._rate(10 * room, seconds)
+        used = kernel.cpu_seconds(self._parent) - used
+        counters = self.pool.status().counters
+        after, _ = self._rate(room, seconds / 4)
+        accepted = max(1, counters["accepted"] - counted["accepted"])
+        wakeups = (counters["wakeups"] - counted["wakeups"]) / accepted
+        self.figures[f"answers a second: {room} clients, {10 * room} for {seconds:.0f} s, {room} again"] = (
+            f"{before:.0f}, {during:.0f}, {after:.0f}"
+        )
+        self.figures["the parent meanwhile: wake-ups, ms of processor time for each connection"] = (
+            f"{wakeups:.2f}, {used / accepted * 1000:.3f}"
+        )
+        self.verdict["every client of the overload was answered"] = not clients.lost
+        self.verdict[f"the rate was full, {FULL:.0%} at least, during the overload and after"] = (
+            min(during, after) >= FULL * before
+        )
+        self.verdict[f"the parent woke at most {WAKEUPS:g} times for each connection of it"] = wakeups <= WAKEUPS
+        self._done["overloads"] += 1
+
+    def _rate(self, count: int, seconds: float) -> tuple[float, Clients]:
+        """Answers a second to so many clients; the others go on meanwhile, and count as well."""
+        others = self.clients.answered
+        began = time.monotonic()
+        with Clients(self.pool.addresses[0], count, ("burn 10",), patience=120) as clients:
+            time.sleep(seconds)
+            answered = clients.answered + self.clients.answered - others
+            took = time.monotonic() - began
+        self._done["clients of the overload"] += clients.count().clients
+        return answered / took, clients
+
     # ------------------------------------------------------------------------------- what is sampled
 
     def _sample(self) -> None:
@@ -254,8 +304,10 @@ class Run:
         self.verdict["nobody was lost before an accept"] = not count.before
         self.verdict["who was lost after it is who the dead workers held"] = count.after == self._held - count.spared
         self.verdict["everybody in a burst was answered, but those whose worker was killed"] = not self._burst_failures
-        if self._seconds >= 600:
-            self.verdict["at least 1,000 workers were killed"] = self._done["kills"] >= 1000
+        if self._seconds >= LONG:
+            for what, enough in ENOUGH.items():
+                if what != "replacements" or "replace" in self._target.classes:
+                    self.verdict[f"at least {enough:,} {what}"] = self._done[what] >= enough
 
     def _judge_pool(self) -> None:
         status = self.pool.until("a quiet pool", lambda s: s.quiet and len(s.workers) >= WORKERS, 60)
@@ -296,19 +348,33 @@ class Run:
         return statistics.median(found) if found else 0.0
 
     def _judge_stop(self) -> None:
-        """SIGTERM under load: who was accepted is answered; who came in the last gap is counted."""
+        """SIGTERM under load: who was accepted is answered; who came in the last gap is counted.
+
+        A reset tells a client of the last gap from one that was accepted as little as it does anybody: so some are
+        known to be accepted, one to a worker, and must be served until they leave.
+        """
+        held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
         with Clients(self.pool.addresses[0], 4) as clients:
             clients.wait_for(100)
             os.kill(self._parent, signal.SIGTERM)
+            self.pool.until("a pool that drains", lambda s: len(s.workers) == len(s.slots("DRAINING")), 60)
+            went_on = all(connection.again() == who for connection, who in held)
+            for connection, _ in held:
+                connection.close()
             until(lambda: kernel.state(self._parent) in ("", "Z"), 60, what="the parent to exit")
-        refused = sum("refused" in fate.error for fate in clients.lost)
-        self.figures["after SIGTERM: answered, reset in the last gap, refused after it"] = (
-            f"{clients.answered}, {len(clients.lost) - refused}, {refused}"
+        kinds = Counter(_end(fate.error) for fate in clients.lost)
+        others = sum(kinds.values()) - kinds["reset"] - kinds["refused"]
+        self.figures["after SIGTERM: answered, reset in the last gap, refused after it, anything else"] = (
+            f"{clients.answered}, {kinds['reset']}, {kinds['refused']}, {others}"
         )
-        self.verdict["nobody that was accepted lost its answer to SIGTERM"] = not any(
-            "without an answer" in fate.error for fate in clients.lost
-        )
+        self.verdict["who was held when SIGTERM came was served until it left"] = went_on
+        self.verdict["nobody that was accepted lost its answer to SIGTERM"] = not others
         if self.pool.pid == self.pool.process.pid:
             self.verdict["the exit status is 0"] = self.pool.wait() == 0
         left = [pid for pid in kernel.session_of(self.pool.process.pid) if kernel.state(pid) not in ("", "Z")]
         self.verdict["nothing outlived the pool"] = not left
+
+
+def _end(error: str) -> str:
+    """How a client that was not answered ended, in a word."""
+    return next((word for word in ("refused", "reset") if word in error.lower()), error)
