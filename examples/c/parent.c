@@ -427,7 +427,7 @@ static void reap(void)
         } while (w->channel >= 0 && w->behind);
         drop_order(w);
         close_channel(w);
-        counters.deaths++;
+        counters.deaths += !w->drained && w->state != KILLED;
         judge_death(w, status);
         w->state = FREE;
     }

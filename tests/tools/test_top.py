@@ -89,6 +89,22 @@ def test_rates_and_bounds() -> None:
     assert "10.0      0    2  1h01m" in shown
 
 
+@pytest.mark.parametrize(
+    ("newest", "reloading", "serving", "shown"),
+    [
+        (2, False, (2, 2), ", generation 2"),
+        (3, True, (2, 2), ", generation 2, reloading"),
+        (3, True, (2, 3), ", generation 2, reloading"),
+        (3, False, (2, 2), ", generation 2 (the reload to generation 3 failed)"),
+    ],
+)
+def test_the_generation_that_serves(newest: int, reloading: bool, serving: tuple[int, int], shown: str) -> None:
+    document = fuller(generation=newest, reloading=reloading)
+    for worker, one in zip(document["workers"], serving, strict=False):
+        worker["generation"] = one
+    assert plain.text(sample(document)).splitlines()[0] == f"pool 4700 running{shown} on 127.0.0.1:40001"
+
+
 def test_no_rates_across_a_new_start() -> None:
     assert Rates.between(sample(fuller(), 1.0), sample(fuller(pid=1), 2.0)) is None
 
@@ -166,6 +182,9 @@ def test_bad_sockets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
         left_behind.bind(str(tmp_path / "dead"))
     assert top.main([str(tmp_path / "dead"), "--json"]) == 1
     assert "nobody answers" in capsys.readouterr().err
+    (tmp_path / "plain").write_text("")
+    assert top.main([str(tmp_path / "plain"), "--once"]) == 1
+    assert "this is no socket" in capsys.readouterr().err
     with answering(tmp_path / "nonsense", lambda: b"220 smtp"):
         assert top.main([str(tmp_path / "nonsense"), "--prometheus"]) == 1
     assert "it sent no JSON" in capsys.readouterr().err

@@ -247,10 +247,10 @@ class Parent:
         youth = not worker.accepted and now - worker.spawned_at < self.rules.young
         worker.step(ParentEvent.EXIT)
         self._drop_order(worker)
-        self.counters.deaths += 1
         self._forget(worker)
         if expected:
             return
+        self.counters.deaths += 1
         if status in NEVER_AGAIN and not self.greeted:
             self._hopeless(status, f"worker in slot {slot} exited with status {status}", worker)
             return

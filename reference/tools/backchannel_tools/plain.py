@@ -21,10 +21,7 @@ def text(sample: Sample, rates: Rates | None = None) -> str:
 
 def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
     """The lines above the table."""
-    document = sample.document
-    generation = f", generation {document['generation']}" if "generation" in document else ""
-    reloading = ", reloading" if document.get("reloading") else ""
-    yield f"pool {sample.pid} {sample.state}{generation}{reloading} on {' '.join(sample.addresses)}"
+    yield f"pool {sample.pid} {sample.state}{generation(sample)} on {' '.join(sample.addresses)}"
     yield f"board {sample.board or '(no workers)'}"
     yield f"open {sample.open} of {sample.capacity}, {spare(sample)}"
     counters = sample.counters
@@ -34,6 +31,19 @@ def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
         f"short {counters.get('short', 0)}, spawned {counters.get('spawned', 0)}, died {counters.get('deaths', 0)}, "
         f"killed {counters.get('kills', 0)}, wake-ups of the parent {counters.get('wakeups', 0)}"
     )
+
+
+def generation(sample: Sample) -> str:
+    """The generation that serves, and what has become of the reload to the next one."""
+    newest = sample.document.get("generation")
+    if not isinstance(newest, int):
+        return ""
+    serving = [worker.generation for worker in sample.workers if worker.state == "READY" and worker.generation]
+    if sample.document.get("reloading"):
+        return f", generation {min(serving, default=newest - 1)}, reloading"
+    if serving and max(serving) < newest:
+        return f", generation {max(serving)} (the reload to generation {newest} failed)"
+    return f", generation {newest}"
 
 
 def spare(sample: Sample) -> str:

@@ -149,7 +149,8 @@ def read(path: Path) -> Sample:
     except FileNotFoundError:
         raise StatusError(f"{path}: there is no such socket; start the pool with --status {path}") from None
     except ConnectionRefusedError:
-        raise StatusError(f"{path}: nobody answers; the pool that made it has gone") from None
+        why = "nobody answers; the pool that made it has gone" if path.is_socket() else "this is no socket"
+        raise StatusError(f"{path}: {why}") from None
     except TimeoutError:
         raise StatusError(f"{path}: no answer within {PATIENCE:g} s; is the parent stopped?") from None
     except OSError as error:
