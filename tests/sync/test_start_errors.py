@@ -24,6 +24,12 @@ def failing(connection):
 def generator(connection):
     yield from connection.sendall(b"hello\\n")
 
+async def coroutine(connection):
+    pass
+
+def application(environ, start_response):
+    return []
+
 text = "no function"
 """
 
@@ -104,6 +110,8 @@ def test_status_path_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["no_such_module:handler"], "there is no module 'no_such_module'"),
         (["handlers_for_tests:missing"], "handlers_for_tests has no 'missing'"),
         (["handlers_for_tests:text"], "is no function"),
+        (["handlers_for_tests:coroutine"], "'coroutine' is an async function: python -m backchannel_trio serves those"),
+        (["handlers_for_tests:application"], "'application' cannot be called with one connection"),
         (["--capacity", "4", "handlers_for_tests:plain"], "use --capacity 1, or a generator function"),
     ],
 )

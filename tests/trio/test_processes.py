@@ -28,6 +28,9 @@ async def greet(stream):
 
 def plain(connection):
     pass
+
+async def application(scope, receive, send):
+    pass
 """
 
 LIGHT_WORKER = """
@@ -216,6 +219,7 @@ def test_serve_inside_a_program(tmp_path: Path, end: str) -> None:
         (["nothing:here"], 78, "there is no module 'nothing'; is its directory the current one, or on PYTHONPATH?"),
         (["handlers_for_tests:absent"], 78, "handlers_for_tests has no 'absent'"),
         (["handlers_for_tests:plain"], 78, "is no async function: write async def, or use python -m backchannel_sync"),
+        (["handlers_for_tests:application"], 78, "'application' cannot be called with one connection"),
         (["handlers_for_tests"], 2, "write MODULE:ATTRIBUTE"),
         (["--listen", "nowhere", "handlers_for_tests:greet"], 2, "write HOST:PORT"),
         (["--poller", "select", "handlers_for_tests:greet"], 2, "trio waits with"),

@@ -14,7 +14,7 @@ from backchannel import CONFIGURATION
 
 from .errors import StartError
 
-__all__ = ["Handler", "check", "explain", "is_event_handler", "load", "split"]
+__all__ = ["Handler", "check", "check_arguments", "explain", "is_event_handler", "load", "split"]
 
 Handler = Callable[[Any], Any]
 """A :data:`~backchannel_sync.blocking.BlockingHandler` or an :data:`~backchannel_sync.events.EventHandler`."""
@@ -70,8 +70,29 @@ def is_event_handler(handler: Handler) -> bool:
     )
 
 
+def check_arguments(handler: Handler) -> None:
+    """Raise :class:`StartError` if ``handler`` cannot be called with a connection and nothing else."""
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return  # one that does not say
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        text = (
+            f"handler {getattr(handler, '__qualname__', handler)!r} cannot be called with one connection ({error}); "
+            "a WSGI or ASGI application needs a server around it, as in examples/wsgi and examples/asgi"
+        )
+        raise StartError(CONFIGURATION, text) from None
+
+
 def check(handler: Handler, capacity: int) -> None:
     """Raise :class:`StartError` if ``handler`` cannot serve ``capacity`` connections at once."""
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        name = getattr(handler, "__qualname__", handler)
+        text = f"handler {name!r} is an async function: python -m backchannel_trio serves those"
+        raise StartError(CONFIGURATION, text)
+    check_arguments(handler)
     if capacity > 1 and not is_event_handler(handler):
         text = (
             f"handler {getattr(handler, '__qualname__', handler)!r} is a plain function and serves one connection "

@@ -39,8 +39,14 @@ _SIZES = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser, *, handler: str) -> None:
-    """Add them all to ``parser``; ``handler`` says what a handler is."""
+def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool = True) -> None:
+    """Add them all to ``parser``; ``handler`` says what a handler is. What only workers that are ``forked`` can do is
+    not shown where they are not, and understood all the same, to be refused in words.
+    """
+
+    def only_forked(text: str) -> str:
+        return text if forked else argparse.SUPPRESS
+
     parser.add_argument(
         "handler",
         nargs="?",
@@ -62,14 +68,18 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str) -> None:
     parser.add_argument(
         "--traditional",
         action="store_true",
-        help="every worker blocks in accept and the kernel chooses, without the protocol: for comparison, and for "
-        "handlers of capacity 1 on one listener that need no more",
+        help=only_forked(
+            "every worker blocks in accept and the kernel chooses, without the protocol: for comparison, and for "
+            "handlers of capacity 1 on one listener that need no more"
+        ),
     )
     parser.add_argument(
         "--preload",
         action="store_true",
-        help="import the handler once, in the parent: workers share its memory, and a reload (SIGHUP) runs the old "
-        "code again; SIGUSR2 replaces it",
+        help=only_forked(
+            "import the handler once, in the parent: workers share its memory, and a reload (SIGHUP) runs the old "
+            "code again; SIGUSR2 replaces it"
+        ),
     )
     parser.add_argument(
         "--reload",

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Times are in seconds. SIGTERM stops after serving what is pending; SIGINT stops at once; SIGHUP "
         "reloads the workers; SIGUSR2 replaces the parent as well; SIGUSR1 logs the state of the pool.",
     )
-    add_options(parser, handler="an async function of a stream")
+    add_options(parser, handler="an async function of a stream", forked=False)
     options = parser.parse_args(arguments)
     configure(options.log_level, options.log_format)
     try:

@@ -284,7 +284,7 @@ class Pool:
                 extra = {"event": "note", "slot": slot, "worker_pid": pid, "requirement": requirement}
                 log.warning("%s%s%s", who, text, what, extra=extra)
             case GiveUp(status, text):
-                self._failure = StartError(status, f"no worker can start: {text}; the log of the workers says why")
+                self._failure = StartError(status, f"no worker can start: {text}; what it wrote is above")
 
     def _start(self, slot: int, _ours: socket.socket, theirs: socket.socket) -> int:
         start = ExecStart(slot, self.settings.capacity, len(self.listeners), self.settings.drain_deadline)

@@ -34,7 +34,7 @@ from backchannel import CONFIGURATION, Violation, WorkerSide
 from backchannel_sync.accepting import attempt
 from backchannel_sync.context import WorkerInfo, enter
 from backchannel_sync.errors import StartError
-from backchannel_sync.handlers import load
+from backchannel_sync.handlers import check_arguments, load
 from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.worker import inherit
 
@@ -246,6 +246,7 @@ def find(name: str) -> Handler:
     if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
         text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
         raise StartError(CONFIGURATION, text)
+    check_arguments(handler)
     return handler
 
 
