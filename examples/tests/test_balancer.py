@@ -17,7 +17,7 @@ import pytest
 from running import EXAMPLES, Running, running
 from snippets import PATH, Server, Sitting, free_port
 
-POOL = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --start 4 --max 8 server:handle"
+POOL = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --start 4 --max 8 wsgi_server:handle"
 BALANCERS = {
     "haproxy": "haproxy -W -db -f haproxy.cfg",
     "nginx": "nginx -p {directory} -e stderr -c nginx.conf -g 'daemon off;'",

@@ -23,7 +23,8 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no o
 # ------------------------------------------------------------------------------------------ asgi
 
 
-ASGI = "python -m backchannel_trio --listen 127.0.0.1:{port} --status {status} --capacity 100 --workers 2 server:handle"
+POOL = "--listen 127.0.0.1:{port} --status {status}"
+ASGI = f"python -m backchannel_trio {POOL} --capacity 100 --workers 2 asgi_server:handle"
 
 
 def test_asgi_keeps_connections_and_forgets_closed_ones(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from running import Running, running
 
-COMMAND = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --max 6 --max-spare 6 server:handle"
+COMMAND = (
+    "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --max 6 --max-spare 6 wsgi_server:handle"
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_who_sends_more_than_is_read_still_gets_the_response(service: Running) -
 
 
 def test_a_client_that_has_sent_all_is_not_waited_for(tmp_path: Path) -> None:
-    command = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --workers 1 server:handle"
+    command = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --workers 1 wsgi_server:handle"
     with running("wsgi", tmp_path, command, PATIENCE="60") as service, contextlib.ExitStack() as stack:
         for _ in range(3):  # none of them closes, and there is one worker
             client = stack.enter_context(service.connect())

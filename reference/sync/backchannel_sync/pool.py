@@ -333,6 +333,7 @@ class Pool:
     def _stop(self) -> None:
         self._abandon(signal.SIGTERM)
         if self.core.state is PoolState.RUNNING:
+            log.info("stopping: what is pending is served, then the workers drain", extra={"event": "stopping"})
             self.opened.notifier.stopping()
         self.core.stop(time.monotonic())
 

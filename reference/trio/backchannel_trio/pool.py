@@ -108,6 +108,7 @@ class Pool:
         """Serve what is pending, drain all workers, and end (BC-STOP-01). A successor that has not taken over ends."""
         self.abandon(signal.SIGTERM)
         if self.core.state is PoolState.RUNNING:
+            log.info("stopping: what is pending is served, then the workers drain", extra={"event": "stopping"})
             self.opened.notifier.stopping()
         self.core.stop(trio.current_time())
         self._due.set()
