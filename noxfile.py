@@ -108,7 +108,7 @@ def model(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the back-channel beside every alternative: --quick, --full, --only NAME, --list."""
-    session.install("-e", ".[trio]")
+    session.install("-e", ".[trio]", "gunicorn", "uvicorn", "hypercorn==0.18.0", "h11")
     session.run("python", "benchmarks", *session.posargs)
 
 

@@ -6,6 +6,7 @@ EPOLLEXCLUSIVE exists on Linux alone, and so does this comparison.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,16 +19,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Contestant", "Running", "alternative", "sync", "trio"]
+__all__ = ["SERVICES", "Contestant", "Running", "alternative", "service", "sync", "trio"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-SOURCES = ("benchmarks", "reference/core", "reference/sync", "reference/trio", "conformance/controls")
+SOURCES = (
+    *("benchmarks", "reference/core", "reference/sync", "reference/trio", "conformance/controls"),
+    *("examples/wsgi", "examples/asgi"),
+)
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server: a name for the tables, and its command with ``{status}`` for the path of a status socket."""
+    """A server: a name for the tables, and its command with ``{status}`` for the path of a status socket. One that
+    cannot say which port it was given is told one, ``{port}``.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -86,6 +92,27 @@ def alternative(kind: str, workers: int) -> Contestant:
     return Contestant(names[kind], command, workers, has_parent=kind == "round-robin")
 
 
+SERVICES = {
+    "backchannel, WSGI": "backchannel_sync --listen 127.0.0.1:{port} --workers {workers} --log-level error "
+    "wsgi_server:handle",
+    "gunicorn sync": "gunicorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:application",
+    "gunicorn gthread": "gunicorn --bind 127.0.0.1:{port} --workers {workers} --threads 8 --log-level error "
+    "webapp:application",
+    "backchannel, ASGI": "backchannel_trio --listen 127.0.0.1:{port} --workers {workers} --capacity 100 "
+    "--log-level error asgi_server:handle",
+    "uvicorn": "uvicorn --port {port} --workers {workers} --log-level error --no-access-log webapp:asynchronous",
+    "hypercorn": "hypercorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:asynchronous",
+}
+"""HTTP servers, and the pool with the HTTP of the examples, on one application."""
+
+
+def service(name: str, workers: int) -> Contestant:
+    """One of :data:`SERVICES`."""
+    application = "webapp:asynchronous" if "ASGI" in name else "webapp:application"
+    words = SERVICES[name].replace("{workers}", str(workers)).split()
+    return Contestant(name, ("env", f"APP={application}", sys.executable, "-m", *words), workers)
+
+
 @dataclass
 class Figures:
     """What the processes of a server have used."""
@@ -121,18 +148,36 @@ class Running:
     def __post_init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self._status = f"{self._folder.name}/status"
-        command = [part.replace("{status}", self._status) for part in self.contestant.command]
+        told = any("{port}" in part for part in self.contestant.command)
+        port = str(_free_port()) if told else ""
+        command = [part.replace("{status}", self._status).replace("{port}", port) for part in self.contestant.command]
         path = os.pathsep.join(str(ROOT / folder) for folder in SOURCES)
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self.pid = self._process.pid
-        assert self._process.stdout is not None
-        ready = self._process.stdout.readline().split()
-        if ready[:1] != ["READY"]:
+        if told:
+            self.address = "127.0.0.1", int(port)
+            ready = self._answers()
+        else:
+            assert self._process.stdout is not None
+            word, _, address = self._process.stdout.readline().strip().partition(" ")
+            ready = word == "READY"
+            host, _, port = address.partition(" ")[0].rpartition(":")
+            self.address = host, int(port or 0)
+        if not ready:
             self._process.kill()
             raise SystemExit(f"{self.contestant.name} did not start: {' '.join(command)}")
-        host, _, port = ready[1].rpartition(":")
-        self.address = host, int(port)
+
+    def _answers(self) -> bool:
+        """Wait until an HTTP server has all its workers and answers; whether it ever does."""
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit and self._process.poll() is None:
+            time.sleep(0.1)
+            with contextlib.suppress(OSError), socket.create_connection(self.address, 5) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+                if client.recv(12) == b"HTTP/1.1 200" and len(self.workers()) >= self.contestant.workers:
+                    return True
+        return False
 
     def stop(self) -> None:
         """End it, workers and all."""
@@ -173,6 +218,11 @@ class Running:
             data = b"".join(iter(lambda: status.recv(1 << 16), b""))
         found: dict[str, Any] = json.loads(data)
         return found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def _processor_time(pid: int) -> float:

@@ -33,17 +33,20 @@ Mix = list[tuple[float, str, str]]
 """(share, kind, line): requests drawn by share, told apart by kind."""
 
 NULL: Mix = [(1.0, "all", "n")]
+OKAY = b"HTTP/1.1 200 "
 RESET = struct.pack("ii", 1, 0)
 
 
-def closed(clients: int, seconds: float = 1.0, mix: Mix = NULL) -> Task:
-    """So many clients, one after another each."""
-    return {"mode": "closed", "clients": clients, "seconds": seconds, "mix": mix}
+def closed(clients: int, seconds: float = 1.0, mix: Mix = NULL, *, http: bool = False) -> Task:
+    """So many clients, one after another each. ``http``: the lines of ``mix`` are paths."""
+    return {"mode": "closed", "clients": clients, "seconds": seconds, "mix": mix, "http": http}
 
 
-def open_loop(rate: float, seconds: float, mix: Mix = NULL, every: tuple[float, str] | None = None) -> Task:
+def open_loop(
+    rate: float, seconds: float, mix: Mix = NULL, every: tuple[float, str] | None = None, *, http: bool = False
+) -> Task:
     """``rate`` requests a second; and besides, the line ``every[1]`` every ``every[0]`` seconds."""
-    return {"mode": "open", "rate": rate, "seconds": seconds, "mix": mix, "every": every}
+    return {"mode": "open", "rate": rate, "seconds": seconds, "mix": mix, "every": every, "http": http}
 
 
 def burst(count: int, times: int, silence: float = 0.2) -> Task:
@@ -94,9 +97,18 @@ class Load:
 class Requests:
     """Connections under way, each with its line; ``done`` hears of each answer."""
 
-    def __init__(self, address: tuple[str, int], done: Callable[[str, float, bytes, socket.socket], None]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        done: Callable[[str, float, bytes, socket.socket], None],
+        *,
+        http: bool = False,
+    ) -> None:
         self.address = address
         self.done = done
+        self.http = http
+        """An answer is a response, and ends where the server closes; otherwise it is what comes first."""
+        self.parts: dict[int, bytes] = {}
         self.epoll = select.epoll()
         self.open: dict[int, tuple[socket.socket, str, bytes, float]] = {}
         self.errors = 0
@@ -123,9 +135,15 @@ class Requests:
                     sock.send(line)
                     self.epoll.modify(fd, select.EPOLLIN)
                     continue
-                data = sock.recv(256)
+                data = sock.recv(256 if not self.http else 65536)
             except OSError:
                 data = b""
+            if self.http:
+                if data:
+                    self.parts[fd] = self.parts.get(fd, b"") + data
+                    continue
+                data = self.parts.pop(fd, b"")
+                data = data if data.startswith(OKAY) else b""
             del self.open[fd]
             if data:
                 self.done(kind, began, data, sock)
@@ -168,10 +186,11 @@ class Samples:
         return found
 
 
-def drawer(mix: Mix, seed: int) -> Callable[[], tuple[str, bytes]]:
+def drawer(mix: Mix, seed: int, *, http: bool = False) -> Callable[[], tuple[str, bytes]]:
     """Draws requests by their shares, the same ones for the same seed."""
     choose = random.Random(seed).choices
-    entries = [(kind, line.encode() + b"\n") for _, kind, line in mix]
+    form = "GET {} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n" if http else "{}\n"
+    entries = [(kind, form.format(line).encode()) for _, kind, line in mix]
     if len(entries) == 1:
         return lambda: entries[0]
     shares = [share for share, _, _ in mix]
@@ -179,7 +198,7 @@ def drawer(mix: Mix, seed: int) -> Callable[[], tuple[str, bytes]]:
 
 
 def run_closed(task: Task) -> dict[str, float]:
-    samples, draw = Samples(), drawer(task["mix"], task["clients"])
+    samples, draw = Samples(), drawer(task["mix"], task["clients"], http=task["http"])
     clock = time.monotonic
     until = clock() + task["seconds"]
 
@@ -191,7 +210,7 @@ def run_closed(task: Task) -> dict[str, float]:
             kind, line = draw()
             requests.ask(kind, line, clock())
 
-    requests = Requests(tuple(task["address"]), done)
+    requests = Requests(tuple(task["address"]), done, http=task["http"])
     for _ in range(task["clients"]):
         requests.ask(*draw(), clock())
     limit = until + 30
@@ -203,7 +222,8 @@ def run_closed(task: Task) -> dict[str, float]:
 
 
 def run_open(task: Task) -> dict[str, float]:
-    samples, draw, gaps = Samples(), drawer(task["mix"], 1), random.Random(2)
+    samples, gaps = Samples(), random.Random(2)
+    draw = drawer(task["mix"], 1, http=task["http"])
     clock = time.monotonic
     plan: list[tuple[float, str, bytes]] = []
     at = 0.0
@@ -220,7 +240,7 @@ def run_open(task: Task) -> dict[str, float]:
         samples.add(kind, clock() - began)
         sock.close()
 
-    requests = Requests(tuple(task["address"]), done)
+    requests = Requests(tuple(task["address"]), done, http=task["http"])
     start = clock() + 0.01
     limit = start + task["seconds"] + 30
     while (plan or requests.open) and clock() < limit:

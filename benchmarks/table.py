@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from itertools import product
 
 from bouts import Bout, Row
-from contestants import Running, alternative, sync, trio
+from contestants import SERVICES, Running, alternative, service, sync, trio
 from loads import Mix, burst, closed, hold, open_loop
 
 __all__ = ["cross_product", "table"]
 
 HEAVY_TAIL: Mix = [(0.99, "light", "b 200"), (0.01, "heavy", "b 20000")]
+HEAVY_PAGES: Mix = [(0.99, "light", "/b/200"), (0.01, "heavy", "/b/20000")]
 
 
 def table(pace: float = 1.0) -> Iterator[Bout]:
@@ -197,6 +198,33 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         closed(1, slice_),
         [Row("latency at 1,024 workers against 8, p50", "all.p50", many.name, "8 workers", most=1.5)],
     )
+
+    yield from services(pace)
+
+
+def services(pace: float) -> Iterator[Bout]:
+    """HTTP, a request to a connection: the examples' servers beside those that people use, on one application."""
+    ours = ("backchannel, WSGI", "backchannel, ASGI")
+    for kind, mine in zip(("wsgi", "asgi"), ours, strict=True):
+        others = [name for name in SERVICES if name not in ours and ("gunicorn" in name) == (kind == "wsgi")]
+        contestants = [service(name, 4) for name in (mine, *others)]
+        yield Bout(
+            kind,
+            f"HTTP, {kind.upper()}: 4 workers, 16 clients, a page that costs nothing",
+            contestants,
+            closed(16, pace, [(1.0, "all", "/")], http=True),
+            [Row(f"HTTP: {mine}: throughput against {name}", "throughput", mine, name, least=1.5) for name in others],
+        )
+        yield Bout(
+            f"{kind}-tail",
+            f"HTTP, {kind.upper()}: 4 workers, 150 requests a second: 0.2 ms of CPU each, 1 % of them 20 ms",
+            contestants,
+            open_loop(150, 3 * pace, HEAVY_PAGES, http=True),
+            [
+                Row(f"HTTP: {mine}: p99 of light pages against {name}", "light.p99", mine, name, most=0.5)
+                for name in others
+            ],
+        )
 
 
 def _memory(server: Running) -> dict[str, float]:

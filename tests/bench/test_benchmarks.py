@@ -120,3 +120,30 @@ def test_the_schedule_is_the_same_each_time() -> None:
     drawn = [first() for _ in range(200)]
     assert drawn == [second() for _ in range(200)]
     assert {kind for kind, _ in drawn} == {"light", "heavy"}
+
+
+def answering(*parts: bytes) -> tuple[str, int]:
+    """A server that answers each connection with ``parts``, one after another, and closes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(0.01)
+
+    threading.Thread(target=serve, daemon=True).start()
+    address: tuple[str, int] = listener.getsockname()
+    return address
+
+
+@pytest.mark.parametrize(("status", "well"), [(b"200 OK", True), (b"503 Busy", False)])
+def test_a_response_is_read_to_its_end(status: bytes, well: bool) -> None:
+    address = answering(b"HTTP/1.1 " + status + b"\r\n\r\n", b"the body")
+    found = loads.run_closed({**loads.closed(1, 0.1, [(1.0, "all", "/")], http=True), "address": address})
+    assert (found["errors"] == 0, found["connections"] > 0) == (well, well)
+    if well:
+        assert found["all.p50"] > 0.015
