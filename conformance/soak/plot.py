@@ -1,13 +1,19 @@
-"""The plot of a soak: memory, workers and latency over time, one above the other, as SVG."""
+"""The plot of a soak: memory, workers and latency over time, one above the other, as SVG.
+
+Where there was nothing to measure (no worker that had served, nobody answered) a curve has a gap.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from itertools import groupby
 
 __all__ = ["page"]
 
 WIDTH, LEFT, RIGHT, HEIGHT, GAP = 760, 56, 150, 130, 54
+GAPS = {"worker_mb", "median_ms", "p99_ms"}
+"""What is nothing, and not 0, where it is 0."""
 INK, GRID = "#808080", "#80808040"
 PANELS = (
     ("memory, MB", (("parent_mb", "the parent", "#3f8fd2"), ("worker_mb", "a worker, mean", "#e08a2e"))),
@@ -33,12 +39,16 @@ def page(title: str, samples: Sequence[dict[str, float]]) -> str:
         most = max(point[key] for point in points for key, _, _ in curves) or 1.0
         parts += [_text(0, top - 10, name), *_grid(top, most, end)]
         for row, (key, label, colour) in enumerate(curves):
-            path = " ".join(
-                f"{LEFT + (WIDTH - LEFT - RIGHT) * point['second'] / end:.1f},"
-                f"{top + HEIGHT * (1 - point[key] / most):.1f}"
-                for point in points
-            )
-            parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{path}"/>')
+            for _, run in groupby(points, key=lambda point: bool(point[key]) or key not in GAPS):
+                path = " ".join(
+                    f"{LEFT + (WIDTH - LEFT - RIGHT) * point['second'] / end:.1f},"
+                    f"{top + HEIGHT * (1 - point[key] / most):.1f}"
+                    for point in run
+                    if point[key] or key not in GAPS
+                )
+                if path:
+                    caps = 'fill="none" stroke-width="1.5" stroke-linecap="round"'
+                    parts.append(f'<polyline {caps} stroke="{colour}" points="{path}"/>')
             parts.append(_text(WIDTH - RIGHT + 12, top + 14 + 20 * row, label, colour=colour))
     height = 48 + len(PANELS) * (HEIGHT + GAP)
     style = "font: 13px system-ui, sans-serif"
@@ -51,7 +61,7 @@ def _grid(top: float, most: float, end: float) -> list[str]:
     for share in (0.0, 0.5, 1.0):
         y = top + HEIGHT * (1 - share)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>')
-        parts.append(_text(LEFT - 8, y + 4, f"{most * share:.3g}", "end"))
+        parts.append(_text(LEFT - 8, y + 4, f"{most * share:,.0f}" if most >= 100 else f"{most * share:.3g}", "end"))
     for share in (0.0, 1 / 3, 2 / 3, 1.0):
         parts.append(_text(LEFT + (WIDTH - LEFT - RIGHT) * share, top + HEIGHT + 18, f"{end * share:.0f} s", "middle"))
     return parts

@@ -61,7 +61,7 @@ class Run:
             "start": str(WORKERS),
             "min": str(WORKERS),
             "max": str(WORKERS + 2),
-            "pass": "0.5",
+            "pass": "0.2",
             "order_deadline": "0.3",
             "silence_deadline": "10",
         }
