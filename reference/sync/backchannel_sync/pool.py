@@ -66,7 +66,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.
 
 
 class Pool:
-    """A parent and its workers. ``find_handler`` is called in each worker, or ``launcher`` starts them."""
+    """A parent and its workers. ``find_handler`` is called in each worker, and returns one that fits its capacity;
+    or ``launcher`` starts them.
+    """
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from backchannel import CONFIGURATION, Scaling, Settings
 
@@ -67,9 +68,8 @@ def serve(
     if (handler is None) is (launcher is None):
         raise StartError(2, "give a handler, or a worker to start: one of them")
     if isinstance(handler, str):
-        name = handler
-        split(name)
-        find = lambda: load(name)  # noqa: E731
+        split(handler)
+        find = partial(_loaded, handler, settings.capacity)
     elif handler is not None:
         check(handler, settings.capacity)
         function = handler
@@ -87,7 +87,8 @@ def serve(
                 2, "--traditional: a worker can block in accept on one listener only; leave out the others"
             )
         if preload and isinstance(handler, str):
-            find = _preloaded(handler, settings.capacity)
+            function = _preloaded(handler, settings.capacity)
+            find = lambda: function  # noqa: E731
         pool = Pool(
             find,
             opened,
@@ -106,11 +107,17 @@ def serve(
         opened.close()
 
 
-def _preloaded(name: str, capacity: int) -> Callable[[], Handler]:
+def _loaded(name: str, capacity: int) -> Handler:
+    """The handler, imported in the worker that asks for it."""
+    handler = load(name)
+    check(handler, capacity)
+    return handler
+
+
+def _preloaded(name: str, capacity: int) -> Handler:
     """The handler, imported here and now. Raises :class:`StartError`."""
     try:
-        handler = load(name)
-        check(handler, capacity)
+        handler = _loaded(name, capacity)
     except StartError:
         raise
     except Exception as error:
@@ -118,4 +125,4 @@ def _preloaded(name: str, capacity: int) -> Callable[[], Handler]:
     # what is here now is here for good: no worker's collector shall touch, and so copy, its pages
     gc.collect()
     gc.freeze()
-    return lambda: handler
+    return handler

@@ -24,7 +24,7 @@ from backchannel import CONFIGURATION, Settings
 from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
-from .handlers import Handler, check, explain, is_event_handler
+from .handlers import Handler, explain, is_event_handler
 from .traditional import run as run_traditional
 
 __all__ = ["Reasons", "dead_children", "fork_worker", "work"]
@@ -146,7 +146,6 @@ def work(
     enter(WorkerInfo(slot, settings.capacity))
     try:
         handler = find_handler()
-        check(handler, settings.capacity)
     except StartError as error:
         reasons.give(str(error))
         return error.status if error.status != 2 else CONFIGURATION
