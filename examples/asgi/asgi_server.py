@@ -9,6 +9,7 @@ pinned, and a test of this example goes through all that is used.
 
 from __future__ import annotations
 
+import logging
 import os
 
 import trio
@@ -39,6 +40,7 @@ class Service:
 
     def __init__(self) -> None:
         self.config = Config()
+        self.config.errorlog = logging.getLogger("asgi")  # its own would write each line a second time
         self.config.keep_alive_timeout = float(os.environ.get("KEEP_ALIVE", "5"))
         self.state: LifespanState = {}
         self.context = WorkerContext(None)
