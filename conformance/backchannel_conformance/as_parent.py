@@ -153,7 +153,7 @@ class Peer:
             with contextlib.suppress(TimedOut):
                 until(self.gone, 2, what="the worker to exit")
             if self._status in PROPER:
-                raise Broken(requirement, f"the worker ended instead, with status {self._status}")
+                raise Broken(requirement, f"the worker ended instead; {self._last_words()}")
             raise Failure(f"the worker ended its channel; {self._last_words()}")
         return frame
 

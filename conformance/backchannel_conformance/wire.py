@@ -83,6 +83,9 @@ class Frame(NamedTuple):
             )
         return f"{name} open={self.open} capacity={self.capacity} ({self.octets.hex()})"
 
+    def __repr__(self) -> str:
+        return str(self)  # in lists, too
+
 
 def accept(order: int, max: int, listener: int = 0) -> Frame:
     """``ACCEPT``."""
