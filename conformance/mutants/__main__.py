@@ -133,7 +133,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="MUTANT", help="only these")
     parser.add_argument("--role", choices=manifest.ROLES, help="only mutants of this role")
     parser.add_argument("--all", action="store_true", help="each mutant against all cases of its role")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    # what is broken is waited for, as a rule, until its time is over
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), metavar="N", help="default: %(default)s")
     parser.add_argument("--time-scale", type=float, default=0.5, metavar="F")
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
