@@ -22,10 +22,21 @@ import plots
 import singles
 from bouts import Bout, Decided
 from loads import Load
+from ratios import plain
 from table import cross_product, table
 
 __all__ = ["main"]
 
+FIGURES = {
+    "throughput": "answers a second",
+    "all.p50": "latency, median",
+    "all.p99": "latency, 99th percentile",
+    "light.p99": "latency of light requests, 99th percentile",
+    "spread": "connections on the fullest minus the emptiest worker",
+    "last": "time until the last is served",
+    "touched": "processes that served",
+}
+"""What a bout's chart shows: the figure of its first row."""
 SINGLES: dict[str, Callable[[Load, float], object]] = {
     "calls": singles.calls,
     "memory": singles.memory,
@@ -118,8 +129,9 @@ def _write_rows(path: Path, decided: Sequence[Decided]) -> None:
         writer = csv.writer(file)
         for one in decided:
             value, unit = one.estimate, one.row.unit
-            figure = f"{value.value:.3g} {unit}".rstrip()
-            writer.writerow([one.row.text, figure, f"{value.low:.3g} to {value.high:.3g}", one.row.goal, one.verdict])
+            figure = f"{plain(value.value)} {unit}".rstrip()
+            between = f"{plain(value.low)} to {plain(value.high)}"
+            writer.writerow([one.row.text, figure, between, one.row.goal, one.verdict])
 
 
 def _progress(text: str) -> None:
@@ -131,20 +143,22 @@ def _print(title: str, found: Sequence[Decided]) -> None:
     print(f"\n{title}")
     for one in found:
         value, unit = one.estimate, f" {one.row.unit}" if one.row.unit else ""
-        interval = f"{value.value:8.3g}{unit} [{value.low:.3g}, {value.high:.3g}]"
+        interval = f"{plain(value.value):>8}{unit} [{plain(value.low)}, {plain(value.high)}]"
         print(f"  {one.row.text:70} {interval:32} {one.row.goal:14} {one.verdict}", flush=True)
 
 
 def _plot(path: Path, title: str, found: Sequence[Decided]) -> None:
-    ratios = [one for one in found if one.row.how == "ratio"]
-    shown = ratios or list(found)
+    if not found:
+        return
+    first = found[0].row  # what the bout is about; after churn, too
+    shown = [one for one in found if one.row.how == first.how and one.row.figure.startswith(first.figure)]
+    ratios = first.how == "ratio"
     entries = []
     for one in shown:
         against = f" / {one.row.reference}" if one.row.reference else ""
-        entries.append((one.row.subject + against, one.estimate))
-    what = f"{title}: {shown[0].row.figure}{' ratio' if ratios else ''}" if shown else title
-    if entries:
-        path.write_text(plots.bars(what, "" if ratios else shown[0].row.unit, entries, 1.0 if ratios else None))
+        entries.append(((one.row.label or one.row.subject) + against, one.estimate))
+    what = FIGURES[first.figure] + {"ratio": ", as a ratio", "difference": ", beyond the other's"}.get(first.how, "")
+    path.write_text(plots.bars(title, what, "" if ratios else first.unit, entries, 1.0 if ratios else None))
 
 
 if __name__ == "__main__":

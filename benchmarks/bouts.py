@@ -40,6 +40,8 @@ class Row:
     most: float | None = None
     scale: float = 1.0
     unit: str = ""
+    label: str = ""
+    """In the chart, where it is not the subject's name."""
 
     @property
     def goal(self) -> str:

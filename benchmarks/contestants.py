@@ -93,12 +93,12 @@ def alternative(kind: str, workers: int) -> Contestant:
 
 
 SERVICES = {
-    "backchannel, WSGI": "backchannel_sync --listen 127.0.0.1:{port} --workers {workers} --log-level error "
+    "WSGI example": "backchannel_sync --listen 127.0.0.1:{port} --workers {workers} --log-level error "
     "wsgi_server:handle",
     "gunicorn sync": "gunicorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:application",
     "gunicorn gthread": "gunicorn --bind 127.0.0.1:{port} --workers {workers} --threads 8 --log-level error "
     "webapp:application",
-    "backchannel, ASGI": "backchannel_trio --listen 127.0.0.1:{port} --workers {workers} --capacity 100 "
+    "ASGI example": "backchannel_trio --listen 127.0.0.1:{port} --workers {workers} --capacity 100 "
     "--log-level error asgi_server:handle",
     "uvicorn": "uvicorn --port {port} --workers {workers} --log-level error --no-access-log webapp:asynchronous",
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:asynchronous",

@@ -9,7 +9,7 @@ import html
 import math
 from collections.abc import Sequence
 
-from ratios import Estimate
+from ratios import Estimate, plain
 
 __all__ = ["bars", "lines"]
 
@@ -36,12 +36,14 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str = INK, width: 
     )
 
 
-def bars(title: str, unit: str, entries: Sequence[tuple[str, Estimate]], mark: float | None = None) -> str:
-    """One bar for each entry, from 0, with its interval; ``mark`` draws a dashed line: the goal, or what is equal."""
-    left, step, top = 230, 30, 44
+def bars(title: str, what: str, unit: str, entries: Sequence[tuple[str, Estimate]], mark: float | None = None) -> str:
+    """One bar for each entry, from 0, with its interval; ``mark`` draws a dashed line: the goal, or what is equal.
+    ``what`` is measured.
+    """
+    left, step, top = 305, 30, 62
     most = max([estimate.high for _, estimate in entries] + ([mark] if mark is not None else []))
     scale = (WIDTH - left - 110) / (most or 1.0)
-    parts = [_text(0, 18, title, weight=600)]
+    parts = [_text(0, 18, title, weight=600), _text(0, 38, what)]
     for index, (name, estimate) in enumerate(entries):
         y = top + index * step
         length = max(1.0, estimate.value * scale)
@@ -50,7 +52,7 @@ def bars(title: str, unit: str, entries: Sequence[tuple[str, Estimate]], mark: f
             _text(left - 10, y + 14, name, "end"),
             f'<rect x="{left}" y="{y}" width="{length:.1f}" height="18" rx="2" fill="{colour}"/>',
             _line(left + max(0.0, estimate.low) * scale, y + 9, left + estimate.high * scale, y + 9, INK, 2),
-            _text(left + estimate.high * scale + 8, y + 14, f"{estimate.value:.3g} {unit}".rstrip()),
+            _text(left + estimate.high * scale + 8, y + 14, f"{plain(estimate.value)} {unit}".rstrip()),
         ]
     height = top + len(entries) * step
     if mark is not None:
@@ -84,8 +86,8 @@ def lines(
     ends = [(10**x0, 10**y0), (10**x1, 10**y1)] if log else [(x0, y0), (x1, y1)]
     for x, y in ends:
         parts += [
-            _text(at(x, y)[0], top + height + 17, f"{x:.3g}", "middle"),
-            _text(left - 6, at(x, y)[1] + 5, f"{y:.3g}", "end"),
+            _text(at(x, y)[0], top + height + 17, plain(x), "middle"),
+            _text(left - 6, at(x, y)[1] + 5, plain(y), "end"),
         ]
     for index, (name, points) in enumerate(series):
         colour = COLOURS[index % len(COLOURS)]

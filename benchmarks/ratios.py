@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Estimate", "difference", "mean", "ratio"]
+__all__ = ["Estimate", "difference", "mean", "plain", "ratio"]
 
 # 95th percentile of Student's t for 1, 2, 3 ... degrees of freedom: with both tails, 90 %
 _T = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753)
@@ -52,3 +52,8 @@ def ratio(subject: Sequence[float], reference: Sequence[float]) -> Estimate:
 def difference(subject: Sequence[float], reference: Sequence[float]) -> Estimate:
     """The mean of the pairs' differences."""
     return mean([ours - theirs for ours, theirs in zip(subject, reference, strict=True)])
+
+
+def plain(value: float) -> str:
+    """Three digits, or all of a large figure, as people write it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

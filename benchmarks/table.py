@@ -142,7 +142,14 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
                     how="worst",
                     most=goal,
                 ),
-                Row(f"(c) {text}, after churn", "spread_after_churn", held[0].name, how="worst", most=goal),
+                Row(
+                    f"(c) {text}, after churn",
+                    "spread_after_churn",
+                    held[0].name,
+                    how="worst",
+                    most=goal,
+                    label="the same, after churn",
+                ),
                 Row(f"(c) {text}: EPOLLEXCLUSIVE", "spread", exclusive, how="worst"),
                 Row(f"(c) {text}: SO_REUSEPORT", "spread", reuseport, how="worst"),
             ],
@@ -204,7 +211,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
 
 def services(pace: float) -> Iterator[Bout]:
     """HTTP, a request to a connection: the examples' servers beside those that people use, on one application."""
-    ours = ("backchannel, WSGI", "backchannel, ASGI")
+    ours = ("WSGI example", "ASGI example")
     for kind, mine in zip(("wsgi", "asgi"), ours, strict=True):
         others = [name for name in SERVICES if name not in ours and ("gunicorn" in name) == (kind == "wsgi")]
         contestants = [service(name, 4) for name in (mine, *others)]

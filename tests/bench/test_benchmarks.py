@@ -54,7 +54,9 @@ def test_a_goal_is_missed_only_by_the_whole_interval(
 
 
 def test_plots_are_xml_and_show_what_they_are_given() -> None:
-    bars = plots.bars("A & B", "x", [("one <1>", ratios.Estimate(1, 0.5, 2)), ("two", ratios.Estimate(3, 3, 3))], 1.0)
+    bars = plots.bars(
+        "A & B", "what", "x", [("one <1>", ratios.Estimate(1, 0.5, 2)), ("two", ratios.Estimate(3, 3, 3))], 1.0
+    )
     root = ElementTree.fromstring(bars)
     widths = [float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
     assert widths[1] == pytest.approx(3 * widths[0], rel=0.01)
