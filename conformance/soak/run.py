@@ -1,8 +1,9 @@
 """One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
 
-The first third replaces the parent again and again; then one parent stays, and its memory in the last third is compared
-with that in the second. Kills go on all the time, at a pace of 110 a minute, but for the overload: a tenth of the time,
-once, ten times more clients than there is room for, all of whom must be answered, and as fast as fewer are.
+The first sixth replaces the parent again and again; then one parent stays, has its overload, and its memory in the last
+third is compared with that in the second: by then it has filled what an interpreter keeps for later use. Kills go on
+all the time, at a pace of 110 a minute, but for the overload: a tenth of the time, once, ten times more clients than
+there is room for, all of whom must be answered, and as fast as fewer are.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ FULL = 0.8
 """Of the rate at which a full pool answers: what it must answer at under ten times as many clients, and after them."""
 WAKEUPS = 3.0
 """Of the parent, for each connection, at most (BC-WAIT-04)."""
+EARLY = 1 / 6
+"""Of the time: while the parent is replaced."""
 LONG = 600
 """Seconds of a soak that must have done enough of everything."""
 ENOUGH = {"kills": 1000, "reloads": 100, "replacements": 10}
@@ -109,19 +112,20 @@ class Run:
 
     def _round(self) -> None:
         """Some of everything."""
+        early = self._elapsed < self._seconds * EARLY
         if "reload" in self._target.classes:
             self._reload()
         self._kill(5)
         self._stop_worker()
         self._kill(5)
         self._stop_parent()
-        if self._elapsed < self._seconds / 3:
-            if "replace" in self._target.classes:
+        for _ in range(2):
+            if early and "replace" in self._target.classes:
                 self._replace()
-        elif "reload" in self._target.classes:
-            self._reload()
+            elif not early and "reload" in self._target.classes:
+                self._reload()
         self._burst()
-        if not self._done["overloads"] and self._elapsed > self._seconds / 3:
+        if not early and not self._done["overloads"]:
             self._overload()
         # the rest of everything must not wait for kills that are behind
         for _ in range(20):
