@@ -25,6 +25,10 @@ def handle(connection):
             # a grandchild whose parent goes: process 1 gets it
             subprocess.run([sys.executable, "-c", "import os, time; os.fork() or time.sleep(0.2)"])
             connection.sendall(b"done")
+        case b"wait":
+            connection.sendall(b"here")
+            connection.recv(100)
+            connection.sendall(b"done")
         case _:
             connection.sendall(b"%s %d %d")
 """
@@ -274,3 +278,49 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return ""
+
+
+# ------------------------------------------------------------------------------------------------- stop
+
+
+def test_signals_to_the_whole_group_lose_nobody(start: Start) -> None:
+    """A shell's ``kill %1`` and a terminal that goes reach the workers as well: the parent says what it means."""
+    server = start("--workers", "2")
+    server.told()
+    with socket.create_connection(server.address, timeout=30) as client:
+        client.sendall(b"wait")
+        assert client.recv(100) == b"here"
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            os.killpg(server.process.pid, number)
+        server.until(lambda: "generation 2 serves" in server.log.read_text(), "the reload")
+        os.killpg(server.process.pid, signal.SIGTERM)
+        server.until(lambda: "stopping" in server.log.read_text(), "the stop to begin")
+        client.sendall(b"on with it")
+        assert client.recv(100) == b"done"
+    assert server.process.wait(30) == 0
+    assert "was ended by signal" not in server.log.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a listener cannot be shut down for all who hold it")
+def test_who_comes_after_the_stop_is_refused(start: Start) -> None:
+    """The one worker is busy, and reads nothing: it has the listener still, which nobody will ever accept from."""
+    server = start("--workers", "1", "--stop-deadline", "0.5")
+    server.told()
+    with socket.create_connection(server.address, timeout=30) as client:
+        client.sendall(b"wait")
+        assert client.recv(100) == b"here"
+        server.process.send_signal(signal.SIGTERM)
+
+        def refused() -> bool:
+            try:
+                socket.create_connection(server.address, timeout=30).close()
+            except ConnectionRefusedError:
+                return True
+            except ConnectionResetError:
+                pass  # it came in the last gap
+            return False
+
+        server.until(refused, "the listener to be closed")
+        client.sendall(b"on with it")
+        assert client.recv(100) == b"done"
+    assert server.process.wait(30) == 0

@@ -108,7 +108,7 @@ def test_status_path_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ("arguments", "said"),
     [
         (["no_such_module:handler"], "there is no module 'no_such_module'"),
-        (["handlers_for_tests:missing"], "handlers_for_tests has no 'missing'"),
+        (["handlers_for_tests:missing"], "handlers_for_tests.py) has no 'missing'"),
         (["handlers_for_tests:text"], "is no function"),
         (["handlers_for_tests:coroutine"], "'coroutine' is an async function: python -m backchannel_trio serves those"),
         (["handlers_for_tests:application"], "'application' cannot be called with one connection"),

@@ -217,7 +217,7 @@ def test_serve_inside_a_program(tmp_path: Path, end: str) -> None:
     ("arguments", "status", "said"),
     [
         (["nothing:here"], 78, "there is no module 'nothing'; is its directory the current one, or on PYTHONPATH?"),
-        (["handlers_for_tests:absent"], 78, "handlers_for_tests has no 'absent'"),
+        (["handlers_for_tests:absent"], 78, "handlers_for_tests.py) has no 'absent'"),
         (["handlers_for_tests:plain"], 78, "is no async function: write async def, or use python -m backchannel_sync"),
         (["handlers_for_tests:application"], 78, "'application' cannot be called with one connection"),
         (["handlers_for_tests"], 2, "write MODULE:ATTRIBUTE"),

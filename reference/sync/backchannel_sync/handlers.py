@@ -23,6 +23,8 @@ Handler = Callable[[Any], Any]
 def split(name: str) -> tuple[str, str]:
     """The two parts of ``MODULE:ATTRIBUTE``. Raises :class:`StartError` when it is written otherwise."""
     module_name, colon, attribute = name.partition(":")
+    if module_name.endswith(".py"):
+        raise StartError(2, f"handler {name!r}: name the module, {module_name.removesuffix('.py')}, not its file")
     if not (colon and module_name and attribute):
         raise StartError(2, f"handler {name!r}: write MODULE:ATTRIBUTE, as in mypackage.server:handle")
     return module_name, attribute
@@ -49,7 +51,8 @@ def load(name: str) -> Handler:
         raise StartError(CONFIGURATION, text) from None
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise StartError(CONFIGURATION, f"handler {name!r}: {module_name} has no {attribute!r}")
+            where = getattr(sys.modules[module_name], "__file__", None) or "built in"
+            raise StartError(CONFIGURATION, f"handler {name!r}: {module_name} ({where}) has no {attribute!r}")
         found = getattr(found, part)
     if not callable(found):
         raise StartError(CONFIGURATION, f"handler {name!r} is no function")
@@ -88,11 +91,11 @@ def check_arguments(handler: Handler) -> None:
 
 def check(handler: Handler, capacity: int) -> None:
     """Raise :class:`StartError` if ``handler`` cannot serve ``capacity`` connections at once."""
+    check_arguments(handler)
     if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
         name = getattr(handler, "__qualname__", handler)
         text = f"handler {name!r} is an async function: python -m backchannel_trio serves those"
         raise StartError(CONFIGURATION, text)
-    check_arguments(handler)
     if capacity > 1 and not is_event_handler(handler):
         text = (
             f"handler {getattr(handler, '__qualname__', handler)!r} is a plain function and serves one connection "

@@ -57,6 +57,8 @@ class Listeners:
 
     sockets: list[socket.socket] = field(default_factory=list)
     paths: list[OwnPath] = field(default_factory=list)
+    own: bool = False
+    """Whether nobody but this pool holds them: no supervisor passed them, and no caller."""
 
     def open(self, addresses: Iterable[str | socket.socket], *, mode: int | None = None) -> None:
         """Bind each address, or take over each socket. Raises :class:`StartError`, having closed and removed what was
@@ -82,6 +84,17 @@ class Listeners:
     def close(self) -> None:
         """Close the sockets."""
         for listener in self.sockets:
+            listener.close()
+
+    def end(self) -> None:
+        """Close them for good: who comes from now on is refused, though a worker that is busy has not closed its own
+        descriptor yet, and nobody would ever take what the system would let in. Not on every system can that be done,
+        and not with what is not the pool's own.
+        """
+        for listener in self.sockets:
+            if self.own:
+                with contextlib.suppress(OSError):
+                    listener.shutdown(socket.SHUT_RDWR)
             listener.close()
 
     def remove_paths(self) -> None:

@@ -44,8 +44,16 @@ class Opened:
         self.listeners.paths, self.paths = self.paths, []
 
     def hand_over(self) -> None:
-        """What is in the file system is a successor's from now on."""
+        """What is in the file system is a successor's from now on, and so are the listeners."""
         self.listeners.paths.clear()
+        self.listeners.own = False
+
+    def close_listeners(self, *, nobody_accepts: bool = True) -> None:
+        """Close them for good, if they are this pool's and ``nobody_accepts`` from them any more."""
+        if nobody_accepts and self.baton is None:
+            self.listeners.end()
+        else:
+            self.listeners.close()
 
     @property
     def names(self) -> list[str]:
@@ -89,6 +97,7 @@ def open_all(
     opened = Opened(Listeners(inherited), None, notifier)
     try:
         wanted = list(listen)
+        opened.listeners.own = not inherited and all(isinstance(address, str) for address in wanted)
         opened.listeners.open(wanted if wanted or inherited else [DEFAULT_ADDRESS], mode=socket_mode)
         if status is not None:
             # under the usual umask only its owner may connect

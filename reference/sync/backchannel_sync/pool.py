@@ -224,8 +224,8 @@ class Pool:
                 self._crew.kill(slot)
             case CloseListeners():
                 self._stop_watching()
-                for listener in self.listeners:
-                    listener.close()
+                # a worker of the traditional pool sleeps in accept, and must not find its listener broken
+                self.opened.close_listeners(nobody_accepts=self.core.watches)
             case Release():
                 self.opened.hand_over()
                 if self._status_socket is not None:

@@ -52,6 +52,7 @@ class Successor:
             "listeners": [sock.fileno() for sock in listeners.sockets],
             "status": status[0].fileno() if status else None,
             "paths": [astuple(path) for path in listeners.paths],
+            "own": listeners.own,
             "workers": workers,
         }
         environment = {**os.environ, VARIABLE: json.dumps(will)}
@@ -113,6 +114,7 @@ class Inheritance:
             baton.setblocking(False)
             sockets = [adopt(number) for number in will["listeners"]]
             status = None if will["status"] is None else adopt(will["status"])
-            return cls(Listeners(sockets, [OwnPath(*path) for path in will["paths"]]), status, baton, will["workers"])
+            listeners = Listeners(sockets, [OwnPath(*path) for path in will["paths"]], will.get("own", False))
+            return cls(listeners, status, baton, will["workers"])
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise StartError(2, f"{VARIABLE} is set, and is not what a parent sets ({error}); take it out") from None

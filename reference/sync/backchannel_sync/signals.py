@@ -12,7 +12,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-__all__ = ["WakeUp"]
+__all__ = ["PARENTS", "WakeUp", "leave_to_the_parent"]
+
+PARENTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What tells a pool to do something. A shell and a terminal send it to the whole process group."""
 
 
 class WakeUp:
@@ -46,6 +49,16 @@ class WakeUp:
         """Close both ends; in a worker, forget them."""
         self.reader.close()
         self._writer.close()
+
+
+def leave_to_the_parent() -> None:
+    """In a worker: what is sent to the whole process group has its effect by what the parent makes of it.
+
+    A worker that it ended would take its connections with it, at a stop or a reload that promises to lose none. A
+    handler that does nothing is not inherited by programs that a worker starts, as ignoring would be.
+    """
+    for number in PARENTS:
+        signal.signal(number, _nothing)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

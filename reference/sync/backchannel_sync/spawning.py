@@ -25,13 +25,14 @@ from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
 from .handlers import Handler, explain, is_event_handler
+from .signals import PARENTS, leave_to_the_parent
 from .traditional import run as run_traditional
 
 __all__ = ["Reasons", "dead_children", "fork_worker", "work"]
 
 log = logging.getLogger("backchannel.worker")
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
+HANDLED = (*PARENTS, signal.SIGCHLD)
 
 SAID_AT_MOST = 100
 """So many reasons are remembered: one that differs each time, by a number in it, may not fill the memory."""
@@ -122,10 +123,8 @@ def dead_children(own: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def _undo_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    # Ctrl-C reaches the whole foreground group, but what it means for workers is for the parent to say
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    leave_to_the_parent()
 
 
 def work(

@@ -22,6 +22,7 @@ from .context import WorkerInfo, enter
 from .errors import StartError
 from .handlers import check, is_event_handler, load
 from .logs import FORMATS, configure
+from .signals import leave_to_the_parent
 
 __all__ = ["inherit", "main"]
 
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
+    leave_to_the_parent()
     configure(options.log_level, options.log_format)
     try:
         start, channel, listeners = inherit()

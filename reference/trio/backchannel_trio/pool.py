@@ -265,8 +265,7 @@ class Pool:
                 self._crew.kill(slot)
             case CloseListeners():
                 self._stop_watching()
-                for listener in self.listeners:
-                    listener.close()
+                self.opened.close_listeners()
             case Release():
                 self.opened.hand_over()
                 self._stop_status()

@@ -21,7 +21,6 @@ import argparse
 import inspect
 import logging
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -36,6 +35,7 @@ from backchannel_sync.context import WorkerInfo, enter
 from backchannel_sync.errors import StartError
 from backchannel_sync.handlers import check_arguments, load
 from backchannel_sync.logs import FORMATS, configure
+from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.worker import inherit
 
 __all__ = ["Handler", "main", "run"]
@@ -208,8 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
-    # Ctrl-C reaches the whole foreground group, but what it means for workers is for the parent to say
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_the_parent()
     configure(options.log_level, options.log_format)
     try:
         start, channel, listeners = inherit()
@@ -242,11 +241,11 @@ def find(name: str) -> Handler:
     except BaseException as error:
         traceback.print_exc()
         raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
+    check_arguments(handler)
     call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
     if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
         text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
         raise StartError(CONFIGURATION, text)
-    check_arguments(handler)
     return handler
 
 
