@@ -4,7 +4,7 @@ hypercorn speaks HTTP/1.1, HTTP/2 (by prior knowledge), WebSocket and ASGI. It h
 that somebody else has accepted: ``TCPServer``, ``WorkerContext`` and ``Lifespan`` are internal to it. So its version is
 pinned, and a test of this example goes through all that is used.
 
-``APP`` names the application, ``app:application`` if it is not set.
+``APP`` names the application, ``asgi_app:application`` if it is not set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 
-APPLICATION = ASGIWrapper(load(os.environ.get("APP", "app:application")))
+APPLICATION = ASGIWrapper(load(os.environ.get("APP", "asgi_app:application")))
 
 
 class Exchange(TCPServer):

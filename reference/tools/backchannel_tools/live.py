@@ -1,4 +1,4 @@
-"""A pool in a terminal, once a second, drawn by rich (``pip install 'backchannel[top]'``)."""
+"""A pool in a terminal, once a second, drawn by rich (the extra ``top``)."""
 
 from __future__ import annotations
 

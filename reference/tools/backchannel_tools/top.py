@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m backchannel_tools.top",
         description="Watch a pool through its status socket (its option --status).",
-        epilog="In a terminal the view is live if rich is there: pip install 'backchannel[top]'.",
+        epilog="In a terminal the view is live if rich is there: pip install rich.",
     )
     parser.add_argument("status", type=Path, metavar="STATUS", help="path of the status socket")
     parser.add_argument("--interval", type=float, default=1.0, metavar="S", help="seconds between looks (default 1)")

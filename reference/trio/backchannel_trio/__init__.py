@@ -13,6 +13,6 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "trio":
         raise
-    raise ModuleNotFoundError("backchannel_trio needs trio: pip install 'backchannel[trio]'", name="trio") from None
+    raise ModuleNotFoundError("backchannel_trio needs trio: pip install trio", name="trio") from None
 
 __all__ = ["Pool", "StartError", "WorkerInfo", "current_worker", "serve"]
