@@ -1,7 +1,7 @@
 """Any WSGI application, one request to a connection, at capacity 1.
 
 h11 speaks HTTP, the standard library's wsgiref speaks WSGI, and the pool decides who serves: nothing here parses, and
-nothing here accepts. The application is the one that the variable ``APP`` names (``wsgi_app:application`` if it is not set).
+nothing here accepts. The variable ``APP`` names the application (``wsgi_app:application`` if it is not set).
 
 A connection is closed after its response. At capacity 1 a client that keeps it open keeps a worker; whoever wants
 persistent connections puts a proxy in front, which a worker that blocks should have anyway.
