@@ -14,6 +14,8 @@ from typing import Final
 PROC: Final = Path(os.environ.get("BACKCHANNEL_PROC", "/proc"))
 NEEDS: Final = f"no {PROC} as on Linux"
 
+TIME_WAIT: Final = " 06 "
+"""That state, in a row of ``/proc/net/tcp``; no other column is padded with 0 to two digits."""
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -94,10 +96,13 @@ def _inode(link: str) -> str:
 
 
 def _tcp_table() -> Iterator[list[str]]:
+    """The rows of all sockets but those in TIME_WAIT, which nobody holds. There may be a hundred thousand of them after
+    some loads: splitting each would take seconds, in which the clients of a stopped worker lose patience.
+    """
     for name in ("tcp", "tcp6"):
         path = PROC / "net" / name
         if path.exists():
-            yield from (line.split() for line in path.read_text().splitlines()[1:])
+            yield from (row.split() for row in path.read_text().splitlines()[1:] if TIME_WAIT not in row)
 
 
 def established(pids: Iterable[int], port: int) -> dict[int, int]:

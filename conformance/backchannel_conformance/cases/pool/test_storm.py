@@ -39,7 +39,8 @@ def test_kill_storm(pools: Pools, figures: dict[str, Any], capacity: int) -> Non
     pool = pools(4, capacity=capacity)
     kills = 10
     held = 0
-    with Clients(pool.addresses[0], 3, ("who", "burn 2"), patience=8) as clients:
+    # a control loses clients, and each is waited for so long; elsewhere nobody is, but on a machine that is too busy
+    with Clients(pool.addresses[0], 3, ("who", "burn 2"), patience=30 if pool.has_status else 8) as clients:
         clients.wait_for(20)
         for at in range(kills):
             deadline = deadline_in(20)
