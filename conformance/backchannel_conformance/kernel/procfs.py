@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import resource
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -96,13 +98,17 @@ def _inode(link: str) -> str:
 
 
 def _tcp_table() -> Iterator[list[str]]:
-    """The rows of all sockets but those in TIME_WAIT, which nobody holds. There may be a hundred thousand of them after
-    some loads: splitting each would take seconds, in which the clients of a stopped worker lose patience.
+    """The rows of all sockets but those in TIME_WAIT, which nobody holds.
+
+    There may be a hundred thousand of those after some loads, and the system hands the table out by the page. Another
+    process reads it: here each of thousands of reads would have to win the interpreter back from the threads of a load,
+    which takes seconds, and clients of a worker that is stopped meanwhile lose patience.
     """
-    for name in ("tcp", "tcp6"):
-        path = PROC / "net" / name
-        if path.exists():
-            yield from (row.split() for row in path.read_text().splitlines()[1:] if TIME_WAIT not in row)
+    paths = [path for name in ("tcp", "tcp6") if (path := PROC / "net" / name).exists()]
+    with tempfile.TemporaryFile("w+") as copy:
+        subprocess.run(["cat", *paths], stdout=copy, check=True)
+        copy.seek(0)
+        yield from (row.split() for row in copy.read().splitlines() if TIME_WAIT not in row and "local" not in row)
 
 
 def established(pids: Iterable[int], port: int) -> dict[int, int]:
