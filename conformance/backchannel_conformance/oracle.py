@@ -39,13 +39,13 @@ def growth(start: int, most: int, min_spare: int, capacity: int) -> list[int]:
     return sizes
 
 
-def best(policy: str, pool: Iterable[Mapping[str, Any]], listener: int) -> list[int]:
-    """The slots that may be chosen for ``listener``, best first; passed over ones only if there are no others.
+def choosable(pool: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The workers that may be chosen.
 
     A worker is a mapping with ``slot``, ``state``, ``open``, ``capacity``, ``reserved`` (``max`` of its unanswered
     order), and, where they are not empty, ``ordered`` (it owes an answer), ``resting``, ``passed_over``.
     """
-    may = [
+    return [
         worker
         for worker in pool
         if worker["state"] == "READY"
@@ -53,6 +53,11 @@ def best(policy: str, pool: Iterable[Mapping[str, Any]], listener: int) -> list[
         and not worker.get("resting")
         and worker["open"] + worker["reserved"] < worker["capacity"]
     ]
+
+
+def best(policy: str, pool: Iterable[Mapping[str, Any]], listener: int) -> list[int]:
+    """The slots that may be chosen for ``listener``, best first; passed over ones only if there are no others."""
+    may = choosable(pool)
     fresh = [worker for worker in may if listener not in worker.get("passed_over", ())]
 
     def rank(worker: Mapping[str, Any]) -> tuple[Fraction, int]:
@@ -85,7 +90,7 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
             for other in pool:
                 if other["slot"] in slots:
                     other["passed_over"] = [index for index in other.get("passed_over", ()) if index != listener]
-        most = min(wanted, worker["capacity"] - worker["open"], case["max_per_order"])
+        most = min(share(wanted, pool), worker["capacity"] - worker["open"], case["max_per_order"])
         made.append({"slot": slots[0], "listener": listener, "max": most})
         worker["reserved"], worker["ordered"] = most, True
         ledger["covered"] += most
@@ -93,6 +98,11 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
             ledger["retrying"] = True
             ledger["owed"] -= most
         turn = (listener + 1) % len(ledgers)
+
+
+def share(wanted: int, pool: Iterable[Mapping[str, Any]]) -> int:
+    """BC-PICK-03: a fair share of what is wanted."""
+    return -(-wanted // len(choosable(pool)))
 
 
 def wants(ledger: Mapping[str, Any]) -> tuple[int, bool]:

@@ -349,7 +349,8 @@ class Replay:
             if not wanted:
                 waiting.discard(listener)
                 continue
-            slots = oracle.best(self.policy, [worker.view() for worker in self.workers.values()], listener)
+            pool = [worker.view() for worker in self.workers.values()]
+            slots = oracle.best(self.policy, pool, listener)
             if not slots:
                 ledger["dirty"] = True
                 waiting.discard(listener)
@@ -358,7 +359,7 @@ class Replay:
             if listener in worker.passed_over:
                 for slot in slots:
                     self.workers[slot].passed_over.discard(listener)
-            most = min(wanted, worker.capacity - worker.open, self.settings["max_per_order"])
+            most = min(oracle.share(wanted, pool), worker.capacity - worker.open, self.settings["max_per_order"])
             # the model's rules, once more and apart from how the order was found
             _rule(ledger["covered"] + most <= ledger["pending"], "BC-PEND-01: R above P")
             _rule(worker.order is None, "BC-ORDER-01: two orders unanswered")

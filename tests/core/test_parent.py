@@ -70,15 +70,22 @@ def test_saturated_then_room_reads_the_queue_again() -> None:
 
 def test_max_per_order_is_bounded_by_room_and_by_what_is_pending() -> None:
     made = world(2, capacity=3, max_per_order=8)
-    made.connect(count=2)
-    assert made.ordered() == {0: 2}
+    made.connect(count=4)
+    assert made.ordered() == {0: 2, 1: 2}
     made.answer(0)
+    made.answer(1)
     made.connect(count=9)
-    assert made.ordered() == {1: 3, 0: 1}
+    assert made.ordered() == {0: 1, 1: 1}
+
+
+def test_all_who_could_begin_get_a_share() -> None:
+    made = world(3, capacity=100, max_per_order=8)
+    made.connect(count=5)
+    assert made.ordered() == {0: 2, 1: 2, 2: 1}
 
 
 def test_listeners_take_turns() -> None:
-    made = world(1, listeners=3, capacity=100)
+    made = world(1, listeners=3, capacity=100, max_per_order=1)
     order = []
     made.connect(0, 5)
     made.connect(2, 5)

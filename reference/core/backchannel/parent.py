@@ -475,7 +475,10 @@ class Parent:
         if worker is None:
             ledger.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
             return False
-        most = 1 if wanted == 1 else min(wanted, worker.room, self.settings.max_per_order)
+        most = 1
+        if wanted > 1:  # a fair share, so that all who could begin do so at once (BC-PICK-03)
+            share = -(-wanted // self._candidates.count)
+            most = min(share, worker.room, self.settings.max_per_order)
         order = worker.new_order(listener, most, again=again)
         ledger.sent(order)
         self.counters.orders += most

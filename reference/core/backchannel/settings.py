@@ -29,7 +29,7 @@ class Settings:
     capacity: int = 1
     policy: str = ""
     """A name in :data:`POLICIES`; empty is ``lowest`` at capacity 1 and ``least-loaded`` above."""
-    max_per_order: int = 1
+    max_per_order: int = 16
     order_deadline: float = 0.1
     order_deadline_doublings: int = 10
     silence_deadline: float = 30.0

@@ -109,7 +109,14 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool =
     default = {field.name: field.default for field in fields(Settings)}
     how.add_argument("--capacity", type=int, default=1, metavar="N", help="connections for each worker (default 1)")
     how.add_argument("--policy", choices=POLICIES, default="", help="default: lowest at capacity 1, least-loaded above")
-    how.add_argument("--max-per-order", type=int, default=1, metavar="N", help="connections for each order (default 1)")
+    most = default["max_per_order"]
+    how.add_argument(
+        "--max-per-order",
+        type=int,
+        default=most,
+        metavar="N",
+        help=f"connections for each order at most (default {most})",
+    )
     for name, text in _DEADLINES.items():
         how.add_argument(
             _flag(name), type=float, default=default[name], metavar="S", help=f"{text} (default {default[name]})"

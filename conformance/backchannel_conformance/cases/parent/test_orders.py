@@ -128,6 +128,22 @@ def test_max_of_an_order(parents: Parents) -> None:
     check(order.max == 1, "BC-PICK-03", f"room 1, 2 pending without an order: {order}")
 
 
+@event
+@counted
+@pytest.mark.needs("max_per_order")
+@pytest.mark.req("BC-PICK-03", "BC-PEND-05")
+def test_fair_share(parents: Parents) -> None:
+    """Five come while the parent is stopped: each of three workers that could begin gets its share of them at once."""
+    under = parents.pool(3, capacity=8, max_per_order=8)
+    under.signal(signal.SIGSTOP)
+    try:
+        under.connect(5)
+    finally:
+        under.signal(signal.SIGCONT)
+    shares = [stub.order("BC-PEND-05").max for stub in under.workers]
+    check(shares == [2, 2, 1], "BC-PICK-03", f"5 pending, 3 workers with room for 8: they were ordered {shares}")
+
+
 @pytest.mark.req("BC-ORDER-03", "BC-WATCH-01", "BC-WATCH-02", "BC-ACCEPT-03", "BC-ROOM-01")
 def test_no_order_without_room(parents: Parents) -> None:
     """The one worker is full and a client waits: nothing, not even a probe, until there is room."""
