@@ -22,7 +22,9 @@ COMMAND = (
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     path = tmp_path_factory.mktemp("wsgi")
     (path / "strict.py").write_text(
-        "from wsgiref.validate import validator\nfrom wsgi_app import application\napplication = validator(application)\n"
+        "from wsgiref.validate import validator\n"
+        "from wsgi_app import application\n"
+        "application = validator(application)\n"
     )
     # wsgiref's validator finds whatever PEP 3333 forbids, on either side
     with running("wsgi", path, COMMAND, APP="strict:application", PYTHONPATH=str(path), PATIENCE="0.2") as service:

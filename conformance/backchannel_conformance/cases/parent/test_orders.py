@@ -168,7 +168,8 @@ def test_no_blind_order_when_room_returns(parents: Parents) -> None:
     stub.order("BC-PEND-03")
     stub.take()
     under.connect()
-    assert under.witness
+    under.barrier()  # the parent has seen it come
+    under.witness = under.stub()
     assert under.witness.call("accept")["accepted"] == 1, "the client is to be taken by somebody unseen"
     stub.finish()
     under.barrier()

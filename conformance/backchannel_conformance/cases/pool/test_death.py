@@ -107,10 +107,11 @@ def test_parent_started_again(pools: Pools) -> None:
 
     try:
         until(is_free, what="the orphans to close their listener")
+        new = pools(2, capacity=2, listen=f"127.0.0.1:{port}")
+        check(new.client.ask().pid in new.workers(), "BC-DRAIN-03", "somebody else serves on the new parent's listener")
+        check(held.again().pid == who.pid, "BC-DRAIN-04", "the old worker did not finish the connection it held")
     except TimedOut as error:
         raise Broken("BC-DRAIN-03", str(error)) from None
-    new = pools(2, capacity=2, listen=f"127.0.0.1:{port}")
-    check(new.client.ask().pid in new.workers(), "BC-DRAIN-03", "somebody else serves on the new parent's listener")
-    check(held.again().pid == who.pid, "BC-DRAIN-04", "the old worker did not finish the connection it held")
-    held.close()
-    until(lambda: kernel.state(who.pid) in ("", "Z"), what="the orphan to exit when its connection has ended")
+    finally:
+        held.close()
+        until(lambda: kernel.state(who.pid) in ("", "Z"), what="the orphan to exit when its connection has ended")
