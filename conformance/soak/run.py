@@ -30,8 +30,10 @@ KILLS_A_MINUTE = 110
 WORKERS = 4
 FLAT = 0.02
 """By how much memory may differ between the second third and the last."""
-FULL = 0.8
-"""Of the rate at which a full pool answers: what it must answer at under ten times as many clients, and after them."""
+FULL = 0.7
+"""Of the rate at which a full pool answers: what it must answer at under ten times as many clients, and after them. The
+clients run on the same processors, and ten times as many cost more: with two processors that alone takes a fifth.
+"""
 WAKEUPS = 3.0
 """Of the parent, for each connection, at most (BC-WAIT-04)."""
 EARLY = 1 / 6
