@@ -108,7 +108,8 @@ def model(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the back-channel beside every alternative: --quick, --full, --only NAME, --list."""
-    session.install("-e", ".[trio]", "gunicorn", "uvicorn", "hypercorn==0.18.0", "h11")
+    session.install("-e", ".[trio]")
+    group(session, "bench")
     session.run("python", "benchmarks", *session.posargs)
 
 

@@ -475,5 +475,16 @@ def test_drained_worker_does_not_count_while_it_exits() -> None:
     assert len(world.workers) == 2
 
 
+def test_deaths_are_those_that_nobody_brought_about() -> None:
+    made = World(scaling=Scaling(start=3, min=2, max=3, min_spare=0, max_spare=1, period=0.1))
+    made.greet_all()
+    made.wait(0.2)
+    (drained,) = [slot for slot, worker in made.workers.items() if worker.drained]
+    made.exit(drained)
+    assert made.parent.counters.deaths == 0
+    made.exit(min(made.workers), -9)
+    assert made.parent.counters.deaths == 1
+
+
 def test_idle_pool_sets_no_timer() -> None:
     assert world().parent.next_deadline() is None
