@@ -102,6 +102,8 @@ def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
         breaks="BC-RELOAD-05",
     )
     check(status.pids() == before, "BC-RELOAD-05", f"workers {before} became {status.pids()}")
+    # whoever drains is still in the table: it is there, and yet it serves nobody new
+    check(len(status.slots("READY")) == 3, "BC-RELOAD-05", f"not all of the old generation serve on: {status}")
     check(pool.client.ask().pid in before.values(), "BC-RELOAD-02", "the old generation does not serve")
     pool.gate()
     pool.signal(signal.SIGHUP)
