@@ -144,6 +144,9 @@ class Pool:
             raise Failure(self._not_ready(what)) from None
 
     def _not_ready(self, what: str) -> str:
+        # who has closed its standard output may be about to exit
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
         code = self.process.poll()
         state = (
             f"after {READY_LIMIT * scale():g} s at most it still runs"
