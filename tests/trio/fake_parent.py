@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import trio
 from backchannel import FRAME_SIZE, Accept, Busy, Frame, Idle, Reason, decode, encode
-from backchannel_trio.worker import Handler, run
+from backchannel_trio.handlers import Handler
+from backchannel_trio.worker import run
 
 
 class FakeParent:

@@ -15,8 +15,9 @@ import trio.testing
 from backchannel import ExecStart, Scaling, Settings
 from backchannel_sync.errors import StartError
 from backchannel_sync.opening import open_all
+from backchannel_trio.handlers import Handler
 from backchannel_trio.pool import Pool
-from backchannel_trio.worker import Handler, run
+from backchannel_trio.worker import run
 
 pytestmark = pytest.mark.trio
 

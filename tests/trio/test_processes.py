@@ -16,6 +16,8 @@ import pytest
 from test_server import Server
 
 HANDLERS = """
+import sys
+from contextlib import asynccontextmanager
 import trio
 
 async def greet(stream):
@@ -31,6 +33,34 @@ def plain(connection):
 
 async def application(scope, receive, send):
     pass
+
+@asynccontextmanager
+async def service():
+    print("started", file=sys.stderr)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        yield greet
+        nursery.cancel_scope.cancel()
+    print("ended", file=sys.stderr)
+
+@asynccontextmanager
+async def ill():
+    async with trio.open_nursery():
+        raise OSError("no database")
+    yield greet
+
+@asynccontextmanager
+async def odd():
+    async with trio.open_nursery():
+        yield plain
+
+@asynccontextmanager
+async def lingering():
+    yield greet
+    await trio.sleep_forever()
+
+async def bare():
+    yield greet
 """
 
 LIGHT_WORKER = """
@@ -118,6 +148,45 @@ def test_handler_that_fails_is_logged_and_the_next_is_served(server: TrioServer)
     log = server.log.read_text()
     assert log.count("ZeroDivisionError: in the handler") == 1
     assert log.count("Traceback") == 1
+
+
+def test_a_service_lives_as_long_as_its_worker(tmp_path: Path) -> None:
+    server = TrioServer(tmp_path, "--workers", "2", "handlers_for_tests:service")
+    server.until_ready(2)
+    assert server.log.read_text().count("started") == 2
+    assert server.ask(b"hi") == b"hello"
+    assert server.stop() == 0
+    log = server.log.read_text()
+    assert (log.count("started"), log.count("ended")) == (2, 2)
+    assert "Traceback" not in log
+
+
+def test_a_service_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    server = TrioServer(tmp_path, "--workers", "1", "--drain-deadline", "0.2", "handlers_for_tests:lingering")
+    assert server.ask(b"hi") == b"hello"
+    server.process.kill()
+    assert server.stop() == -signal.SIGKILL
+    # an orphan: there is nobody who could kill it, and it holds the log open until it has gone
+    deadline = time.monotonic() + 30
+    while "had not ended after 0.2 s: it was cancelled" not in server.log.read_text():
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.005)
+
+
+def test_a_service_that_cannot_start_leaves_the_old_generation(tmp_path: Path) -> None:
+    server = TrioServer(tmp_path, "--workers", "2", "handlers_for_tests:service")
+    before = server.until_ready(2)
+    broken = HANDLERS.replace("yield greet", "raise OSError('no database')\n        yield greet", 1)
+    (tmp_path / "handlers_for_tests.py").write_text(broken)
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 30
+    while "cannot start, the old one goes on serving" not in server.log.read_text():
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.005)
+    assert "OSError: no database" in server.log.read_text()
+    assert server.workers() == before
+    assert server.ask(b"hi") == b"hello"
+    assert server.stop() == 0
 
 
 def test_interrupt(server: TrioServer) -> None:
@@ -220,6 +289,8 @@ def test_serve_inside_a_program(tmp_path: Path, end: str) -> None:
         (["handlers_for_tests:absent"], 78, "handlers_for_tests.py) has no 'absent'"),
         (["handlers_for_tests:plain"], 78, "is no async function: write async def, or use python -m backchannel_sync"),
         (["handlers_for_tests:application"], 78, "'application' cannot be called with one connection"),
+        (["handlers_for_tests:odd"], 78, "handler 'handlers_for_tests:odd()' is no async function"),
+        (["handlers_for_tests:bare"], 78, "'bare' cannot be called with one connection"),
         (["handlers_for_tests"], 2, "write MODULE:ATTRIBUTE"),
         (["--listen", "nowhere", "handlers_for_tests:greet"], 2, "write HOST:PORT"),
         (["--poller", "select", "handlers_for_tests:greet"], 2, "trio waits with"),

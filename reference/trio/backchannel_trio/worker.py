@@ -2,9 +2,10 @@
 
 One task reads the channel, one writes reports, and each connection is a task.
 
-A handler is ``async def handler(stream)``, ``stream`` being a :class:`trio.SocketStream`. It may do whatever a trio
-program may: open nurseries, use timeouts, wait for other things than its stream. When it returns or raises, its
-connection is closed; what it raises ends its connection and nothing else (BC-WORK-07).
+A handler is ``async def handler(stream)``, ``stream`` being a :class:`trio.SocketStream`, or comes from a service
+(:mod:`backchannel_trio.handlers`). It may do whatever a trio program may: open nurseries, use timeouts, wait for other
+things than its stream. When it returns or raises, its connection is closed; what it raises ends its connection and
+nothing else (BC-WORK-07).
 
 Nothing waits for a listener. trio has no way to wait for a shared one without the herd (it waits by EPOLLONESHOT,
 which the kernel refuses together with EPOLLEXCLUSIVE), and here there is no need: an order says that a connection
@@ -18,12 +19,10 @@ cancelled, and may clean up (BC-DRAIN-05).
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -33,17 +32,15 @@ from backchannel import CONFIGURATION, Violation, WorkerSide
 from backchannel_sync.accepting import attempt
 from backchannel_sync.context import WorkerInfo, enter
 from backchannel_sync.errors import StartError
-from backchannel_sync.handlers import check_arguments, load
 from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.worker import inherit
 
-__all__ = ["Handler", "main", "run"]
+from .handlers import Handler, Service, find, living
+
+__all__ = ["main", "run"]
 
 log = logging.getLogger("backchannel.worker")
-
-Handler = Callable[[trio.SocketStream], Awaitable[object]]
-"""Serves one connection; the worker closes it when this returns or raises."""
 
 UNWINDING: Final = 1.0
 """Seconds that cancelled handlers have for their ``finally`` clauses, after the drain deadline."""
@@ -203,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m backchannel_trio.worker",
         description="A trio worker that a parent starts by the exec binding. It is of no use without one.",
     )
-    parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream")
+    parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream, or a service")
     parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
@@ -216,10 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _cannot_start(error)
     try:
         enter(WorkerInfo(start.slot, start.capacity))
-        work = partial(run, channel, listeners, find(options.handler))
-        return trio.run(
-            partial(work, capacity=start.capacity, drain_deadline=start.drain_deadline, quota=options.quota)
-        )
+        work = partial(run, channel, listeners, capacity=start.capacity, drain_deadline=start.drain_deadline)
+        life = partial(living, find(options.handler), options.handler, start.drain_deadline)
+        return trio.run(_live, life, partial(work, quota=options.quota))
     except StartError as error:
         return _cannot_start(error)
     finally:
@@ -227,26 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sock.close()
 
 
+async def _live(life: Service, work: Callable[..., Awaitable[int]]) -> int:
+    """Run the worker while its handler may be called."""
+    async with life() as handler:
+        return await work(handler=handler)
+
+
 def _cannot_start(error: StartError) -> int:
     print(f"backchannel_trio.worker: {error}", file=sys.stderr)
     return CONFIGURATION
-
-
-def find(name: str) -> Handler:
-    """The handler called ``name``. Raises :class:`StartError` if there is none, or if it is no async function."""
-    try:
-        handler = load(name)
-    except StartError:
-        raise
-    except BaseException as error:
-        traceback.print_exc()
-        raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
-    check_arguments(handler)
-    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
-    if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
-        text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
-        raise StartError(CONFIGURATION, text)
-    return handler
 
 
 if __name__ == "__main__":
