@@ -99,7 +99,7 @@ SERVICES = {
     "gunicorn gthread": "gunicorn --bind 127.0.0.1:{port} --workers {workers} --threads 8 --log-level error "
     "webapp:application",
     "ASGI example": "backchannel_trio --listen 127.0.0.1:{port} --workers {workers} --capacity 100 "
-    "--log-level error asgi_server:handle",
+    "--log-level error asgi_server:service",
     "uvicorn": "uvicorn --port {port} --workers {workers} --log-level error --no-access-log webapp:asynchronous",
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:asynchronous",
 }

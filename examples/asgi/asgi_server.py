@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import trio
 from backchannel_sync.handlers import load
@@ -33,33 +35,25 @@ class Exchange(TCPServer):
         await self.idle_task.stop()
 
 
-class Service:
-    """One for each worker: the application's life, from its startup."""
+@asynccontextmanager
+async def service() -> AsyncIterator[Callable[[trio.SocketStream], Awaitable[None]]]:
+    """The application's life in one worker: it has started before the first connection comes, or the worker ends."""
+    config = Config()
+    config.errorlog = logging.getLogger("asgi")  # its own would write each line a second time
+    config.keep_alive_timeout = float(os.environ.get("KEEP_ALIVE", "5"))
+    state: LifespanState = {}
+    context = WorkerContext(None)
+    lifespan = Lifespan(APPLICATION, config, state)
 
-    _service: Service | None = None
+    async def handle(stream: trio.SocketStream) -> None:
+        """Serve one connection, for as many requests as the client makes on it."""
+        await Exchange(APPLICATION, config, context, state, stream)
 
-    def __init__(self) -> None:
-        self.config = Config()
-        self.config.errorlog = logging.getLogger("asgi")  # its own would write each line a second time
-        self.config.keep_alive_timeout = float(os.environ.get("KEEP_ALIVE", "5"))
-        self.state: LifespanState = {}
-        self.context = WorkerContext(None)
-        self.lifespan = Lifespan(APPLICATION, self.config, self.state)
-        self.started = trio.Event()
-
-    @classmethod
-    async def of_this_worker(cls) -> Service:
-        """The one of this process, when the application has started. The first connection starts it."""
-        if cls._service is None:
-            cls._service = cls()
-            trio.lowlevel.spawn_system_task(cls._service.lifespan.handle_lifespan)
-            await cls._service.lifespan.wait_for_startup()
-            cls._service.started.set()
-        await cls._service.started.wait()
-        return cls._service
-
-
-async def handle(stream: trio.SocketStream) -> None:
-    """Serve one connection, for as many requests as the client makes on it."""
-    service = await Service.of_this_worker()
-    await Exchange(APPLICATION, service.config, service.context, service.state, stream)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        if lifespan.supported and lifespan.shutdown.is_set():
+            await trio.sleep_forever()  # it has failed, which is about to end this nursery
+        yield handle
+        await lifespan.wait_for_shutdown()
+        nursery.cancel_scope.cancel()

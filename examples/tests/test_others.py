@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -24,7 +25,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no o
 
 
 POOL = "--listen 127.0.0.1:{port} --status {status}"
-ASGI = f"python -m backchannel_trio {POOL} --capacity 100 --workers 2 asgi_server:handle"
+ASGI = f"python -m backchannel_trio {POOL} --capacity 100 --workers 2 asgi_server:service"
 
 
 def test_asgi_keeps_connections_and_forgets_closed_ones(tmp_path: Path) -> None:
@@ -41,6 +42,35 @@ def test_asgi_keeps_connections_and_forgets_closed_ones(tmp_path: Path) -> None:
             client.close()
         # long before KEEP_ALIVE has passed
         service.until(lambda document: sum(worker["open"] for worker in document["workers"]) == 0)
+
+
+LIFE = """
+import sys
+
+async def application(scope, receive, send):
+    assert scope["type"] == "lifespan"
+    while True:
+        message = await receive()
+        print(message["type"], file=sys.stderr)
+        await send({"type": f"{message['type']}.complete"})
+"""
+
+
+def ready(document: dict[str, Any]) -> set[int]:
+    return {worker["pid"] for worker in document["workers"] if worker["state"] == "READY"}
+
+
+def test_asgi_application_lives_as_long_as_its_worker(tmp_path: Path) -> None:
+    (tmp_path / "life.py").write_text(LIFE)
+    with running("asgi", tmp_path, ASGI, APP="life:application", PYTHONPATH=str(tmp_path)) as service:
+        assert service.server.log.count("lifespan.startup") == 2, "each worker has started it before the pool is ready"
+        (tmp_path / "life.py").write_text(LIFE.replace(".complete", ".failed"))
+        before = ready(service.status())
+        service.server.process.send_signal(signal.SIGHUP)
+        service.until(lambda document: document["generation"] == 2 and not document["reloading"])
+        assert ready(service.status()) == before
+    assert "LifespanFailureError" in service.server.log
+    assert service.server.log.count("lifespan.shutdown") == 2
 
 
 # ------------------------------------------------------------------------------------------- tls
