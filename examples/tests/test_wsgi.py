@@ -71,6 +71,48 @@ def test_an_error_of_the_application_is_a_500_and_no_more(service: Running) -> N
     assert request(service, "GET", "/")[0].status == 200
 
 
+def test_what_is_found_in_the_request(tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    for name in sorted(environ):\n"
+        "        yield f'{name}={environ[name]}\\n'.encode()\n"
+    )
+    with running("wsgi", tmp_path, COMMAND, APP="shown:application", PYTHONPATH=str(tmp_path)) as service:
+        lines = b"GET /a%20b?c=%20 HTTP/1.1\r\nHost: x\r\nA: 1\r\na: 2\r\nCookie: d=e\r\nCookie: f=g\r\nX_Y: z\r\n\r\n"
+        answer = raw(service, lines)
+        assert b"\r\nTransfer-Encoding: chunked\r\n" in answer
+        assert answer.endswith(b"\r\n0\r\n\r\n")
+        for line in (b"PATH_INFO=/a b", b"QUERY_STRING=c=%20", b"HTTP_A=1, 2", b"HTTP_COOKIE=d=e; f=g"):
+            assert b"\r\n" + line + b"\n" in answer
+        assert b"X_Y" not in answer
+        old = raw(service, b"GET / HTTP/1.0\r\n\r\n")
+        assert b"Transfer-Encoding" not in old
+        assert b"SERVER_PROTOCOL=HTTP/1.0\n" in old
+        # an offer to speak something else is passed over, and so is a second request
+        offer = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nGET /two HTTP/1.1\r\n\r\n"
+        answer = raw(service, offer)
+        assert answer.count(b"HTTP/1.1 200") == 1
+        assert b"PATH_INFO=/\n" in answer
+
+
+def test_a_header_cannot_smuggle_another(tmp_path: Path) -> None:
+    (tmp_path / "split.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Location', environ['QUERY_STRING'] + '\\r\\nSet-Cookie: a=b')])\n"
+        "    return [b'']\n"
+    )
+    with running("wsgi", tmp_path, COMMAND, APP="split:application", PYTHONPATH=str(tmp_path)) as service:
+        answer = raw(service, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 500")
+        assert b"Set-Cookie" not in answer
+
+
+def test_a_head_has_an_end(service: Running) -> None:
+    assert raw(service, b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"y" * 100_000).startswith(b"HTTP/1.1 431")
+    assert raw(service, b"PRI * HTTP/2.0\r\nHost: x\r\n\r\n").startswith((b"HTTP/1.1 505", b"HTTP/1.1 400"))
+
+
 @pytest.mark.parametrize(
     "data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n: y\r\n\r\n"]
 )

@@ -1,7 +1,7 @@
 """Any WSGI application, one request to a connection, at capacity 1.
 
-h11 speaks HTTP, the standard library's wsgiref speaks WSGI, and the pool decides who serves: nothing here parses, and
-nothing here accepts. The variable ``APP`` names the application (``wsgi_app:application`` if it is not set).
+httptools reads HTTP, the standard library's wsgiref speaks WSGI, and the pool decides who serves: nothing here parses,
+and nothing here accepts. The variable ``APP`` names the application (``wsgi_app:application`` if it is not set).
 
 A connection is closed after its response. At capacity 1 a client that keeps it open keeps a worker; whoever wants
 persistent connections puts a proxy in front, which a worker that blocks should have anyway.
@@ -9,18 +9,20 @@ persistent connections puts a proxy in front, which a worker that blocks should 
 
 from __future__ import annotations
 
+import faulthandler
+import functools
 import io
 import logging
 import os
+import re
 import signal
 import socket
 import time
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 from wsgiref.handlers import SimpleHandler, format_date_time
 
-import h11
+import httptools
 from backchannel_sync.handlers import load
 
 log = logging.getLogger("wsgi")
@@ -30,65 +32,130 @@ PATIENCE = float(os.environ.get("PATIENCE", "10"))
 """Seconds that a silent client gets."""
 LIMIT = int(os.environ.get("LIMIT", "60"))
 """Seconds for one request. At capacity 1 a handler that hangs is not noticed by the protocol, so the service has a
-limit of its own: SIGALRM ends the worker, and the parent starts another."""
+limit of its own: SIGALRM ends the worker, which says where it was, and the parent starts another."""
+faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
+HEAD_LIMIT = 65536
+"""Bytes that a request may take up to its body."""
+FORBIDDEN = re.compile(r"[\x00\r\n]")
+"""What would end a header's line, and begin another."""
 
 
 def handle(connection: socket.socket) -> None:
     """Serve one request."""
     signal.alarm(LIMIT)
     connection.settimeout(PATIENCE)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) if connection.family != socket.AF_UNIX else None
     exchange = Exchange(connection)
     try:
         exchange.serve()
         exchange.linger()
-    except (OSError, h11.RemoteProtocolError) as error:
+    except OSError as error:
         log.info("a client went: %s", error)
     finally:
         signal.alarm(0)
 
 
+class Refused(Exception):
+    """What the client sends is no request that is served here: ``status`` and why."""
+
+    def __init__(self, status: str, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
 class Exchange:
-    """One request and its response on ``connection``."""
+    """One request and its response on ``connection``. httptools calls the methods ``on_...`` with what it has read."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.http = h11.Connection(h11.SERVER)
+        self.parser = httptools.HttpRequestParser(self)
+        self.url = b""
+        self.headers: dict[str, str] = {}
+        self.size = 0
+        self.has_head = self.has_all = self.must_continue = self.answered = False
+        self.body = bytearray()
+        """What was read of the body, and not yet by the application."""
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def on_url(self, url: bytes) -> None:
+        if not self.has_all:
+            self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.has_head:  # a trailer, or the header of another request, which nobody will answer
+            return
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if b"_" in name:
+            return  # it could pass for another one
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        text = value.decode("latin-1")
+        if key in self.headers:
+            text = f"{self.headers[key]}{'; ' if key == 'HTTP_COOKIE' else ', '}{text}"
+        self.headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self.has_all:
+            self.body += data
+
+    def on_message_complete(self) -> None:
+        self.has_all = True
+
+    def read(self) -> None:
+        """Read on, once. Raise :class:`Refused` for what is no HTTP, and :class:`OSError` when the client is gone."""
+        if self.must_continue:
+            self.must_continue = False
+            self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        data = self.connection.recv(65536)
+        if not data:
+            raise ConnectionResetError("it closed before its request was whole")
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # served as if it had not asked
+        except httptools.HttpParserError as error:
+            if not self.has_all:  # what comes after a whole request is not looked at
+                raise Refused("400 Bad Request", str(error) or "this is no HTTP") from None
+        self.size += len(data)
+        if not self.has_head and self.size > HEAD_LIMIT:
+            raise Refused("431 Request Header Fields Too Large", f"a head may take {HEAD_LIMIT} bytes")
+
+    def read_head(self) -> None:
+        """Read all that comes before the body."""
+        while not self.has_head:
+            self.read()
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise Refused("505 HTTP Version Not Supported", "HTTP/1.1 is spoken here")
+        if version == "1.1" and "HTTP_HOST" not in self.headers:
+            raise Refused("400 Bad Request", "the header Host is missing")
+        self.must_continue = not self.has_all and self.headers.get("HTTP_EXPECT", "").lower() == "100-continue"
+
+    # ------------------------------------------------------------------------------------ serving
 
     def serve(self) -> None:
         """Read the request, run the application. What is no HTTP is told so."""
         try:
-            request = self.next_event()
-            if isinstance(request, h11.Request):
-                Run(self, request).run(APPLICATION)
-        except h11.RemoteProtocolError as error:
-            if self.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                self.refuse(error.error_status_hint, str(error))
+            self.read_head()
+            Run(self).run(APPLICATION)
+        except Refused as refused:
+            if not self.answered:
+                body = f"{refused}\n"
+                self.send(
+                    f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+                    f"Connection: close\r\n\r\n{body}".encode()
+                )
 
-    def next_event(self) -> h11.Event | type[h11.PAUSED]:
-        """What the client says next."""
-        while True:
-            event = self.http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            if self.http.they_are_waiting_for_100_continue:
-                self.send(h11.InformationalResponse(status_code=100, reason=b"Continue", headers=[]))
-            self.http.receive_data(self.connection.recv(65536))
-
-    def send(self, *events: h11.Event) -> None:
-        """Say ``events``, in one piece."""
-        self.connection.sendall(b"".join(self.http.send(event) or b"" for event in events))
-
-    def refuse(self, status: int, why: str) -> None:
-        body = f"{why}\n".encode()
-        headers = [("content-type", "text/plain"), ("content-length", str(len(body))), ("connection", "close")]
-        self.send(h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    def send(self, data: bytes) -> None:
+        self.answered = True
+        self.connection.sendall(data)
 
     def linger(self) -> None:
         """Let the client read the response before what it still sends makes the kernel reset the connection."""
-        while self.http.their_state is h11.SEND_BODY and isinstance(self.http.next_event(), h11.Data):
-            pass  # what is here already, and the end of a request without a body above all
-        if self.http.their_state is h11.SEND_BODY:
+        if not self.has_all:
             self.connection.shutdown(socket.SHUT_WR)
             end = time.monotonic() + 2
             while time.monotonic() < end and self.connection.recv(65536):
@@ -100,67 +167,77 @@ class Body(io.RawIOBase):
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self.rest:
-            if self.exchange.http.their_state is not h11.SEND_BODY:
-                return 0
-            event = self.exchange.next_event()
-            if isinstance(event, h11.Data):
-                self.rest = bytes(event.data)
-        count = min(len(buffer), len(self.rest))
-        buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        body = self.exchange.body
+        while not body and not self.exchange.has_all:
+            self.exchange.read()
+        count = min(len(buffer), len(body))
+        buffer[:count] = body[:count]
+        del body[:count]
         return count
 
 
 class Run(SimpleHandler):
-    """One run of the application: wsgiref's, with h11 in place of its own writing."""
+    """One run of the application: wsgiref's, that writes through ``exchange``."""
 
-    server_software = f"h11/{h11.__version__}"
+    http_version = "1.1"
+    server_software = "backchannel"
     os_environ: dict[str, str] = {}  # noqa: RUF012 - wsgiref's own name: what every environ starts from
 
-    def __init__(self, exchange: Exchange, request: h11.Request) -> None:
-        super().__init__(
-            io.BufferedReader(Body(exchange)), None, None, environ(exchange.connection, request), False, True
-        )
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(io.BufferedReader(Body(exchange)), None, Log(), environ(exchange), False, True)
         self.exchange = exchange
-        self.bodiless = request.method == b"HEAD"
-        self.waiting: list[h11.Event] = []
-
-    def get_stderr(self) -> io.TextIOBase:
-        return Log()
+        self.bodiless = self.base_env["REQUEST_METHOD"] == "HEAD"
+        self.in_chunks = False
+        self.waiting: list[bytes] = []
 
     def send_headers(self) -> None:
         """wsgiref has all headers; the first piece of the body goes out with them."""
         self.cleanup_headers()
-        self.headers_sent = True
-        status, _, reason = self.status.partition(" ")
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
-        if "Date" not in self.headers:
-            headers.append((b"date", format_date_time(time.time()).encode()))
-        headers.append((b"connection", b"close"))
-        self.bodiless = self.bodiless or status in ("204", "304")
-        self.waiting.append(h11.Response(status_code=int(status), reason=reason.encode("latin-1"), headers=headers))
+        lines = [f"HTTP/1.1 {self.status}"]
+        headers = self.headers.items()
+        lines += [f"{name}: {value}" for name, value in headers]
+        names = {name.lower() for name, _ in headers}
+        if "date" not in names:
+            lines.append(f"Date: {date(int(time.time()))}")
+        self.bodiless = self.bodiless or self.status[:3] in ("204", "304")
+        # a length that is not known is told by chunks: an end that came too early shows
+        if "content-length" not in names and not self.bodiless and self.base_env["SERVER_PROTOCOL"] == "HTTP/1.1":
+            self.in_chunks = True
+            lines.append("Transfer-Encoding: chunked")
+        lines.append("Connection: close")
+        if FORBIDDEN.search("".join(lines)):
+            raise ValueError(f"a header may not hold a line's end: {lines}")
+        self.waiting.append("\r\n".join((*lines, "", "")).encode("latin-1"))
+        self.headers_sent = True  # nothing can go wrong with them any more; until here an error is told by a response
 
     def _write(self, data: bytes) -> None:
         if data and not self.bodiless:
-            self.waiting.append(h11.Data(data=data))
+            self.waiting.append(b"%x\r\n%b\r\n" % (len(data), data) if self.in_chunks else data)
 
     def _flush(self) -> None:
-        self.exchange.send(*self.waiting)
-        self.waiting.clear()
+        if self.waiting:
+            self.exchange.send(b"".join(self.waiting))
+            self.waiting.clear()
 
     def finish_content(self) -> None:
         super().finish_content()
-        self.waiting.append(h11.EndOfMessage())
+        if self.in_chunks:
+            self.waiting.append(b"0\r\n\r\n")
         self._flush()
 
     def log_exception(self, exc_info: Any) -> None:
         log.error("the application failed", exc_info=exc_info)
+
+
+@functools.lru_cache(1)
+def date(second: int) -> str:
+    """The header's form of ``second``."""
+    return format_date_time(second)
 
 
 class Log(io.TextIOBase):
@@ -172,35 +249,19 @@ class Log(io.TextIOBase):
         return len(text)
 
 
-def environ(connection: socket.socket, request: h11.Request) -> dict[str, Any]:
-    """PEP 3333's variables of ``request``."""
-    path, _, query = request.target.partition(b"?")
-    server, client = connection.getsockname(), connection.getpeername()
+def environ(exchange: Exchange) -> dict[str, Any]:
+    """PEP 3333's variables of what ``exchange`` has read."""
+    server, client = exchange.connection.getsockname(), exchange.connection.getpeername()
     host, port = server[:2] if isinstance(server, tuple) else ("localhost", 0)
-    found = {
-        "REQUEST_METHOD": request.method.decode("ascii"),
+    path, _, query = exchange.url.partition(b"?")
+    return exchange.headers | {
+        "REQUEST_METHOD": exchange.parser.get_method().decode("ascii"),
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
-        "SERVER_PROTOCOL": f"HTTP/{request.http_version.decode('ascii')}",
+        "SERVER_PROTOCOL": f"HTTP/{exchange.parser.get_http_version()}",
         "REMOTE_ADDR": client[0] if isinstance(client, tuple) and client else "",
         "wsgi.input_terminated": True,
     }
-    found |= joined(request.headers)
-    return found
-
-
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers as variables. A name with an underscore could pass for another one, and is dropped."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        if b"_" in name:
-            continue
-        key = name.decode("ascii").upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        text = value.decode("latin-1")
-        found[key] = f"{found[key]}{'; ' if key == 'HTTP_COOKIE' else ', '}{text}" if key in found else text
-    return found
