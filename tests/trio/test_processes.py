@@ -312,3 +312,13 @@ def test_mistakes(tmp_path: Path, arguments: list[str], status: int, said: str) 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == (1 if status == 2 else 2)
+
+
+@pytest.mark.parametrize("module", ["backchannel_trio", "backchannel_trio.worker"])
+def test_without_trio_it_says_so_in_one_line(module: str) -> None:
+    reference = Path(__file__).parents[2] / "reference"
+    path = os.pathsep.join(str(reference / name) for name in ("core", "sync", "trio"))
+    command = [sys.executable, "-S", "-m", module, "nothing:here"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (78, "backchannel_trio needs trio: pip install trio\n")

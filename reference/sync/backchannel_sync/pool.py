@@ -351,12 +351,16 @@ class Pool:
 
     def _reloaded(self, done: Reloaded) -> None:
         if done.failure:
-            text = f"generation {done.generation} cannot start, the old one goes on serving: {done.failure}"
-            log.error("reload: %s", text, extra={"event": "reload failed", "generation": done.generation})
+            text = f"generation {done.generation} cannot start, the old one goes on serving"
+            # before the reasons are looked for anyway: they belong to this
+            reasons = "; ".join(self._reasons.take()) or done.failure
+            extra = {"event": "reload failed", "generation": done.generation}
+            log.error("reload: %s (mend it and send SIGHUP again): %s", text, reasons, extra=extra)
+            self.opened.notifier.reloaded(f"{text}: {done.failure}")
         else:
             text = f"generation {done.generation} serves"
             log.info("reload: %s", text, extra={"event": "reloaded", "generation": done.generation})
-        self.opened.notifier.reloaded(text)
+            self.opened.notifier.reloaded(text)
 
     def _replace(self) -> None:
         """Start a successor; when it is ready it says so on the baton (BC-BATON-03)."""

@@ -35,14 +35,13 @@ def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
 
 def generation(sample: Sample) -> str:
     """The generation that serves, and what has become of the reload to the next one."""
-    newest = sample.document.get("generation")
-    if not isinstance(newest, int):
+    newest = sample.generation
+    if newest is None:
         return ""
-    serving = [worker.generation for worker in sample.workers if worker.state == "READY" and worker.generation]
     if sample.document.get("reloading"):
-        return f", generation {min(serving, default=newest - 1)}, reloading"
-    if serving and max(serving) < newest:
-        return f", generation {max(serving)} (the reload to generation {newest} failed)"
+        return f", generation {min(sample.serving, default=newest - 1)}, reloading"
+    if sample.fell_through:
+        return f", generation {max(sample.serving)} (the reload to generation {newest} failed)"
     return f", generation {newest}"
 
 

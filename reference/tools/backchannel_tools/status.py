@@ -97,6 +97,24 @@ class Sample:
         return (low, high) if isinstance(low, int) and isinstance(high, int) else None
 
     @property
+    def generation(self) -> int | None:
+        """The newest one, which may not serve yet, or never; ``None`` if the pool does not say."""
+        newest = self.document.get("generation")
+        return newest if isinstance(newest, int) else None
+
+    @property
+    def serving(self) -> list[int]:
+        """The generations of all workers that are READY."""
+        return [worker.generation for worker in self.workers if worker.state == "READY" and worker.generation]
+
+    @property
+    def fell_through(self) -> bool:
+        """Whether the last reload has failed: it is over, and an older generation serves."""
+        if self.generation is None or self.document.get("reloading"):
+            return False
+        return bool(self.serving) and max(self.serving) < self.generation
+
+    @property
     def board(self) -> str:
         """The board line; made up from the states if the pool has none."""
         board = self.document.get("board")

@@ -4,6 +4,9 @@
 ``async def handler(stream)``. :func:`current_worker` tells a handler where it runs.
 """
 
+import sys
+
+from backchannel import CONFIGURATION
 from backchannel_sync.context import WorkerInfo, current_worker
 from backchannel_sync.errors import StartError
 
@@ -13,6 +16,10 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "trio":
         raise
-    raise ModuleNotFoundError("backchannel_trio needs trio: pip install trio", name="trio") from None
+    TEXT = "backchannel_trio needs trio: pip install trio"
+    if sys.argv[:1] == ["-m"]:  # on the way to ``python -m backchannel_trio``: nobody would catch an exception
+        print(TEXT, file=sys.stderr)
+        raise SystemExit(CONFIGURATION) from None
+    raise ModuleNotFoundError(TEXT, name="trio") from None
 
 __all__ = ["Pool", "StartError", "WorkerInfo", "current_worker", "serve"]

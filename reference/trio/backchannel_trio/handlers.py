@@ -13,7 +13,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import trio
 from backchannel import CONFIGURATION
@@ -59,7 +59,7 @@ async def living(found: Handler | Service, name: str, patience: float) -> AsyncI
     a worker that hangs.
     """
     if not is_service(found):
-        yield found  # type: ignore[misc] - it is the other of the two
+        yield cast(Handler, found)  # the other of the two
         return
     wrong: StartError | None = None
     with trio.CancelScope() as life:

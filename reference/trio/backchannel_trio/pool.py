@@ -273,7 +273,10 @@ class Pool:
             case Reloaded(generation, failure):
                 text = f"generation {generation} serves"
                 if failure:
-                    text = f"generation {generation} cannot start, the old one goes on serving: {failure}"
+                    text = (
+                        f"generation {generation} cannot start, the old one goes on serving "
+                        f"(mend it and send SIGHUP again): {failure}; what it wrote is above"
+                    )
                 event = {"event": "reload failed" if failure else "reloaded", "generation": generation}
                 log.log(logging.ERROR if failure else logging.INFO, "reload: %s", text, extra=event)
                 self.opened.notifier.reloaded(text)
