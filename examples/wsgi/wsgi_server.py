@@ -150,6 +150,9 @@ class Exchange:
                 )
 
     def send(self, data: bytes) -> None:
+        if self.answered and self.connection.family != socket.AF_UNIX:
+            # a response in pieces: none shall wait until the client has acknowledged the one before
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.answered = True
         self.connection.sendall(data)
 
