@@ -34,7 +34,8 @@ def test_traces_of_a_real_run(tmp_path: Path) -> None:
 def test_every_input_is_recorded_or_a_query() -> None:
     public = {
         name
-        for name, value in vars(Parent).items()
+        for part in Parent.__mro__[:-1]
+        for name, value in vars(part).items()
         if not name.startswith("_") and (callable(value) or isinstance(value, property))
     }
     assert public == set(INPUTS) | QUERIES

@@ -3,7 +3,8 @@
 Bytes, events and monotonic time in; bytes and actions out. Put it under any loop:
 
 - :class:`~backchannel.worker.WorkerSide` is a worker's end of its channel,
-- :class:`~backchannel.parent.Parent` is the parent's end of all channels: table, dispatch, deadlines, scaling,
+- :class:`~backchannel.parent.Parent` is the parent's end of all channels; it stands on :mod:`backchannel.roster`, the
+  workers' lives, and :mod:`backchannel.dispatching`, who is ordered to accept what,
 - :mod:`backchannel.frames` is the codec, :mod:`backchannel.machines` the state tables.
 
 No module of this package imports a socket, a selector, a process or a clock.
@@ -30,7 +31,8 @@ from .frames import (
     encode,
 )
 from .machines import PoolState, State, WorkerState
-from .parent import Counters, Parent
+from .parent import Parent
+from .roster import Counters
 from .scaling import Decision, Memory, WorkerView, decide
 from .settings import POLICIES, Scaling, Settings
 from .worker import CLEAN, CONFIGURATION, PROTOCOL, WorkerSide

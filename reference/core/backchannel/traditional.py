@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from .machines import ParentEvent, PoolState, State
-from .parent import READING, Parent
+from .parent import Parent
+from .roster import READING
 from .table import Worker
 
 __all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
