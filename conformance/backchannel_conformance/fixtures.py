@@ -110,7 +110,7 @@ def _nothing_leaks() -> Iterator[None]:
     before = len(os.listdir("/dev/fd"))
     yield
     after = len(os.listdir("/dev/fd"))
-    if after != before:
+    if after > before:  # fewer: what an earlier case that failed had left was collected meanwhile
         raise RuntimeError(f"the case leaked descriptors: {before} before, {after} after")
 
 

@@ -189,7 +189,7 @@ class Suite:
         after = len(os.listdir("/dev/fd"))
         if left:
             raise RuntimeError(f"processes {left} outlived their pool")
-        if after != before:
+        if after > before:  # fewer: what an earlier case that failed had left was collected meanwhile
             raise RuntimeError(f"the case leaked descriptors: {before} before, {after} after")
 
 

@@ -133,7 +133,7 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
 @pytest.mark.req("BC-KILL-03")
 def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
     """No hello, or no answer to the welcome: at start_deadline, not before, the worker is killed."""
-    deadline = 0.4 * scale()
+    deadline = max(1.0, scale())  # a program must be able to start meanwhile, on a busy machine too
     began = time.monotonic()
     under = parents(start=1, min=1, max=1, start_deadline=deadline)
     stub = under.stub()
