@@ -129,7 +129,7 @@ def main() -> int:
     try:
         start, channel, listeners = inherit()
         enter(WorkerInfo(start.slot, start.capacity))  # for current_worker()
-        handler = load(sys.argv[1])
+        handler: Handler = load(sys.argv[1])
     except StartError as error:
         print(f"asyncio_worker: {error}", file=sys.stderr)
         return CONFIGURATION

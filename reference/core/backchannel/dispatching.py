@@ -1,8 +1,7 @@
 """Dispatch: which worker is ordered to accept what, and what its answer means.
 
 How many connections are pending on a listener, and how many of them unanswered orders cover, is in its
-:class:`~backchannel.ledger.Ledger`; who may be chosen is with the :class:`~backchannel.candidates.Candidates`. Here the
-two meet (BC-PICK-01).
+``Ledger``; who may be chosen is with the ``Candidates``. Here the two meet (BC-PICK-01).
 """
 
 from __future__ import annotations
