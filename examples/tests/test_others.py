@@ -235,3 +235,28 @@ def test_chat_in_a_browser(browser: Any, tmp_path: Path) -> None:
         waiting.until(lambda driver: shown(driver)[1] == f"slot {slot}: <b>hello</b>")
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
         browser.switch_to.window(next(handle for handle in browser.window_handles if handle != first))
+
+
+# ------------------------------------------------------------------------------------------ loop
+
+
+LOOP = f"python -m backchannel_sync {POOL} --capacity 100 --workers 2 --worker 'python asyncio_worker.py told:handle'"
+TOLD = "async def handle(reader, writer):\n    writer.write(await reader.readline())\n    await writer.drain()\n"
+
+
+def test_own_loop_drains_and_keeps_its_workers_when_the_code_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "told.py").write_text(TOLD)
+    with running("loop", tmp_path, LOOP, PYTHONPATH=str(tmp_path)) as service:
+        before = ready(service.status())
+        (tmp_path / "told.py").write_text("raise OSError('no database')\n")
+        service.server.process.send_signal(signal.SIGHUP)
+        service.until(lambda document: document["generation"] == 2 and not document["reloading"])
+        assert ready(service.status()) == before
+        with service.connect() as held:
+            service.until(lambda document: sum(worker["open"] for worker in document["workers"]) == 1)
+            (tmp_path / "told.py").write_text(TOLD)
+            service.server.process.send_signal(signal.SIGHUP)
+            service.until(lambda document: not document["reloading"] and not ready(document) & before)
+            held.sendall(b"still there?\n")  # by a worker that drains
+            assert read(held, 13) == b"still there?\n"
+    assert "OSError: no database" in service.server.log
