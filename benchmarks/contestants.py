@@ -102,6 +102,9 @@ SERVICES = {
     "--log-level error asgi_server:service",
     "uvicorn": "uvicorn --port {port} --workers {workers} --log-level error --no-access-log webapp:asynchronous",
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} --workers {workers} --log-level error webapp:asynchronous",
+    # the very HTTP of the ASGI example: only who accepts, and in which worker, is different
+    "hypercorn on trio": "hypercorn --bind 127.0.0.1:{port} --workers {workers} --worker-class trio "
+    "--log-level error webapp:asynchronous",
 }
 """HTTP servers, and the pool with the HTTP of the examples, on one application."""
 
