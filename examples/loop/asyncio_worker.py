@@ -124,6 +124,9 @@ class Worker:
 
 def main() -> int:
     """Be a worker; return the exit status."""
+    if len(sys.argv) != 2:
+        print("usage: python asyncio_worker.py MODULE:HANDLER, as the worker of a parent", file=sys.stderr)
+        return CONFIGURATION
     leave_to_the_parent()
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s")
     try:

@@ -147,6 +147,17 @@ def test_generation_that_cannot_start(world: World, at_once: bool) -> None:
     assert set(generations(world).values()) == {1, 3}
 
 
+def test_nothing_is_tried_again_before_it_is_known_how_a_newcomer_ended(world: World) -> None:
+    """Its channel ends a moment before it exits: another of the same broken code would be started in between."""
+    reload(world)
+    world.parent.eof(3, world.now)
+    world.turn()
+    assert world.parent.counters.spawned == 4
+    world.exit(3, 78)
+    assert world.reloads
+    assert world.parent.counters.spawned == 4
+
+
 def test_newcomer_that_crashes_is_tried_again_later(world: World) -> None:
     reload(world)
     world.exit(3, -11)

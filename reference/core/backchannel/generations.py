@@ -72,7 +72,8 @@ class Generations:
 
     def refresh(self, worker: Worker) -> None:
         """``worker`` may have changed its state."""
-        if worker in self._starting and worker.state is not State.STARTING:
+        # one that is LOST is about to exit: how it exits tells whether there is any use in another (BC-RELOAD-05)
+        if worker in self._starting and worker.state not in (State.STARTING, State.LOST):
             self._starting.discard(worker)
             self.changed = True
             if worker.state is State.READY:

@@ -353,7 +353,7 @@ class Pool:
         if done.failure:
             text = f"generation {done.generation} cannot start, the old one goes on serving"
             # before the reasons are looked for anyway: they belong to this
-            reasons = "; ".join(self._reasons.take()) or done.failure
+            reasons = "; ".join(self._reasons.take()) or f"{done.failure}; what it wrote is above"
             extra = {"event": "reload failed", "generation": done.generation}
             log.error("reload: %s (mend it and send SIGHUP again): %s", text, reasons, extra=extra)
             self.opened.notifier.reloaded(f"{text}: {done.failure}")

@@ -83,11 +83,11 @@ async def living(found: Handler | Service, name: str, patience: float) -> AsyncI
 
 
 def _check(handler: Handler, name: str) -> None:
-    check_arguments(handler)
-    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
     if inspect.isasyncgenfunction(handler):
         text = f"handler {name!r} is an async generator: decorate it with contextlib.asynccontextmanager"
         raise StartError(CONFIGURATION, text)
+    check_arguments(handler)
+    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
     if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
         text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
         raise StartError(CONFIGURATION, text)
