@@ -20,7 +20,7 @@ from backchannel import CONFIGURATION, ExecStart, Violation, WorkerSide
 from backchannel_sync import StartError, WorkerInfo
 from backchannel_sync.accepting import attempt
 from backchannel_sync.context import enter
-from backchannel_sync.handlers import load
+from backchannel_sync.handlers import load_to_serve
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.worker import inherit
 
@@ -132,12 +132,9 @@ def main() -> int:
     try:
         start, channel, listeners = inherit()
         enter(WorkerInfo(start.slot, start.capacity))  # for current_worker()
-        handler: Handler = load(sys.argv[1])
+        handler: Handler = load_to_serve(sys.argv[1])
     except StartError as error:
         print(f"asyncio_worker: {error}", file=sys.stderr)
-        return CONFIGURATION
-    except Exception:
-        log.exception("the handler cannot be loaded")
         return CONFIGURATION  # the parent does not try again in a loop, and a reload keeps the old workers
 
     async def work() -> int:

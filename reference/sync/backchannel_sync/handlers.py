@@ -14,7 +14,7 @@ from backchannel import CONFIGURATION
 
 from .errors import StartError
 
-__all__ = ["Handler", "check", "check_arguments", "explain", "is_event_handler", "load", "split"]
+__all__ = ["Handler", "check", "check_arguments", "explain", "is_event_handler", "load", "load_to_serve", "split"]
 
 Handler = Callable[[Any], Any]
 """A :data:`~backchannel_sync.blocking.BlockingHandler` or an :data:`~backchannel_sync.events.EventHandler`."""
@@ -57,6 +57,19 @@ def load(name: str) -> Handler:
     if not callable(found):
         raise StartError(CONFIGURATION, f"handler {name!r} is no function")
     return found
+
+
+def load_to_serve(name: str) -> Handler:
+    """:func:`load`, in a worker that is a program of its own: what the module raises is printed, and is a
+    :class:`StartError`, so that the worker ends with the status that says that another try is of no use.
+    """
+    try:
+        return load(name)
+    except StartError:
+        raise
+    except BaseException as error:
+        traceback.print_exc()
+        raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
 
 
 def explain(error: BaseException) -> str:

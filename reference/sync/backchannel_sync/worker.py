@@ -11,7 +11,6 @@ import argparse
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Sequence
 
 from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
@@ -20,7 +19,7 @@ from backchannel.binding import CHANNEL_FD, PREFIX
 from . import blocking, events
 from .context import WorkerInfo, enter
 from .errors import StartError
-from .handlers import check, is_event_handler, load
+from .handlers import check, is_event_handler, load_to_serve
 from .logs import FORMATS, configure
 from .signals import leave_to_the_parent
 
@@ -84,13 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.socket], name: str, quota: int) -> int:
     try:
         enter(WorkerInfo(start.slot, start.capacity))
-        try:
-            handler = load(name)
-        except StartError:
-            raise
-        except BaseException as error:
-            traceback.print_exc()
-            raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
+        handler = load_to_serve(name)
         check(handler, start.capacity)
     except StartError as error:
         return _cannot_start(error)

@@ -18,7 +18,7 @@ from typing import TypeGuard, cast
 import trio
 from backchannel import CONFIGURATION
 from backchannel_sync.errors import StartError
-from backchannel_sync.handlers import check_arguments, load
+from backchannel_sync.handlers import check_arguments, load_to_serve
 
 __all__ = ["Handler", "Service", "find", "living"]
 
@@ -33,13 +33,7 @@ Service = Callable[[], AbstractAsyncContextManager[Handler]]
 
 def find(name: str) -> Handler | Service:
     """What is called ``name``. Raises :class:`StartError` if there is none, or if it is neither of the two."""
-    try:
-        found = load(name)
-    except StartError:
-        raise
-    except BaseException as error:
-        traceback.print_exc()
-        raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
+    found = load_to_serve(name)
     if not is_service(found):
         _check(found, name)
     return found

@@ -47,8 +47,9 @@ async def serve(
     when its first workers are ready; its ``stop`` drains and ends it. Cancelling this call kills all workers and ends
     it at once.
 
-    ``handler`` is the name, ``MODULE:ATTRIBUTE``, of an async function of a stream, which each worker imports for
-    itself; ``worker``, instead of it, a program and its arguments, started for each worker by the exec binding.
+    ``handler`` is the name, ``MODULE:ATTRIBUTE``, of an async function of a stream, or of a service that yields one,
+    which each worker imports for itself; ``worker``, instead of it, a program and its arguments, started for each
+    worker by the exec binding.
     ``quota``: a worker retires after so many connections; 0: never. ``signals``: obey SIGTERM, SIGINT, SIGHUP, SIGUSR1
     and SIGUSR2, as the command line does; they are left to the program otherwise, which has :meth:`Pool.stop`,
     :meth:`Pool.reload` and :meth:`Pool.replace`. The other parameters are those of :func:`backchannel_sync.serve`.
