@@ -133,6 +133,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def explore(session: nox.Session) -> None:
+    """Give each random test a hundred thousand examples, new ones in each run."""
+    session.install("-e", ".[conformance,trio]")
+    group(session, "test")
+    chosen = session.posargs or ["tests/core"]
+    session.run("pytest", "--hypothesis-profile", "explore", "-o", "timeout=0", *chosen)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Soak a pool in clients, kills, stops, reloads and replacements at once: --minutes N, --impl NAME."""
     session.install("-e", ".[conformance,trio]")

@@ -24,7 +24,8 @@ from backchannel import (
     encode,
 )
 from backchannel.table import Worker
-from hypothesis import given, settings
+from effort import at_least
+from hypothesis import given
 from hypothesis import strategies as st
 
 TARGETS = {"parent": hostile.parent, "worker": hostile.worker}
@@ -32,7 +33,7 @@ TARGETS = {"parent": hostile.parent, "worker": hostile.worker}
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_any_octets(target: str) -> None:
-    @settings(max_examples=500, deadline=None, database=None)
+    @at_least(500)
     @given(st.binary(max_size=400))
     def run(octets: bytes) -> None:
         TARGETS[target](octets)

@@ -40,13 +40,13 @@ class Deadline:
 
 
 class Deadlines:
-    """Deadlines in the order in which they pass. ``due(deadline, when)`` says when one that was added for ``when``
-    passes by now, later perhaps, or ``None``: it is taken out then.
+    """Deadlines in the order in which they pass, those of one moment by slot or listener. ``due(deadline, when)`` says
+    when one that was added for ``when`` passes by now, later perhaps, or ``None``: it is taken out then.
     """
 
     def __init__(self, due: Callable[[Deadline, float], float | None]) -> None:
         self._due = due
-        self._heap: list[tuple[float, int, Deadline]] = []
+        self._heap: list[tuple[float, int, int, Deadline]] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class Deadlines:
     def add(self, when: float, deadline: Deadline) -> None:
         """Let ``deadline`` pass at ``when``."""
         self._count += 1
-        heapq.heappush(self._heap, (when, self._count, deadline))
+        heapq.heappush(self._heap, (when, deadline.subject, self._count, deadline))
 
     def may_have_passed(self, now: float) -> bool:
         """``False`` if none has passed at ``now``: the cheap question, asked in each turn."""
@@ -65,26 +65,26 @@ class Deadlines:
         """When the first one that is still meant passes."""
         heap = self._heap
         while heap:
-            when, count, deadline = heap[0]
+            when, subject, count, deadline = heap[0]
             due = self._due(deadline, when)
             if due == when:
                 return when
             if due is None:
                 heapq.heappop(heap)
             else:
-                heapq.heapreplace(heap, (due, count, deadline))
+                heapq.heapreplace(heap, (due, subject, count, deadline))
         return None
 
     def passed(self, now: float) -> Iterator[Deadline]:
         """Take out those that have passed at ``now`` and are still meant, oldest first."""
         while (first := self.next()) is not None and first <= now:
-            yield heapq.heappop(self._heap)[2]
+            yield heapq.heappop(self._heap)[-1]
 
     def due(self, now: float) -> list[Deadline]:
         """Those that :meth:`passed` would take out, left where they are."""
-        found: list[tuple[float, int, Deadline]] = []
+        found: list[tuple[float, int, int, Deadline]] = []
         while (first := self.next()) is not None and first <= now:
             found.append(heapq.heappop(self._heap))
         for entry in found:
             heapq.heappush(self._heap, entry)
-        return [deadline for _, _, deadline in found]
+        return [entry[-1] for entry in found]

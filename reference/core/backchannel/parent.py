@@ -165,17 +165,20 @@ class Parent(Dispatching):
     # --------------------------------------------------------------------------------------------------------- one pass
 
     def judge(self, now: float) -> None:
-        """Deadlines: who is late, who has rested."""
+        """Deadlines: who is late, who has rested; the stop's after those of workers (BC-PASS-04)."""
         self._now = now
         if not self._deadlines.may_have_passed(now):
             return
+        stopped_long_enough = False
         for deadline in self._deadlines.passed(now):
             if deadline.kind is Kind.STOP:
-                self._drain_all(PoolEvent.STOP_DEADLINE)
+                stopped_long_enough = True
             elif deadline.kind is Kind.LISTENER_REST:
                 self.ledgers[deadline.subject].resting = False
             else:
                 self._late(self.workers[deadline.subject], deadline.kind)
+        if stopped_long_enough:
+            self._drain_all(PoolEvent.STOP_DEADLINE)
 
     def dispatch(self, counts: Mapping[int, int]) -> None:
         """Order workers to accept. ``counts`` holds P for each listener that :meth:`to_count` named."""
