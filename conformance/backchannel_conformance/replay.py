@@ -49,6 +49,8 @@ class _Worker:
     resting: bool = False
     short_row: int = 0
     passed_over: set[int] = field(default_factory=set)
+    deadlines: dict[str, int] = field(default_factory=dict)
+    """The newest of each kind."""
 
     def view(self) -> dict[str, Any]:
         """As the oracle wants it."""
@@ -78,7 +80,7 @@ def check_trace(lines: Iterable[str]) -> int:
                 replay.told(line)
             else:
                 replay.asked(line)
-            asked = "out" in line
+            asked = "out" in line or line.get("in") == "scale"  # after which a pass does what it has decided
         except Deviation as deviation:
             raise Deviation(f"line {count}: {deviation}: {text.strip()[:200]}") from None
     return count
@@ -98,6 +100,7 @@ class Replay:
         self.ledgers = [
             dict.fromkeys(("pending", "covered", "owed", "left"), 0)
             | dict.fromkeys(("retrying", "dirty", "resting", "empty", "sure"), False)
+            | {"rest": 0}
             for _ in range(header["listeners"])
         ]
         self.deadlines: list[tuple[float, int, str, Any]] = []
@@ -229,21 +232,22 @@ class Replay:
     def _in_judge(self) -> None:
         due = sorted((item for item in self.deadlines if item[0] <= self.now), key=lambda item: item[2] == "stop")
         self.deadlines = [item for item in self.deadlines if item[0] > self.now]
-        for _, _, kind, subject in due:
+        for _, serial, kind, subject in due:
             if kind == "stop":
                 self._drain_all()
             elif kind == "listener":
-                subject["resting"] = False
+                if subject["rest"] == serial:
+                    subject["resting"] = False
             elif kind == "order":
                 worker, order = subject
                 if worker.order is order and not order["void"]:
                     self._void(worker, order)
             else:
-                self._late(subject, kind)
+                self._late(subject, kind, serial)
 
-    def _late(self, worker: _Worker, kind: str) -> None:
-        if self.workers.get(worker.slot) is not worker:
-            return
+    def _late(self, worker: _Worker, kind: str, serial: int) -> None:
+        if self.workers.get(worker.slot) is not worker or worker.deadlines[kind] != serial:
+            return  # it has gone, or is in this state for another time
         if kind == "rest":
             worker.resting = False
         elif worker.state == _STATES[kind]:
@@ -482,6 +486,10 @@ class Replay:
             name = "rest" if kind in ("rest", "listener") else f"{kind}_deadline"
             after = self.settings[name]
         self.serial += 1
+        if kind == "listener":
+            subject["rest"] = self.serial
+        elif isinstance(subject, _Worker):
+            subject.deadlines[kind] = self.serial
         self.deadlines.append((self.now + after, self.serial, kind, subject))
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, State, encode
 from backchannel.frames import Hello
+from backchannel_conformance.replay import check_trace
 from world import World
 
 
@@ -327,6 +328,57 @@ def test_failed_spawn_is_tried_again() -> None:
     made.wait(1)
     assert 0 in made.workers
     assert made.parent.counters.spawned == 1
+
+
+def test_failed_spawn_leaves_no_deadline_to_the_next_worker_of_its_slot() -> None:
+    """The next one has as long to start as any other."""
+    made = World(scaling=Scaling.fixed(2))
+    made.parent.spawn_failed(1, "no memory", made.now)
+    del made.workers[1]
+    made.turn()
+    made.wait(1.0)
+    assert sorted(made.workers) == [0, 1]
+    made.wait(29.5)
+    assert made.workers[0].killed
+    assert not made.workers[1].killed, "by the deadline of the one that never was"
+    made.wait(0.5)
+    assert made.workers[1].killed
+    assert made.parent.counters.spawned == 2
+
+
+def test_suspicion_that_was_dispelled_leaves_no_deadline_to_the_next() -> None:
+    made = world(2)
+    made.connect()
+    made.wait(0.1)
+    assert state(made, 0) is State.SUSPECT
+    made.wait(0.2)
+    assert state(made, 1) is State.SUSPECT
+    made.answer(1)
+    made.end(1)
+    made.wait(25.0)
+    made.connect()
+    made.wait(0.5)
+    assert state(made, 1) is State.SUSPECT
+    made.wait(29.0)
+    assert state(made, 0) is State.KILLED
+    assert state(made, 1) is State.SUSPECT, "killed for the silence that it has broken"
+    made.wait(2.0)
+    assert state(made, 1) is State.KILLED
+    assert check_trace(made.trace) == len(made.trace)
+
+
+def test_listener_rests_as_long_after_the_second_failure_as_after_the_first() -> None:
+    made = world(2)
+    made.connect(count=2)
+    for slot in (0, 1):
+        order = made.workers[slot].orders.pop(0)
+        made.write(slot, encode(Busy(order.order, 0, Reason.SYSTEM, 0, 1)))
+        made.wait(0.06)
+    made.wait(0.03)
+    assert not made.ordered(), "the first rest has ended the second one"
+    made.wait(0.02)
+    assert made.ordered()
+    assert check_trace(made.trace) == len(made.trace)
 
 
 def test_spawning_waits_longer_each_time_although_others_serve() -> None:

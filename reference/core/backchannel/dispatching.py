@@ -171,10 +171,11 @@ class Dispatching(Roster):
             self._note(worker.slot, f"rests for {self.settings.rest} s: its last answer was {reason.name}")
             self._add_deadline(worker, Kind.REST, self.settings.rest)
         elif reason is Reason.SYSTEM:
-            self.ledgers[order.listener].resting = True
+            ledger = self.ledgers[order.listener]
+            ledger.resting = True
+            ledger.rests_until = self._now + self.settings.rest
             self._note(None, f"listener {order.listener} rests for {self.settings.rest} s: SYSTEM")
-            rest = Deadline(Kind.LISTENER_REST, order.listener, 0)
-            self._deadlines.add(self._now + self.settings.rest, rest)
+            self._deadlines.add(ledger.rests_until, Deadline(Kind.LISTENER_REST, order.listener, 0))
         elif reason is Reason.UNUSABLE:
             self._note(worker.slot, f"cannot use listener {order.listener}: it is drained", "BC-SHORT-04")
             if worker.state is State.READY:

@@ -37,6 +37,7 @@ class Ledger:
     dirty: bool = False
     """P may have changed, or R has fallen, since P was counted."""
     resting: bool = False
+    rests_until: float = 0.0
     empty: bool = False
     """The last count found nothing pending."""
 

@@ -6,6 +6,7 @@ business of the modules that build on this one: :mod:`backchannel.dispatching`, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -63,6 +64,7 @@ class Roster:
         self._candidates = Candidates(settings.policy, self.workers)
         self._deadlines = Deadlines(self._due)
         self._slots = Slots()
+        self._serials = itertools.count(1)
         self._sizing = Sizing(scaling, settings.capacity)
         self._fallen_short: set[Worker] = set()
         self._voids_in_row = 0
@@ -81,7 +83,7 @@ class Roster:
     def _spawn(self, now: float) -> Worker:
         slot = self._slots.take()
         self.counters.spawned += 1
-        worker = Worker(slot, self.counters.spawned, now, self.generations.current)
+        worker = Worker(slot, next(self._serials), now, self.generations.current)
         self.workers[slot] = worker
         self._sizing.add(worker)
         self._add_deadline(worker, Kind.START, self.settings.start_deadline)
@@ -153,7 +155,12 @@ class Roster:
     # -------------------------------------------------------------------------------------------------------- deadlines
 
     def _add_deadline(self, worker: Worker, kind: Kind, after: float) -> None:
-        self._deadlines.add(self._now + after, Deadline(kind, worker.slot, worker.serial))
+        when = self._now + after
+        if kind is Kind.REST:
+            worker.rests_until = when
+        else:
+            worker.state_until = when
+        self._deadlines.add(when, Deadline(kind, worker.slot, worker.serial))
 
     def _due(self, deadline: Deadline, when: float) -> float | None:
         """When ``deadline``, which was set for ``when``, passes by now; ``None`` if it does not matter any more."""
@@ -161,7 +168,8 @@ class Roster:
         if kind is Kind.STOP:
             return when if self.state is PoolState.STOPPING else None
         if kind is Kind.LISTENER_REST:
-            return when if self.ledgers[deadline.subject].resting else None
+            ledger = self.ledgers[deadline.subject]
+            return when if ledger.resting and when == ledger.rests_until else None
         worker = self.workers.get(deadline.subject)
         if worker is None or worker.serial != deadline.token:
             return None
@@ -172,8 +180,9 @@ class Roster:
             worker.deadline_at = 0.0 if order is None or order.void else order.deadline
             return worker.deadline_at or None
         if kind is Kind.REST:
-            return when if worker.resting else None
-        return when if worker.state is _DEADLINE_STATE[kind] else None
+            return when if worker.resting and when == worker.rests_until else None
+        # a worker may be in this state for the second time: then the entry of the first means nothing any more
+        return when if worker.state is _DEADLINE_STATE[kind] and when == worker.state_until else None
 
     def _late(self, worker: Worker, kind: Kind) -> None:
         """A deadline of ``worker`` has passed."""

@@ -40,7 +40,9 @@ class Worker:
 
     slot: int
     serial: int
-    """Counts the workers of this parent: two workers of one slot differ here."""
+    """Counts the workers of this parent, those that could not be started among them: two workers of one slot differ
+    here. It is an identity and no statistic.
+    """
     spawned_at: float
     generation: int = 1
     state: State = State.STARTING
@@ -54,6 +56,9 @@ class Worker:
     """Listeners for which it gave a short answer (BC-SHORT-01)."""
     short_row: int = 0
     resting: bool = False
+    rests_until: float = 0.0
+    state_until: float = 0.0
+    """When the deadline of its state passes, if that has one."""
     greeted: bool = False
     """Its hello has been read."""
     drained: bool = False

@@ -128,6 +128,31 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
     check(again.slot == silent.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
+@pytest.mark.needs("order_deadline", "silence_deadline")
+@pytest.mark.req("BC-SILENT-05", "BC-SILENT-04")
+def test_silence_begins_anew(parents: Parents) -> None:
+    """A worker is suspect, answers late, and is suspect again: the second silence has all the time of the first, also
+    while another one, which has been suspect for longer, is waited for.
+    """
+    long = 0.8 * scale()
+    under = parents.pool(3, order_deadline=0.05 * scale(), silence_deadline=long)
+    mute, silent, other = under.workers
+    under.connect()
+    mute.order("BC-PICK-01")
+    silent.order("BC-SILENT-01")
+    other.order("BC-SILENT-01")
+    other.take()
+    silent.answer(0)
+    under.barrier()
+    time.sleep(long / 2)  # so that a deadline left over from the first would pass well before the second one's
+    began = time.monotonic()
+    under.connect()
+    silent.order("BC-SILENT-04")
+    silent.killed("BC-SILENT-05", "it was silent")
+    took = time.monotonic() - began
+    check(took >= long, "BC-SILENT-05", f"it was killed {took:.3f} s after an order, for a silence that it had broken")
+
+
 @pytest.mark.needs("start_deadline")
 @pytest.mark.parametrize("greeted", [False, True])
 @pytest.mark.req("BC-KILL-03")
