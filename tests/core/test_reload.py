@@ -158,6 +158,57 @@ def test_nothing_is_tried_again_before_it_is_known_how_a_newcomer_ended(world: W
     assert world.parent.counters.spawned == 4
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_newcomer_that_was_ready_may_leave_with_any_status(world: World, at_once: bool) -> None:
+    """The new code can start, as it has shown: what ends one of its workers later does not end the reload."""
+    reload(world, at_once=at_once)
+    first, *others = starting(world)
+    ready(world, first)
+    world.exit(first, 78)
+    assert not world.reloads
+    assert not any(world.workers[slot].drained for slot in others)
+    for _ in range(20):
+        if world.reloads:
+            break
+        for slot in starting(world):
+            ready(world, slot)
+        world.wait(1.0)
+    (done,) = world.reloads
+    assert not done.failure
+    assert set(generations(world).values()) == {2}
+    assert len(counting(world)) == 3
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_newcomer_of_another_version_ends_a_reload(world: World, at_once: bool) -> None:
+    """It is killed, and taken as if it had exited with 76; its death by the signal changes nothing."""
+    reload(world, at_once=at_once)
+    first, *others = starting(world)
+    world.hello(first, 0x11, 0x12)
+    assert world.workers[first].killed
+    (done,) = world.reloads
+    assert "speaks versions 0x11 to 0x12" in done.failure
+    assert all(world.workers[slot].drained for slot in others)
+    for slot in (first, *others):
+        world.exit(slot, -9)
+    world.wait(100)
+    assert counting(world) == [0, 1, 2]
+    assert len(world.reloads) == 1
+
+
+def test_old_worker_that_can_never_start_does_not_end_a_reload() -> None:
+    """One that was started before the reload says nothing of the new code."""
+    world = World(scaling=Scaling.fixed(3))
+    for slot in (0, 1):
+        ready(world, slot)
+    reload(world)
+    world.exit(2, 78)
+    assert not world.reloads
+    (newcomer,) = starting(world)
+    ready(world, newcomer)
+    assert world.workers[1].drained
+
+
 def test_newcomer_that_crashes_is_tried_again_later(world: World) -> None:
     reload(world)
     world.exit(3, -11)

@@ -151,7 +151,7 @@ class Dispatching(Roster):
             worker.step(ParentEvent.LATE_ANSWER)
         elif worker.state is State.STARTING:
             worker.step(ParentEvent.WELCOMED)
-            self.greeted += 1
+            self._became_ready(worker)
         else:
             self._voids_in_row = 0
             self.counters.accepted += busy.accepted

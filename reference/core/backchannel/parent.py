@@ -265,10 +265,13 @@ class Parent(Dispatching):
         return f"capacity {capacity} is above the ceiling of {self.settings.capacity_ceiling}"
 
     def _hopeless(self, status: int, text: str, worker: Worker) -> None:
-        """``worker`` can never start: if none ever could, give up; if it is of a new generation, give that up."""
+        """``worker`` can never start: if none ever could, give up; if it is of a new generation, give that up, unless
+        the worker itself has been READY: then the new code can start (BC-RELOAD-05).
+        """
         if self.greeted:
             self._died_young()
-            if self.generations.active and worker.generation == self.generations.current:
+            newest = worker.generation == self.generations.current
+            if self.generations.active and newest and not worker.was_ready:
                 self._drain_some(self.generations.give_up())
                 self._reload_over(text)
         elif not self._gave_up:

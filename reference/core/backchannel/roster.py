@@ -90,6 +90,10 @@ class Roster:
         self._actions.append(Spawn(slot))
         return worker
 
+    def _became_ready(self, worker: Worker) -> None:
+        worker.was_ready = True
+        self.greeted += 1
+
     def _drain(self, worker: Worker) -> None:
         worker.step(ParentEvent.DRAIN)
         worker.drained = True

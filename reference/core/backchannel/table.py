@@ -61,6 +61,8 @@ class Worker:
     """When the deadline of its state passes, if that has one."""
     greeted: bool = False
     """Its hello has been read."""
+    was_ready: bool = False
+    """It has answered the welcome, so its program can start."""
     drained: bool = False
     """The parent half-closed it."""
     orders: int = 0

@@ -43,7 +43,7 @@ class Traditional(Parent):
                 worker.greeted, worker.capacity = True, 1
                 worker.step(ParentEvent.HELLO)
                 worker.step(ParentEvent.WELCOMED)
-                self.greeted += 1
+                self._became_ready(worker)
         elif word == BUSY and not worker.open and worker.greeted:
             worker.open = 1
             worker.accepted += 1

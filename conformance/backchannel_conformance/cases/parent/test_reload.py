@@ -83,3 +83,79 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
     old[2].quiet("BC-RELOAD-06", "a reload is under way")
     old[1].take()
     old[1].quiet("BC-RELOAD-06", "a reload is under way")
+
+
+@pytest.mark.req("BC-RELOAD-05", "BC-SCALE-12")
+def test_newcomer_that_was_ready(parents: Parents) -> None:
+    """The first newcomer is READY, and exits with 78 afterwards: the new code can start, so the reload goes on."""
+    under = parents(start=3, min=3, max=3)
+    old = workers(under, 3)
+    for stub in old:
+        stub.greet()
+    under.signal(signal.SIGHUP)
+    first = under.stub("BC-RELOAD-01")
+    first.greet()
+    old[2].drained("BC-RELOAD-04")
+    second = under.stub("BC-RELOAD-01")
+    first.leave(78)
+    assert first.is_gone(5)
+    old[2].leave(0)
+    second.hello()
+    second.order("BC-RELOAD-05")
+    second.answer(0)
+    old[1].drained("BC-RELOAD-05")
+    third = under.stub("BC-RELOAD-05")
+    third.hello()
+    third.order("BC-RELOAD-05")
+    third.answer(0)
+    old[0].drained("BC-RELOAD-05")
+
+
+@pytest.mark.req("BC-RELOAD-05", "BC-SCALE-13")
+def test_old_worker_says_nothing_of_the_new_ones(parents: Parents) -> None:
+    """A worker of the old generation that was never READY exits with 78 during a reload, which goes on."""
+    under = parents(start=2, min=2, max=2)
+    first, second = workers(under, 2)
+    first.greet()
+    under.signal(signal.SIGHUP)
+    newcomer = under.stub("BC-RELOAD-01")
+    second.leave(78)
+    assert second.is_gone(5)
+    for _ in range(2):  # two exchanges: by then the parent has read of the death as well
+        under.connect()
+        first.order("BC-RELOAD-02")
+        first.take()
+        first.finish()
+    newcomer.hello()
+    newcomer.order("BC-RELOAD-05")
+    newcomer.answer(0)
+    first.drained("BC-RELOAD-05")
+
+
+@pytest.mark.req("BC-RELOAD-05", "BC-RELOAD-02")
+def test_failed_reload_starts_nobody_more(parents: Parents) -> None:
+    """A newcomer closes its channel, and exits with 78 a moment later: nobody is started in between, nor afterwards.
+    The next worker that comes is the one that replaces an old worker which has died.
+    """
+    under = parents(start=3, min=3, max=3)
+    old = workers(under, 3)
+    for stub in old:
+        stub.greet()
+    under.signal(signal.SIGHUP)
+    newcomer = under.stub("BC-RELOAD-01")
+    newcomer.call("close")
+    under.connect()
+    old[0].order("BC-RELOAD-02")
+    old[0].take()
+    newcomer.leave(78)
+    assert newcomer.is_gone(5)
+    old[0].finish()
+    under.connect()
+    old[0].order("BC-RELOAD-02")
+    old[0].take()
+    old[2].kill()
+    again = under.stub("BC-SCALE-11")
+    check(again.slot == 2, "BC-RELOAD-05", f"a worker was started in slot {again.slot}, although the reload had failed")
+    again.greet()
+    for stub in old[:2]:
+        stub.quiet("BC-RELOAD-05", "the reload has failed, and the old workers stay")
