@@ -7,6 +7,7 @@ write, and when, is the suite's affair. It stands alone, so that it starts fast:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -131,11 +132,19 @@ class Stub:
         self.write(octets)
         os._exit(status)
 
-    def grandchild(self) -> dict[str, Any]:
-        """Leave a process behind that holds the channel for a while, and die."""
+    def grandchild(self, octets: str = "") -> dict[str, Any]:
+        """Leave a process behind that holds the channel for a while, or writes to it for ever, and die."""
         if not os.fork():
             self.control.close()
-            time.sleep(20)
+            if octets:
+                signal.alarm(60)
+                self.channel.setblocking(True)
+                data = bytes.fromhex(octets)
+                with contextlib.suppress(OSError):
+                    while True:
+                        self.channel.sendall(data)
+            else:
+                time.sleep(20)
             os._exit(0)
         os._exit(0)
 

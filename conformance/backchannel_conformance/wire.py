@@ -25,6 +25,7 @@ __all__ = [
     "Frame",
     "accept",
     "busy",
+    "flood",
     "gone",
     "hello",
     "idle",
@@ -105,6 +106,11 @@ def gone(open: int, capacity: int) -> Frame:
 def idle(capacity: int) -> Frame:
     """``IDLE``, but for the first one."""
     return Frame(VERSION, IDLE, 0, 0, 0, 0, 0, capacity)
+
+
+def flood(count: int = 200) -> bytes:
+    """``IDLE`` frames that a worker may write again and again: the capacity is another one in each."""
+    return b"".join(idle(4 - at % 2).octets for at in range(count))
 
 
 def hello(capacity: int = 1, lowest: int = VERSION, highest: int = VERSION, features: int = 0) -> Frame:

@@ -123,7 +123,7 @@ def test_an_event_worker_makes_its_connections_not_block(real: Any, here: bool) 
 class Said:
     """Stands in for the parent's core: what it was told, in order."""
 
-    settings = types.SimpleNamespace(frames_per_turn=2)
+    octets_per_turn = 2 * FRAME_SIZE
 
     def __init__(self) -> None:
         self.words: list[str] = []

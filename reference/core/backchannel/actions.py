@@ -16,7 +16,7 @@ class Send:
     """Write ``data`` to the channel of ``slot``, whole and without blocking.
 
     Call :meth:`~backchannel.parent.Parent.send_failed` if the channel does not take it all at once (BC-KILL-02), and
-    :meth:`~backchannel.parent.Parent.eof` at EPIPE or ECONNRESET, once everything readable has been read (BC-CHAN-06).
+    :meth:`~backchannel.parent.Parent.eof` at EPIPE or ECONNRESET, once what is readable has been read (BC-CHAN-06).
     """
 
     slot: int

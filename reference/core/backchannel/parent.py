@@ -6,7 +6,7 @@ around it follows the specification's pass (BC-PASS-01)::
     parent.received(slot, data, now)        # for each channel that can be read; parent.eof(slot, now) at its end
     parent.exited(slot, status, now)        # for each worker waitpid returned, after its channel was read
     parent.readable(listener)               # for each listener that has news
-    for slot in parent.overdue(now): ...    # read these channels until they would block (BC-PASS-02)
+    for slot in parent.overdue(now): ...    # read these until they would block, or octets_per_turn (BC-PASS-02)
     parent.judge(now)
     counts = {listener: count(listener) for listener in parent.to_count()}
     parent.dispatch(counts)
@@ -26,7 +26,7 @@ from .actions import Action, CloseListeners, GiveUp, Release, Reloaded
 from .deadlines import Deadline, Kind
 from .dispatching import Dispatching
 from .errors import Violation
-from .frames import VERSION, Accept, Busy, Idle, decode, decode_hello
+from .frames import FRAME_SIZE, VERSION, Accept, Busy, Idle, decode, decode_hello
 from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
 from .roster import READING
 from .table import Worker
@@ -49,6 +49,9 @@ class Parent(Dispatching):
     watches = True
     """Whether it wants to hear of arrivals at all."""
 
+    message_size = FRAME_SIZE
+    """Octets of what a worker writes at a time."""
+
     # ---------------------------------------------------------------------------------------------- what the shell asks
 
     def take_actions(self) -> list[Action]:
@@ -65,11 +68,18 @@ class Parent(Dispatching):
         return min((time for time in times if time is not None), default=None)
 
     def overdue(self, now: float) -> frozenset[int] | set[int]:
-        """Slots whose channels must be read until they would block before :meth:`judge` (BC-PASS-02)."""
+        """Slots whose channels must be read once more before :meth:`judge`, until they would block or
+        :attr:`octets_per_turn` were taken (BC-PASS-02).
+        """
         if not self._deadlines.may_have_passed(now):
             return _NOBODY
         listeners = (Kind.LISTENER_REST, Kind.STOP)
         return {item.subject for item in self._deadlines.due(now) if item.kind not in listeners}
+
+    @property
+    def octets_per_turn(self) -> int:
+        """How much may be read from one channel before all others have had their turn (BC-CHAN-09)."""
+        return self.settings.frames_per_turn * self.message_size
 
     @property
     def finished(self) -> bool:

@@ -27,6 +27,7 @@ QUERIES: Final = frozenset(
         "take_actions",
         "next_deadline",
         "overdue",
+        "octets_per_turn",
         "to_count",
         "watching",
         "hidden",

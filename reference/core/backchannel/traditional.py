@@ -27,6 +27,7 @@ class Traditional(Parent):
     """The parent of a traditional pool. Capacity is 1, and there is one listener."""
 
     watches = False
+    message_size = 1
 
     def received(self, slot: int, data: bytes, now: float) -> None:
         """A worker has spoken."""

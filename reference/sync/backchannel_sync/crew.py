@@ -6,6 +6,8 @@ Everything here is done for the core and told to the core; nothing is decided he
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import selectors
 import signal
@@ -14,22 +16,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from backchannel import FRAME_SIZE, Parent
+from backchannel import Parent
 
 from .spawning import dead_children
 
 __all__ = ["Crew", "Watcher"]
+
+log = logging.getLogger("backchannel")
 
 
 class Watcher(Protocol):
     """What the parent waits with: a selector is one, and so is what looks like one to a parent with another loop."""
 
     def register(self, fileobj: socket.socket, events: int, data: Callable[[int], object]) -> object:
-        """From now on call ``data`` when there is something to read."""
+        """From now on call ``data`` when there is something to read. ``OSError``: the system has no room for it."""
 
     def unregister(self, fileobj: socket.socket) -> object:
         """Watch it no more: it is about to be closed."""
 
+
+NO_ROOM = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+"""What a channel that takes nothing now answers; anything else means that nobody is at its other end."""
 
 NUDGE = 0.05
 """Seconds between two signals to the same worker."""
@@ -63,6 +70,8 @@ class Crew:
         self._nudge = nudge
         self._nudged: set[int] = set()
         self._next_nudge = 0.0
+        self._out_of_reach: set[int] = set()
+        """Slots whose workers the system does not let us signal: said once of each."""
 
     # ------------------------------------------------------------------------------------- actions
 
@@ -73,18 +82,23 @@ class Crew:
         except OSError as error:
             self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", self._clock())
             return
+        ours.setblocking(False)
+        lacking = "room to watch its channel"
         try:
+            # before there is a process, so that none is left without a watch when the system has no room for that
+            self._watcher.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
+            lacking = "process"
             pid = self._start(slot, ours, theirs)
         except OSError as error:
+            if lacking == "process":
+                self._watcher.unregister(ours)
             ours.close()
-            self._core.spawn_failed(slot, f"the system gives no process ({error.strerror})", self._clock())
+            self._core.spawn_failed(slot, f"the system gives no {lacking} ({error.strerror})", self._clock())
             return
         finally:
             theirs.close()
-        ours.setblocking(False)
         self.pids[slot] = self.last_pids[slot] = pid
         self._channels[slot] = ours
-        self._watcher.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
 
     def send(self, slot: int, data: bytes) -> None:
         """Write an order, whole or not at all (BC-KILL-02)."""
@@ -93,11 +107,11 @@ class Crew:
             return  # its channel has ended earlier in this turn
         try:
             sent = channel.send(data)
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                self._lost(slot)
+                return
             sent = 0
-        except (BrokenPipeError, ConnectionResetError):
-            self.read_all(slot)
-            return
         if sent < len(data):
             self._core.send_failed(slot, self._clock())
 
@@ -118,13 +132,33 @@ class Crew:
         if self._nudged and now >= self._next_nudge:
             self._next_nudge = now + NUDGE
             for slot in self._nudged:
-                os.kill(self.pids[slot], signal.SIGTERM)
+                self._signal(slot, signal.SIGTERM)
 
     def kill(self, slot: int) -> None:
         """Close the channel, kill the process; it is waited for later."""
         self._drop(slot)
         if slot in self.pids:
-            os.kill(self.pids[slot], signal.SIGKILL)
+            self._signal(slot, signal.SIGKILL)
+
+    def _signal(self, slot: int, number: signal.Signals) -> None:
+        """Signal a worker. One that has become another user cannot be signalled: that is said once, its slot stays
+        taken until it has exited, and the others go on (BC-KILL-01).
+        """
+        try:
+            os.kill(self.pids[slot], number)
+        except ProcessLookupError:
+            pass  # somebody else has waited for it; it is missed when its death is looked for
+        except OSError as error:
+            if slot not in self._out_of_reach:
+                self._out_of_reach.add(slot)
+                log.error(
+                    "worker in slot %d (pid %d) cannot be sent %s (%s): end it by hand, as the user it has become",
+                    slot,
+                    self.pids[slot],
+                    number.name,
+                    error.strerror,
+                    extra={"event": "out of reach", "slot": slot, "worker_pid": self.pids[slot]},
+                )
 
     # ------------------------------------------------------------------------------------ channels
 
@@ -135,30 +169,45 @@ class Crew:
             self._read(slot, channel)
 
     def read_all(self, slot: int) -> None:
-        """Read a channel until it would block, but no more than it can hold: a babbler may not keep us here."""
+        """Read a channel until it would block or has ended, but no more than its share of a turn: whoever never stops
+        writing may not keep us here, nor put off what is to be judged (BC-PASS-02, BC-DEATH-01).
+        """
         channel = self._channels.get(slot)
         if channel is not None:
-            for _ in range(64):
-                if not self._read(slot, channel, 1 << 16):
-                    return
+            left = self._core.octets_per_turn
+            while left and (taken := self._read(slot, channel, left)):
+                left -= taken
 
-    def _read(self, slot: int, channel: socket.socket, limit: int | None = None) -> bool:
-        """Read once from a channel; ``False`` when it would block or has ended."""
+    def _read(self, slot: int, channel: socket.socket, limit: int | None = None) -> int:
+        """Read once from a channel. Returns the number of octets; 0 when it would block or has ended."""
         if self._channels.get(slot) is not channel:
-            return False  # closed earlier in this turn
+            return 0  # closed earlier in this turn
         try:
-            data = channel.recv(limit or self._core.settings.frames_per_turn * FRAME_SIZE)
+            data = channel.recv(limit or self._core.octets_per_turn)
         except BlockingIOError:
-            return False
+            return 0
         except ConnectionResetError:
             # the queue is emptied before the reset is reported, and end-of-file comes after it
             return self._read(slot, channel, limit)
+        except OSError:
+            data = b""  # whatever it is: a channel that cannot be read has ended
         if data:
             self._core.received(slot, data, self._clock())
-            return True
+        else:
+            self._end(slot)
+        return len(data)
+
+    def _lost(self, slot: int) -> None:
+        """The worker does not hold its end any more, or reads no more: what it wrote before still counts, as far as it
+        goes into one turn (BC-CHAN-06).
+        """
+        self.read_all(slot)
+        if slot in self._channels:
+            self._end(slot)
+
+    def _end(self, slot: int) -> None:
         self._drop(slot)
         self._core.eof(slot, self._clock())
-        return False
 
     def _drop(self, slot: int) -> None:
         channel = self._channels.pop(slot, None)
@@ -181,17 +230,22 @@ class Crew:
                 self._core.exited(slot, status, self._clock())
                 del self.pids[slot]
                 self._nudged.discard(slot)
+                self._out_of_reach.discard(slot)
                 yield status
 
     def close(self) -> None:
-        """Kill everybody, wait for them, close the channels."""
-        for pid in self.pids.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self.pids.values():
-            os.waitpid(pid, 0)
-        self.pids.clear()
+        """Kill everybody, close the channels, wait for those that can be killed: another one drains by itself, because
+        its channel has ended.
+        """
+        for slot in self.pids:
+            self._signal(slot, signal.SIGKILL)
         for slot in list(self._channels):
             self._drop(slot)
+        for slot, pid in self.pids.items():
+            if slot not in self._out_of_reach:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        self.pids.clear()
 
     def forget(self) -> None:
         """In a worker: close the parent's ends (BC-FORK-02)."""

@@ -386,14 +386,15 @@ class Pool:
         if successor is None:
             return  # abandoned earlier in this turn
         try:
-            said = successor.baton.recv(16)
+            said = successor.baton.recv(4096)
         except BlockingIOError:
             return
         except ConnectionResetError:
             said = b""
         if said:
-            log.info("successor %d is ready: handing over", successor.pid)
-            self._yielding = True
+            if READY in said and not successor.ready:
+                log.info("successor %d is ready: handing over", successor.pid)
+                successor.ready = self._yielding = True
             return
         log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
         self._abandon()
@@ -410,7 +411,7 @@ class Pool:
         if self._successor is None:
             return
         if number:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._successor.pid, number)
         self._drop_baton()
         if self.core.keep(time.monotonic()):
@@ -429,7 +430,7 @@ class Pool:
         if baton is None:
             return
         try:
-            if baton.recv(16):
+            if baton.recv(4096):
                 return
         except BlockingIOError:
             return

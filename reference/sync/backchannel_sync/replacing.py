@@ -36,6 +36,8 @@ class Successor:
 
     pid: int
     baton: socket.socket
+    ready: bool = False
+    """It has said so."""
 
     @classmethod
     def start(

@@ -34,6 +34,9 @@ log = logging.getLogger("backchannel.worker")
 
 HANDLED = (*PARENTS, signal.SIGCHLD)
 
+WAITED_FOR_BY_ANOTHER = 255
+"""What stands for the exit status of a worker that code around the pool has waited for."""
+
 SAID_AT_MOST = 100
 """So many reasons are remembered: one that differs each time, by a number in it, may not fill the memory."""
 
@@ -105,7 +108,8 @@ def dead_children(own: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Wait for those of ``own`` that have exited: (process id, exit status, negative for a signal).
 
     Process 1 is given everybody's orphans: there, whoever is dead is waited for, lest strangers stay zombies for ever.
-    Elsewhere other children are none of our business: whoever started them waits for them.
+    Elsewhere other children are none of our business: whoever started them waits for them. One of ``own`` that somebody
+    else has waited for is gone as well; how it ended is not known, and 255 is said, as asyncio does.
     """
     if os.getpid() == 1:
         with contextlib.suppress(ChildProcessError):
@@ -116,7 +120,11 @@ def dead_children(own: Sequence[int]) -> Iterator[tuple[int, int]]:
                 yield pid, os.waitstatus_to_exitcode(status)
     else:
         for pid in own:
-            found, status = os.waitpid(pid, os.WNOHANG)
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                yield pid, WAITED_FOR_BY_ANOTHER
+                continue
             if found:
                 yield pid, os.waitstatus_to_exitcode(status)
 

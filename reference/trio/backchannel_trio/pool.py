@@ -146,7 +146,7 @@ class Pool:
         if self._successor is None:
             return
         if number:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(self._successor.pid, number)
         self._drop_baton()
         if self.core.keep(trio.current_time()):

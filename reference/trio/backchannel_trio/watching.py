@@ -23,6 +23,10 @@ STATUS_PATIENCE: Final = 30.0
 """Seconds that a reader of the status socket may take."""
 
 
+UNWATCHED: Final = 0.1
+"""Seconds between two looks at what the system has no room to watch."""
+
+
 class Channels:
     """The workers' channels, for a :class:`~backchannel_sync.crew.Crew`: a task for each.
 
@@ -40,7 +44,7 @@ class Channels:
         async def hear() -> None:
             with suppress(trio.ClosedResourceError):
                 while channel.fileno() != -1:
-                    await trio.lowlevel.wait_readable(channel)
+                    await readable(channel)
                     read(events)
                     self._turn()
 
@@ -67,16 +71,31 @@ async def hear_arrivals(poller: EdgePoller, listeners: Sequence[socket.socket], 
         while not poller.closed:
             for fd in poller.events():
                 arrived(index[fd])
-            await trio.lowlevel.wait_readable(number)
+            await readable(number)
+
+
+async def readable(what: socket.socket | int) -> None:
+    """Wait until ``what`` can be read, or, where the system has no room to watch it, for a moment: whoever waits looks
+    whether there is anything. Raises ``trio.ClosedResourceError`` when it is closed meanwhile.
+    """
+    try:
+        await trio.lowlevel.wait_readable(what)
+    except trio.ClosedResourceError:
+        raise
+    except OSError:
+        await trio.sleep(UNWATCHED)
 
 
 async def ended(baton: socket.socket, but: bytes = b"") -> bool:
     """Wait until ``baton`` has ended; or, with ``but``, until that was said on it, and then it is ``False``."""
     while baton.fileno() != -1:
+        # before each reading, so that whoever never stops writing holds up nobody else
+        await readable(baton)
+        if baton.fileno() == -1:
+            break
         try:
-            said = baton.recv(16)
+            said = baton.recv(4096)
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(baton)
             continue
         except ConnectionResetError:
             said = b""
@@ -107,7 +126,7 @@ class StatusSocket:
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         async with stream:
-            with trio.move_on_after(STATUS_PATIENCE), suppress(trio.BrokenResourceError):
+            with trio.move_on_after(STATUS_PATIENCE), suppress(trio.BrokenResourceError, OSError):
                 await stream.send_all(json.dumps(self._document()).encode() + b"\n")
 
 

@@ -93,6 +93,23 @@ def test_grandchild_holds_the_channel(parents: Parents) -> None:
     second.take()
 
 
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-DEATH-01", "BC-DEATH-02", "BC-CHAN-09")
+def test_grandchild_that_writes_for_ever(parents: Parents) -> None:
+    """A worker dies and leaves a process that writes to its channel without end: nobody waits for the end of that. Its
+    order ends, the other one is ordered, and the slot is filled again.
+    """
+    under = parents.pool(2, capacity=2, policy="lowest", order_deadline=30)
+    first, second = under.workers
+    under.connect()
+    first.order("BC-PICK-01")
+    first.begin("grandchild", octets=wire.flood().hex())
+    second.order("BC-DEATH-01")
+    second.take()
+    again = under.stub("BC-DEATH-01")
+    check(again.slot == first.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
+
+
 @pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
 def test_young_deaths_delay_spawning(parents: Parents) -> None:
     """Workers die having accepted nothing: the next one starts a second after the first death, two after the second."""

@@ -10,6 +10,7 @@ from backchannel_conformance.as_workers import Under
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.manifest import Manifest
+from backchannel_conformance.waiting import scale
 
 counted = pytest.mark.classes("counted")
 event = pytest.mark.classes("event")
@@ -239,13 +240,35 @@ def test_babbler_delays_nobody(parents: Parents) -> None:
     """One worker changes its capacity for ever, as fast as it can; clients are ordered to the other one meanwhile."""
     under = parents.pool(2, capacity=2, policy="lowest")
     good, babbler = under.workers
-    flood = b"".join((wire.idle(3) if at % 2 else wire.idle(4)).octets for at in range(200))
-    babbler.begin("babble", octets=flood.hex())
+    babbler.begin("babble", octets=wire.flood().hex())
     for _ in range(3):
         under.connect()
         good.order("BC-CHAN-09")
         good.take()
         good.finish()
+
+
+@event
+@pytest.mark.needs("order_deadline", "silence_deadline")
+@pytest.mark.req("BC-PASS-02", "BC-CHAN-09", "BC-SILENT-01", "BC-SILENT-05")
+def test_order_of_a_babbler_becomes_void(parents: Parents) -> None:
+    """One worker has an order, and writes for ever instead of answering: at the deadline the order becomes void and is
+    given to the other one, which is served meanwhile; the babbler is killed in the end.
+    """
+    under = parents.pool(2, capacity=2, policy="lowest", order_deadline=0.1 * scale(), silence_deadline=2 * scale())
+    babbler, good = under.workers
+    under.connect()
+    babbler.order("BC-PICK-01")
+    babbler.begin("babble", octets=wire.flood().hex())
+    good.order("BC-PASS-02")
+    good.take()
+    good.finish()
+    for _ in range(3):
+        under.connect()
+        good.order("BC-CHAN-09")
+        good.take()
+        good.finish()
+    babbler.killed("BC-SILENT-05", "it wrote for ever, and never answered")
 
 
 @pytest.mark.kernel("state")
