@@ -42,13 +42,15 @@ class Server:
 
     module = "backchannel_sync"
     handlers = HANDLERS
+    before: tuple[str, ...] = ()
+    """A command that becomes the server, and its arguments."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         (folder / "handlers_for_tests.py").write_text(self.handlers)
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", self.module, "--ready-fd", "1", *arguments],
+                [*self.before, sys.executable, "-W", "error", "-m", self.module, "--ready-fd", "1", *arguments],
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 from backchannel_sync import system
-from backchannel_trio.watching import StatusSocket, ended, hear_arrivals
+from backchannel_trio.watching import Channels, StatusSocket, ended, hear_arrivals
 
 pytestmark = pytest.mark.trio
 
@@ -74,6 +76,49 @@ async def test_baton_closed_after_its_end() -> None:
         nursery.start_soon(ended, ours)
         await asleep(closer)
         theirs.close()
+
+
+class Endless(socket.socket):
+    """A socket at whose other end somebody never stops writing."""
+
+    def recv(self, count: int, _flags: int = 0) -> bytes:
+        """There is always more."""
+        return b"x" * count
+
+
+async def test_baton_on_which_somebody_never_stops_writing_holds_up_nobody() -> None:
+    ours, theirs = socket.socketpair()
+    with Endless(fileno=ours.detach()) as baton, theirs:
+        theirs.send(b"x")  # it stays there, so the baton can be read for ever
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ended, baton)
+                for _ in range(10):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+
+
+async def test_no_room_to_watch(monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock) -> None:
+    """As by epoll's limit for a user's watches, which any process of that user may use up."""
+
+    async def refused(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", refused)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(b"R")
+        assert not await ended(ours, but=b"R")
+        theirs.close()
+        assert await ended(ours)
+    turns: list[int] = []
+    left, right = socket.socketpair()
+    with right:
+        async with trio.open_nursery() as nursery:
+            channels = Channels(nursery, lambda: turns.append(1))
+            channels.register(left, 1, lambda _: left.close() if turns else None)
+    assert len(turns) == 2
 
 
 async def test_status_socket_closed_after_a_connection() -> None:

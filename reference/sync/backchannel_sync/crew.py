@@ -183,12 +183,13 @@ class Crew:
         if self._channels.get(slot) is not channel:
             return 0  # closed earlier in this turn
         try:
-            data = channel.recv(limit or self._core.octets_per_turn)
+            try:
+                data = channel.recv(limit or self._core.octets_per_turn)
+            except ConnectionResetError:
+                # said once, and what had been written before can still be read
+                data = channel.recv(limit or self._core.octets_per_turn)
         except BlockingIOError:
             return 0
-        except ConnectionResetError:
-            # the queue is emptied before the reset is reported, and end-of-file comes after it
-            return self._read(slot, channel, limit)
         except OSError:
             data = b""  # whatever it is: a channel that cannot be read has ended
         if data:
