@@ -168,6 +168,9 @@ class Replay:
         elif line["out"] == "HalfClose" and line["slot"] in self.workers:  # it may be gone since it was decided
             self._drain(self.workers[line["slot"]])
             self.expected.pop()
+        elif line["out"] == "CloseListeners":
+            self._drain_all()
+            self.expected.remove({"out": "CloseListeners"})
 
     # ------------------------------------------------------------------------------------------ inputs
 
@@ -448,7 +451,9 @@ class Replay:
         self.drained = True
         self.expected.append({"out": "CloseListeners"})
         for worker in self.workers.values():
-            if worker.state in ("STARTING", "READY", "SUSPECT"):
+            if worker.state == "STARTING":  # it holds nothing (BC-STOP-04)
+                self._kill(worker, "stop")
+            elif worker.state in ("READY", "SUSPECT"):
                 self._drain(worker)
 
     def _kill(self, worker: _Worker, event: str, *, young: bool = True) -> None:

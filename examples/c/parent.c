@@ -736,7 +736,9 @@ static void stop(void)
     if (!draining_all && (now() >= stop_at || (!outstanding && !is_readable(listener)))) {
         draining_all = 1;
         for (unsigned i = 0; i < slots; i++)
-            if (pool[i].channel >= 0 && pool[i].state != DRAINING)
+            if (pool[i].state == STARTING || pool[i].state == GREETED)
+                put_down(&pool[i], "it was still starting at the stop, and holds nothing"); /* BC-STOP-04 */
+            else if (pool[i].channel >= 0 && pool[i].state != DRAINING)
                 drain(&pool[i]);
         close(listener);
         listener = -1;

@@ -513,6 +513,25 @@ def test_stop_deadline() -> None:
     assert made.workers[0].killed
 
 
+def test_stop_kills_who_has_not_started() -> None:
+    """One that has said nothing and one that owes the answer to its welcome hold nothing (BC-STOP-04)."""
+    made = World(scaling=Scaling.fixed(3))
+    made.hello(0)
+    made.answer(0)
+    made.hello(1)
+    made.parent.stop(made.now)
+    made.turn()
+    assert [(worker.drained, worker.killed) for worker in made.workers.values()] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    for slot in range(3):
+        made.exit(slot)
+    assert made.parent.finished
+    assert made.parent.counters.deaths == 0, "nobody died: they were put down"
+
+
 def test_drained_worker_does_not_count_while_it_exits() -> None:
     """Its channel ends before it exits, and passes go by in between: nobody else is retired in its stead."""
     world = World(scaling=Scaling(start=3, min=2, max=3, min_spare=0, max_spare=1, period=0.1))

@@ -303,7 +303,11 @@ def test_stop_ends_a_reload(world: World) -> None:
     reload(world)
     world.parent.stop(world.now)
     world.turn()
-    assert all(worker.drained for worker in world.workers.values())
+    newcomer = max(world.workers)
+    assert {slot: worker.drained for slot, worker in world.workers.items()} == {
+        slot: slot != newcomer for slot in world.workers
+    }
+    assert world.workers[newcomer].killed, "it had not started (BC-STOP-04)"
     assert not world.parent.reload(world.now)
     world.wait(100)
     assert world.parent.counters.spawned == 4

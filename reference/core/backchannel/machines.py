@@ -44,6 +44,7 @@ class ParentEvent(Enum):
     LATE_ANSWER = "late_answer"
     DRAIN = "drain"
     START_DEADLINE = "start_deadline"
+    STOP = "stop"
     SILENCE_DEADLINE = "silence_deadline"
     DRAIN_DEADLINE = "drain_deadline"
     EXIT_DEADLINE = "exit_deadline"
@@ -61,6 +62,7 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
         _E.WELCOMED: _S.READY,
         _E.DRAIN: _S.DRAINING,
         _E.START_DEADLINE: _S.KILLED,
+        _E.STOP: _S.KILLED,
         _E.VIOLATION: _S.KILLED,
         _E.EOF: _S.LOST,
         _E.EXIT: _S.GONE,

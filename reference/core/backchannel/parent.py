@@ -352,7 +352,17 @@ class Parent(Dispatching):
     def _drain_all(self, event: PoolEvent) -> None:
         self._step(event)
         self._actions.append(CloseListeners())
-        self._drain_some(list(self.workers.values()))
+        for worker in list(self.workers.values()):
+            if worker.state is State.STARTING:
+                self._dismiss(worker)
+            else:
+                self._drain_some([worker])
+
+    def _dismiss(self, worker: Worker) -> None:
+        """``worker`` is STARTING when everybody is to go: it holds nothing, and would read of a drain when its code is
+        loaded, which may take long (BC-STOP-04).
+        """
+        self._kill(worker, ParentEvent.STOP, "it was still starting when the pool came to its end")
 
     def _step(self, event: PoolEvent) -> None:
         self.state = POOL[self.state][event]

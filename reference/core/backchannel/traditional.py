@@ -59,6 +59,12 @@ class Traditional(Parent):
             ledger.dirty = True
         self._refresh(worker)
 
+    def _dismiss(self, worker: Worker) -> None:
+        """It accepts without an order, and may have done so since it last spoke: SIGTERM ends it while it loads its code,
+        and finds a connection if there is one.
+        """
+        self._drain(worker)
+
     def to_count(self) -> list[int]:
         """Only a stop has to know what is pending."""
         return super().to_count() if self.state is PoolState.STOPPING else []

@@ -12,6 +12,8 @@ from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.waiting import scale, until
 
+NEVER_READY = "it has never been READY, and everybody is to go"
+
 
 @pytest.mark.req("BC-CAP-03", "BC-DRAIN-01", "BC-SCALE-09")
 def test_retiring_worker_is_drained(parents: Parents, manifest: Manifest) -> None:
@@ -81,10 +83,9 @@ def test_stop_orders_what_is_pending(parents: Parents) -> None:
     stub.order("BC-STOP-01")
     stub.take()
     stub.drained("BC-STOP-01")
-    witness.drained("BC-STOP-01")
+    witness.killed("BC-STOP-04", NEVER_READY)
     stub.finish()
     stub.leave(0)
-    witness.leave(0)
     status = under.wait("BC-STOP-01")
     check(status == 0, "BC-STOP-01", f"exit status {status}")
 
@@ -104,12 +105,11 @@ def test_stop_deadline(parents: Parents) -> None:
     second.order("BC-PICK-01")
     began = time.monotonic()
     under.signal(signal.SIGTERM)
-    under.witness.drained("BC-STOP-01")
+    under.witness.killed("BC-STOP-04", NEVER_READY)
     took = time.monotonic() - began
     check(took >= deadline, "BC-STOP-01", f"workers were drained after {took:.3f} s, with an order unanswered")
     first.kill()
-    for stub in (second, under.witness):
-        stub.leave(0)
+    second.leave(0)
     under.wait("BC-STOP-01")
     check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
 
@@ -134,11 +134,30 @@ def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
     until(lambda: time.monotonic() > due, what="the next scaling pass to be due")
     second.take()
     second.drained("BC-STOP-01")
-    witness.drained("BC-STOP-01")
+    witness.killed("BC-STOP-04", NEVER_READY)
     second.leave(0)
-    witness.leave(0)
     under.wait("BC-STOP-01")
     check(not under.more(), "BC-STOP-02", "the dead worker was replaced")
+
+
+@pytest.mark.req("BC-STOP-04")
+def test_stop_does_not_wait_for_who_starts(parents: Parents) -> None:
+    """SIGTERM while one worker has said nothing, one owes the answer to its welcome and one is READY: only that one is
+    drained, and the others are killed.
+    """
+    under = parents(start=3, min=3, max=3, start_deadline=30, drain_deadline=30)
+    ready, greeted, silent = (under.stub() for _ in range(3))
+    greeted.hello()
+    greeted.order("BC-HELLO-04")
+    ready.greet()
+    under.signal(signal.SIGTERM)
+    ready.drained("BC-STOP-01")
+    greeted.killed("BC-STOP-04", "it has not answered its welcome, and everybody is to go")
+    silent.killed("BC-STOP-04", NEVER_READY)
+    check(ready.alive(), "BC-DRAIN-01", "the worker that was READY was killed, too")
+    ready.leave(0)
+    status = under.wait("BC-STOP-01")
+    check(status == 0, "BC-STOP-01", f"exit status {status}")
 
 
 @pytest.mark.req("BC-STOP-03")
