@@ -60,8 +60,8 @@ class Traditional(Parent):
         self._refresh(worker)
 
     def _dismiss(self, worker: Worker) -> None:
-        """It accepts without an order, and may have done so since it last spoke: SIGTERM ends it while it loads its code,
-        and finds a connection if there is one.
+        """It accepts without an order, and may have done so since it last spoke. SIGTERM ends it while it loads its
+        code, and later lets it finish.
         """
         self._drain(worker)
 
