@@ -59,7 +59,12 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool =
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     parser.add_argument(
-        "--quota", type=int, default=0, metavar="N", help="a worker retires after N connections (default 0: never)"
+        "--quota",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a worker retires after N to 2N connections: each slot has a number of its own, lest all retire at the "
+        "same moment (default 0: never)",
     )
     parser.add_argument(
         "--poller", choices=("auto", *POLLERS), default="auto", help=f"what to wait with (auto: {POLLERS[0]})"

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from backchannel import CONFIGURATION, Settings
 
-from . import blocking, events
-from .context import WorkerInfo, enter
+from . import blocking, events, standard
+from .context import WorkerInfo, enter, retires_after
 from .errors import StartError
 from .handlers import Handler, explain, is_event_handler
 from .signals import PARENTS, leave_to_the_parent
@@ -163,6 +163,7 @@ def work(
     if traditional:
         return run_traditional(channel, listeners[0], handler, quota=quota)
     if is_event_handler(handler):
+    quota = retires_after(quota, slot)
         return events.run(
             channel,
             listeners,

@@ -17,7 +17,7 @@ from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
 from backchannel.binding import CHANNEL_FD, PREFIX
 
 from . import blocking, events
-from .context import WorkerInfo, enter
+from .context import WorkerInfo, enter, retires_after
 from .errors import StartError
 from .handlers import check, is_event_handler, load_to_serve
 from .logs import FORMATS, configure
@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="A worker that a parent starts by the exec binding. It is of no use without one.",
     )
     parser.add_argument("handler", metavar="MODULE:HANDLER")
-    parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
+    parser.add_argument(
+        "--quota", type=int, default=0, metavar="N", help="retire after N to 2N connections, by the slot (0: never)"
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
@@ -86,6 +88,7 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
         handler = load_to_serve(name)
         check(handler, start.capacity)
     except StartError as error:
+        quota = retires_after(quota, start.slot)
         return _cannot_start(error)
     if is_event_handler(handler):
         return events.run(

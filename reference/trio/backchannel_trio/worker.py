@@ -30,7 +30,7 @@ from typing import Final
 import trio
 from backchannel import CONFIGURATION, Violation, WorkerSide
 from backchannel_sync.accepting import attempt
-from backchannel_sync.context import WorkerInfo, enter
+from backchannel_sync.context import WorkerInfo, enter, retires_after
 from backchannel_sync.errors import StartError
 from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.signals import leave_to_the_parent
@@ -201,7 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="A trio worker that a parent starts by the exec binding. It is of no use without one.",
     )
     parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream, or a service")
-    parser.add_argument("--quota", type=int, default=0, metavar="N", help="retire after N connections (0: never)")
+    parser.add_argument(
+        "--quota", type=int, default=0, metavar="N", help="retire after N to 2N connections, by the slot (0: never)"
+    )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
     options = parser.parse_args(arguments)
@@ -215,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         enter(WorkerInfo(start.slot, start.capacity))
         work = partial(run, channel, listeners, capacity=start.capacity, drain_deadline=start.drain_deadline)
         life = partial(living, find(options.handler), options.handler, start.drain_deadline)
-        return trio.run(_live, life, partial(work, quota=options.quota))
+        return trio.run(_live, life, partial(work, quota=retires_after(options.quota, start.slot)))
     except StartError as error:
         return _cannot_start(error)
     finally:
