@@ -109,7 +109,7 @@ def test_passed_descriptor_that_is_no_listener(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(listening, "FIRST_PASSED", silent.fileno())
         with pytest.raises(StartError, match="is no listening stream socket"):
             passed(dict(environment))
-    with pytest.raises(StartError, match="must say how many"):
+    with pytest.raises(StartError, match="no number of sockets"):
         passed({**environment, "LISTEN_FDS": "x"})
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field
 from .errors import StartError
 
 __all__ = ["Listeners", "bind", "bind_unix", "name_of", "passed"]
+
+log = logging.getLogger("backchannel")
 
 BACKLOG = 4096
 """Asked for; the system cuts it to what it allows (128 on some)."""
@@ -194,6 +197,7 @@ def _clear_stale(path: str, option: str) -> None:
 
 def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
     """The listeners that a supervisor passed by the LISTEN_FDS convention; none when it passed none to this process.
+    If it passed them to another, that is logged: whoever connects to them would wait for nobody.
 
     Takes the variables out of ``environment``: they are for this process, not for those it starts. Raises
     :class:`StartError` for a descriptor that is no listening stream socket.
@@ -201,9 +205,13 @@ def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()):
-        return []  # meant for an ancestor
+        if count not in ("", "0"):
+            _not_taken(pid, count)
+        return []
     if not count.isdecimal():
-        raise StartError(2, f"LISTEN_FDS={count}: the supervisor must say how many sockets it passes")
+        raise StartError(
+            2, f"LISTEN_FDS={count}: that is no number of sockets; have the supervisor set it, or take it out"
+        )
     found: list[socket.socket] = []
     for number in range(FIRST_PASSED, FIRST_PASSED + int(count)):
         try:
@@ -212,6 +220,19 @@ def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
             text = f"LISTEN_FDS={count}: descriptor {number} is no listening stream socket ({error.strerror})"
             raise StartError(2, f"{text}; mend the socket unit (Accept=no, ListenStream=)") from None
     return found
+
+
+def _not_taken(pid: str, count: str) -> None:
+    """Say that sockets were passed, and to somebody else: a wrapper that runs the server as its child, as a rule."""
+    whose = f"LISTEN_PID={pid}" if pid else "LISTEN_PID is not set"
+    log.warning(
+        "LISTEN_FDS=%s and %s, but this is process %d: the sockets that were passed are not taken; "
+        "start the server without a wrapper, or let the wrapper become it (in a shell script: exec python -m ...)",
+        count,
+        whose,
+        os.getpid(),
+        extra={"event": "sockets not taken", "listen_pid": pid, "listen_fds": count},
+    )
 
 
 def adopt(number: int) -> socket.socket:
