@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from backchannel import CONFIGURATION
 
 from .errors import StartError
+from .standard import say
 
 __all__ = ["Handler", "check", "check_arguments", "explain", "is_event_handler", "load", "load_to_serve", "split"]
 
@@ -38,8 +40,9 @@ def load(name: str) -> Handler:
     """
     module_name, attribute = split(name)
     importlib.invalidate_caches()  # what an import remembers of directories may be the parent's, and old
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    with contextlib.suppress(OSError):  # it has been removed: what else is on the path may do
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
     try:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -68,7 +71,7 @@ def load_to_serve(name: str) -> Handler:
     except StartError:
         raise
     except BaseException as error:
-        traceback.print_exc()
+        say(traceback.format_exc())
         raise StartError(CONFIGURATION, f"the handler cannot be loaded ({type(error).__name__})") from None
 
 

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import MutableMapping, Sequence
 
+from . import standard
 from .errors import StartError
 from .system import unix_address
 
@@ -47,10 +48,8 @@ class Notifier:
         self._send("READY=1", f"STATUS=serving {' '.join(addresses)}")
         log.info("ready on %s", ", ".join(addresses))
         if self.ready_fd is not None:
-            try:
-                os.write(self.ready_fd, f"READY {' '.join(addresses)}\n".encode())
-            except OSError as error:
-                log.warning("nobody reads READY from --ready-fd %d: %s", self.ready_fd, error.strerror)
+            if not standard.write(self.ready_fd, f"READY {' '.join(addresses)}\n".encode()):
+                log.warning("nobody reads READY from --ready-fd %d", self.ready_fd)
             self.ready_fd = None
 
     def reloading(self) -> None:

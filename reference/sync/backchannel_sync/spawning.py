@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 
@@ -46,14 +45,18 @@ class Reasons:
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
         self.generation = 0
         """Of the workers that are being started: what was true of an earlier one is worth saying again."""
         self._said: set[str] = set()
 
     def give(self, text: str) -> None:
-        """In a worker: leave ``text`` for the parent. What is longer than a pipe writes whole is cut."""
-        os.write(self._writer, f"{self.generation} {text}".encode(errors="replace")[:500] + b"\0")
+        """In a worker: leave ``text`` for the parent. What is longer than a pipe writes whole is cut; where very many
+        have left theirs already, one more says nothing new.
+        """
+        with contextlib.suppress(OSError):
+            os.write(self._writer, f"{self.generation} {text}".encode(errors="replace")[:500] + b"\0")
 
     def take(self) -> list[str]:
         """In the parent: what workers have left, each text once for each generation."""
@@ -78,8 +81,7 @@ def fork_worker(child: Callable[[], int]) -> int:
 
     Raises ``OSError`` when the system has no process to give.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    standard.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         pid = os.fork()
@@ -92,12 +94,11 @@ def fork_worker(child: Callable[[], int]) -> int:
             status = child()
         except BaseException:
             # nothing of the parent's stack may run in the child: no finally, no atexit of its
-            traceback.print_exc()
+            standard.say(traceback.format_exc())
         finally:
             try:
+                standard.flush(last=True)
                 logging.shutdown()
-                sys.stdout.flush()
-                sys.stderr.flush()
             finally:
                 os._exit(status)
     finally:
@@ -151,6 +152,8 @@ def work(
     gc.enable()
     gc.freeze()  # what the parent had is never looked through for garbage here, so its pages stay shared
     enter(WorkerInfo(slot, settings.capacity))
+    if traditional:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))  # until it can accept, it holds nothing
     try:
         handler = find_handler()
     except StartError as error:
@@ -160,10 +163,10 @@ def work(
         reasons.give(explain(error))
         return CONFIGURATION
     reasons.close()
+    quota = retires_after(quota, slot)
     if traditional:
         return run_traditional(channel, listeners[0], handler, quota=quota)
     if is_event_handler(handler):
-    quota = retires_after(quota, slot)
         return events.run(
             channel,
             listeners,

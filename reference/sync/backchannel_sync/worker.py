@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Sequence
 
 from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
@@ -22,6 +21,7 @@ from .errors import StartError
 from .handlers import check, is_event_handler, load_to_serve
 from .logs import FORMATS, configure
 from .signals import leave_to_the_parent
+from .standard import flush, say
 
 __all__ = ["inherit", "main"]
 
@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for sock in (channel, *listeners):
             sock.close()
+        flush(last=True)
 
 
 def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.socket], name: str, quota: int) -> int:
@@ -87,8 +88,8 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
         enter(WorkerInfo(start.slot, start.capacity))
         handler = load_to_serve(name)
         check(handler, start.capacity)
-    except StartError as error:
         quota = retires_after(quota, start.slot)
+    except StartError as error:
         return _cannot_start(error)
     if is_event_handler(handler):
         return events.run(
@@ -103,7 +104,7 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
 
 
 def _cannot_start(error: StartError) -> int:
-    print(f"backchannel_sync.worker: {error}", file=sys.stderr)
+    say(f"backchannel_sync.worker: {error}")
     return CONFIGURATION
 
 

@@ -19,6 +19,7 @@ import trio
 from backchannel import CONFIGURATION
 from backchannel_sync.errors import StartError
 from backchannel_sync.handlers import check_arguments, load_to_serve
+from backchannel_sync.standard import say
 
 __all__ = ["Handler", "Service", "find", "living"]
 
@@ -61,7 +62,7 @@ async def living(found: Handler | Service, name: str, patience: float) -> AsyncI
             try:
                 handler = await stack.enter_async_context(found())
             except Exception as error:
-                traceback.print_exc()
+                say(traceback.format_exc())
                 raise StartError(CONFIGURATION, f"service {name!r} cannot start ({type(error).__name__})") from None
             try:
                 _check(handler, f"{name}()")

@@ -22,7 +22,6 @@ import argparse
 import logging
 import os
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -34,6 +33,7 @@ from backchannel_sync.context import WorkerInfo, enter, retires_after
 from backchannel_sync.errors import StartError
 from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.signals import leave_to_the_parent
+from backchannel_sync.standard import flush, say
 from backchannel_sync.worker import inherit
 
 from .handlers import Handler, Service, find, living
@@ -223,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for sock in (channel, *listeners):
             sock.close()
+        flush(last=True)
 
 
 async def _live(life: Service, work: Callable[..., Awaitable[int]]) -> int:
@@ -232,7 +233,7 @@ async def _live(life: Service, work: Callable[..., Awaitable[int]]) -> int:
 
 
 def _cannot_start(error: StartError) -> int:
-    print(f"backchannel_trio.worker: {error}", file=sys.stderr)
+    say(f"backchannel_trio.worker: {error}")
     return CONFIGURATION
 
 
