@@ -76,31 +76,31 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--listen", "unix:/tmp/" + "x" * 200], "the path is too long"),
     ],
 )
-def test_impossible_option(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_option(arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "module:handler"]) == 2
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert said in error
     assert error.count("\n") == 1
 
 
-def test_handler_written_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_handler_written_wrong(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--listen", "127.0.0.1:0", "handler"]) == 2
-    assert "write MODULE:ATTRIBUTE" in capsys.readouterr().err
+    assert "write MODULE:ATTRIBUTE" in capfd.readouterr().err
 
 
-def test_occupied_port(capsys: pytest.CaptureFixture[str]) -> None:
+def test_occupied_port(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["--listen", f"127.0.0.1:{port}", "module:handler"]) == os.EX_OSERR
-    assert f"--listen 127.0.0.1:{port}: the address is in use" in capsys.readouterr().err
+    assert f"--listen 127.0.0.1:{port}: the address is in use" in capfd.readouterr().err
 
 
-def test_status_path_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_path_that_exists(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "status").touch()
     assert main(["--listen", "127.0.0.1:0", "--status", str(tmp_path / "status"), "module:handler"]) == os.EX_OSERR
-    assert "a file that is no socket is there; remove it" in capsys.readouterr().err
+    assert "a file that is no socket is there; remove it" in capfd.readouterr().err
     assert (tmp_path / "status").exists()
 
 

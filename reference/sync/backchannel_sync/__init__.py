@@ -5,6 +5,10 @@ of a socket; one for more is a generator function of a :class:`Connection`. :fun
 where it runs; :func:`brief` is what a handler may say of itself.
 """
 
+# isort: off
+from . import early as early  # before all that takes time to load
+# isort: on
+
 from .context import WorkerInfo, brief, current_worker
 from .errors import StartError
 from .events import Connection, Wait, Waiting

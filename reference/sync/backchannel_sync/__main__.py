@@ -1,5 +1,9 @@
 """``python -m backchannel_sync``."""
 
 from .cli import main
+from .standard import flush
 
-raise SystemExit(main())
+try:
+    raise SystemExit(main())
+finally:
+    flush(last=True)

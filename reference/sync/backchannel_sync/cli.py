@@ -8,7 +8,6 @@ there; 130 after SIGINT.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from backchannel import SettingError
@@ -17,10 +16,13 @@ from .errors import StartError
 from .logs import configure
 from .options import add_options, scaling, serve_arguments, settings
 from .serving import serve
+from .signals import held
+from .standard import say
 
 __all__ = ["main"]
 
 
+@held()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -35,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return serve(options.handler, settings=settings(options), scaling=scaling(options), **serve_arguments(options))
     except SettingError as error:
-        print(f"backchannel_sync: {error}", file=sys.stderr)
+        say(f"backchannel_sync: {error}")
         return 2
     except StartError as error:
-        print(f"backchannel_sync: {error}", file=sys.stderr)
+        say(f"backchannel_sync: {error}")
         return error.status

@@ -102,7 +102,9 @@ class Pool:
         self._quota = quota
         self._on_ready = on_ready
         self._reload_at_once = reload_at_once
-        self._preloaded = preloaded
+        self._kept = kept
+        self._place = place
+        self._reload_later = False
         self._ready = self._told = False
         self._names = opened.names
         self._poller = poller
@@ -343,6 +345,10 @@ class Pool:
         if not self.core.reload(time.monotonic(), at_once=self._reload_at_once):
             log.warning("SIGHUP: no reload while %s", self.core.state.value)
             return
+        if self.core.state is PoolState.STANDBY:
+            self._reload_later = True
+            log.info("SIGHUP: the reload begins when this parent has the listeners")
+            return
         generation = self.core.generations.current
         log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
         if self._preloaded:
@@ -447,6 +453,8 @@ class Pool:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self._reload_later:
+            self._reload()
 
     def _close(self) -> None:
         self._crew.close()

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import astuple, dataclass
 
+from .early import PARENTS
 from .errors import StartError
 from .listening import Listeners, OwnPath, adopt
 from .notifying import VARIABLE as NOTIFY_VARIABLE
@@ -43,7 +44,14 @@ class Successor:
     def start(
         cls, listeners: Listeners, status_socket: socket.socket | None, notifier: Notifier, workers: int
     ) -> Successor:
-        """Start it; ``workers`` is how many it should begin with. Raises ``OSError``."""
+        """Start it in ``place``; ``workers`` is how many it should begin with. Raises ``OSError``.
+
+        It begins with the pool's signals held back, as it would have them itself a moment later (:mod:`.early`).
+        """
+        program = sys.executable
+        if place is not None:
+            place.enter()
+            program = place.renewed(program)
         ours, theirs = socket.socketpair()
         status = [] if status_socket is None else [status_socket]
         ready_fd = notifier.given_fd
@@ -67,7 +75,7 @@ class Successor:
                     [sys.executable, *sys.orig_argv[1:]],
                     environment,
                     setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
-                    setsigmask=(),
+                    setsigmask=PARENTS,
                 )
         except OSError:
             ours.close()

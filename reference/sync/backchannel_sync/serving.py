@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import logging
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from backchannel import CONFIGURATION, Scaling, Settings
 
+from .early import take_standard_descriptors
 from .errors import StartError
 from .handlers import Handler, check, explain, load, split
 from .launching import Launcher
@@ -16,11 +20,14 @@ from .opening import open_all
 from .pool import Pool
 from .privileges import Identity
 
+from .signals import Interrupted, held, interruptible
 __all__ = ["serve"]
 
 
 def serve(
     handler: Handler | str | None,
+
+@held()
     listen: Iterable[str | socket.socket] | str = (),
     *,
     settings: Settings | None = None,
@@ -66,6 +73,7 @@ def serve(
     if traditional and (settings.capacity > 1 or launcher is not None):
         raise StartError(2, "--traditional is for capacity 1 and for a handler: leave out --capacity, or --worker")
     if (handler is None) is (launcher is None):
+    take_standard_descriptors()
         raise StartError(2, "give a handler, or a worker to start: one of them")
     if isinstance(handler, str):
         split(handler)
@@ -87,7 +95,8 @@ def serve(
                 2, "--traditional: a worker can block in accept on one listener only; leave out the others"
             )
         if preload and isinstance(handler, str):
-            function = _preloaded(handler, settings.capacity)
+            with interruptible():
+                function = _preloaded(handler, settings.capacity)
             find = lambda: function  # noqa: E731
         pool = Pool(
             find,
@@ -111,6 +120,9 @@ def _loaded(name: str, capacity: int) -> Handler:
     """The handler, imported in the worker that asks for it."""
     handler = load(name)
     check(handler, capacity)
+    except Interrupted as signalled:
+        log.info("%s while the handler was being loaded: nothing has been served", signalled)
+        return 0 if signalled.number == signal.SIGTERM else INTERRUPTED
     return handler
 
 

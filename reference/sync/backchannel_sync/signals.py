@@ -1,7 +1,8 @@
 """Signals as bytes: a handler does nothing but make the loop turn (BC-PASS-03).
 
 Python's own handler, in C, writes the number of each signal to the wake-up descriptor; the loop reads them there, at
-the one place in its turn where they may have an effect.
+the one place in its turn where they may have an effect. Until then they are held back, by the system: a signal that
+comes while the server starts is neither lost nor the end of it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,63 @@ import socket
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-__all__ = ["PARENTS", "WakeUp", "leave_to_the_parent"]
+from .early import PARENTS
 
-PARENTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""What tells a pool to do something. A shell and a terminal send it to the whole process group."""
+__all__ = ["PARENTS", "Interrupted", "WakeUp", "heard", "held", "interruptible", "leave_to_the_parent"]
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """While this lasts, the pool's signals are held back, but for where they are :func:`heard`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """While this lasts, they arrive, those first that were held back. Their handlers must be there."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT has come while something ran that may take long: ``number`` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While this lasts, SIGTERM and SIGINT raise :class:`Interrupted`: for code of others, which may never return.
+    To be used within :func:`held`. If that code has caught the exception, the signal is held back again.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise Interrupted(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = {number: signal.signal(number, interrupt) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    try:
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for caught in came:
+        signal.raise_signal(caught)
 
 
 class WakeUp:
@@ -32,7 +86,8 @@ class WakeUp:
         before = {number: signal.signal(number, _nothing) for number in numbers}
         old = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         try:
-            yield
+            with heard():
+                yield
         finally:
             signal.set_wakeup_fd(old)
             for number, handler in before.items():
@@ -59,6 +114,7 @@ def leave_to_the_parent() -> None:
     """
     for number in PARENTS:
         signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS)
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:

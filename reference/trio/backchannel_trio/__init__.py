@@ -4,6 +4,10 @@
 ``async def handler(stream)``. :func:`current_worker` tells a handler where it runs.
 """
 
+# isort: off
+import backchannel_sync.early  # noqa: F401 - before all that takes time to load
+# isort: on
+
 import sys
 
 from backchannel import CONFIGURATION

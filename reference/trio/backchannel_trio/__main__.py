@@ -1,5 +1,10 @@
 """``python -m backchannel_trio``."""
 
+from backchannel_sync.standard import flush
+
 from .cli import main
 
-raise SystemExit(main())
+try:
+    raise SystemExit(main())
+finally:
+    flush(last=True)

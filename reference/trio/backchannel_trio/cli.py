@@ -7,7 +7,6 @@ cannot wait for a shared listener without the herd.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,6 +15,8 @@ from backchannel import SettingError
 from backchannel_sync.errors import StartError
 from backchannel_sync.logs import configure
 from backchannel_sync.options import add_options, scaling, serve_arguments, settings
+from backchannel_sync.signals import held
+from backchannel_sync.standard import say
 from backchannel_sync.system import POLLERS
 
 from .serving import serve, worker_command
@@ -23,6 +24,7 @@ from .serving import serve, worker_command
 __all__ = ["main"]
 
 
+@held()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -49,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         more |= {"settings": settings(options), "scaling": scaling(options), "signals": True}
         return trio.run(partial(serve, None, **more))
     except SettingError as error:
-        print(f"backchannel_trio: {error}", file=sys.stderr)
+        say(f"backchannel_trio: {error}")
         return 2
     except StartError as error:
-        print(f"backchannel_trio: {error}", file=sys.stderr)
+        say(f"backchannel_trio: {error}")
         return error.status

@@ -84,6 +84,10 @@ class Pool:
         self._names = opened.names
         self._due = trio.Event()
         self._sleeps = Sleeps()
+        self._place = place
+        self._reload_later = False
+        self.began = trio.Event()
+        """There are workers: from now on one may ask for what is below."""
         self._news: set[int] = set()
         self._poller: system.EdgePoller | None = None
         self._status_socket: StatusSocket | None = None
@@ -117,6 +121,10 @@ class Pool:
         """Replace the workers by new ones, which load their code anew (BC-RELOAD-01)."""
         if not self.core.reload(trio.current_time(), at_once=self._reload_at_once):
             log.warning("no reload while %s", self.core.state.value)
+            return
+        if self.core.state is PoolState.STANDBY:
+            self._reload_later = True
+            log.info("the reload begins when this parent has the listeners")
             return
         generation = self.core.generations.current
         log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
@@ -193,6 +201,7 @@ class Pool:
             with trio.move_on_at(math.inf if deadline is None else deadline):
                 await self._due.wait()
             self._due = trio.Event()
+        self.began.set()
             self._pass()
             if not ready and core.greeted >= core.rules.start:
                 ready = True
@@ -220,6 +229,8 @@ class Pool:
     async def _hear_successor(self, successor: Successor) -> None:
         """It says that it is ready, or it has ended."""
         with suppress(trio.ClosedResourceError):
+        if self._reload_later:
+            self.reload()
             if not await ended(successor.baton, but=READY):
                 log.info("successor %d is ready: handing over", successor.pid)
                 self._yielding = True  # by the next pass: the listeners may have news in this very turn

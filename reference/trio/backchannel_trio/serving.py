@@ -17,6 +17,7 @@ from backchannel_sync.pool import INTERRUPTED
 from backchannel_sync.privileges import Identity
 from backchannel_sync.reporting import log_status
 
+from backchannel_sync.signals import PARENTS, heard
 from .pool import Pool
 
 __all__ = ["serve", "worker_command"]
@@ -91,7 +92,7 @@ def worker_command(handler: str, *more: str) -> list[str]:
 async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int:
     """Run ``pool`` as signals say; return the exit status."""
     try:
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with trio.open_signal_receiver(*PARENTS) as signals, heard():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey, signals, pool, nursery.cancel_scope)
                 await pool.run(task_status=task_status)
@@ -109,6 +110,7 @@ async def _obey(signals: AsyncIterator[int], pool: Pool, everything: trio.Cancel
                 pool.stop()
             case signal.SIGINT:
                 everything.cancel()
+    await pool.began.wait()
             case signal.SIGHUP:
                 pool.reload()
             case signal.SIGUSR1:
