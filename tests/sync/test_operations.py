@@ -190,7 +190,7 @@ def test_preloaded_code_is_replaced_with_its_parent(start: Start) -> None:
     assert server.told()[1] == "STATUS=generation 2 serves"
     version, parent, _ = server.ask()
     assert (version, parent) == ("one", str(server.process.pid))
-    assert "the handler is preloaded" in server.log.read_text()
+    assert "the parent itself has loaded code_for_tests" in server.log.read_text()
     with Clients(server) as clients:
         server.process.send_signal(signal.SIGUSR2)
         (main,) = server.told()

@@ -7,18 +7,20 @@ exec; what the parent itself was started with, and would pass on by accident, is
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from backchannel import ExecStart
 from backchannel.binding import CHANNEL_FD, PREFIX, variables
 
 from .errors import StartError
+from .place import Place
 
 __all__ = ["Launcher"]
 
@@ -26,14 +28,16 @@ __all__ = ["Launcher"]
 class Launcher:
     """Starts workers by ``command``, a program and its arguments.
 
-    Make it before the pool opens anything. Raises :class:`StartError` when there is no such program.
+    Make it before the pool opens anything. ``place``: where it starts them; without one, where this process is then.
+    Raises :class:`StartError` when there is no such program.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], place: Place | None = None) -> None:
         if not command:
             raise StartError(2, "--worker is empty: give a program and its arguments")
         if shutil.which(command[0]) is None:
             raise StartError(2, f"--worker: there is no program {command[0]!r}; give its path, or mend PATH")
+        self._place = place
         self._command = list(command)
         self._passed_on = [fd for fd in _open_descriptors() if fd > 2 and os.get_inheritable(fd)]
 
@@ -42,6 +46,10 @@ class Launcher:
 
         ``start.listeners`` is how many there are.
         """
+        program = self._command[0]
+        if self._place is not None:
+            self._place.enter()
+            program = self._place.renewed(program)
         first_free = CHANNEL_FD + 1 + len(listeners)
         copies: list[int] = []
         try:
@@ -54,8 +62,8 @@ class Launcher:
             actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in self._passed_on if fd >= first_free]
             inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
             return os.posix_spawnp(
-                self._command[0],
-                self._command,
+                program,
+                [program, *self._command[1:]],
                 {**inherited, **variables(start)},
                 file_actions=actions,
                 setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
@@ -68,10 +76,10 @@ class Launcher:
 
 def _open_descriptors() -> list[int]:
     """The descriptors that are open now."""
-    if sys.platform in ("linux", "darwin"):
-        numbers = [int(name) for name in os.listdir("/dev/fd")]
-    else:
-        numbers = list(range(os.sysconf("SC_OPEN_MAX")))  # there /dev/fd may show the standard ones only
+    numbers: Iterable[int] = range(os.sysconf("SC_OPEN_MAX"))
+    if sys.platform in ("linux", "darwin"):  # elsewhere /dev/fd may show the standard ones only
+        with contextlib.suppress(OSError):  # it is not there, in a bare chroot
+            numbers = [int(name) for name in os.listdir("/dev/fd")]
     return [fd for fd in numbers if _is_open(fd)]
 
 

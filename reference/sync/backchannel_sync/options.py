@@ -107,6 +107,12 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool =
     )
     where.add_argument("--user", default="", help="what to become when the listeners are bound")
     where.add_argument("--group", default="", help="the group to go with it (default: the user's own)")
+    where.add_argument(
+        "--chdir",
+        metavar="DIRECTORY",
+        help="where to load code from: entered at the start, and again by each new worker and parent, so it may be a "
+        "symbolic link to the current release (default: the current directory, by the name in PWD)",
+    )
     where.add_argument("--status", metavar="PATH", help="socket that answers with the pool's state as JSON")
     where.add_argument("--ready-fd", type=int, metavar="N", help="descriptor to write READY and the addresses to")
 
@@ -193,6 +199,7 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "user": options.user or None,
         "group": options.group or None,
         "status": options.status,
+        "directory": options.chdir,
         "ready_fd": options.ready_fd,
         "quota": options.quota,
         "poller": options.poller,

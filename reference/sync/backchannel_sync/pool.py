@@ -42,6 +42,7 @@ from .crew import Crew
 from .handlers import Handler
 from .launching import Launcher
 from .opening import Opened
+from .place import Place
 from .replacing import READY, Successor
 from .reporting import document, log_status
 from .signals import WakeUp
@@ -67,7 +68,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.
 
 class Pool:
     """A parent and its workers. ``find_handler`` is called in each worker, and returns one that fits its capacity;
-    or ``launcher`` starts them.
+    or ``launcher`` starts them. ``kept`` names what of the handler's code this process itself has loaded, and ``place``
+    where the rest is loaded from.
     """
 
     def __init__(
@@ -82,8 +84,9 @@ class Pool:
         on_ready: Callable[[Pool], None] | None = None,
         launcher: Launcher | None = None,
         reload_at_once: bool = False,
-        preloaded: bool = False,
+        kept: str = "",
         traditional: bool = False,
+        place: Place | None = None,
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
@@ -342,17 +345,21 @@ class Pool:
         self.core.stop(time.monotonic())
 
     def _reload(self) -> None:
-        if not self.core.reload(time.monotonic(), at_once=self._reload_at_once):
-            log.warning("SIGHUP: no reload while %s", self.core.state.value)
-            return
         if self.core.state is PoolState.STANDBY:
             self._reload_later = True
             log.info("SIGHUP: the reload begins when this parent has the listeners")
             return
+        if not self.core.reload(time.monotonic(), at_once=self._reload_at_once):
+            log.warning("SIGHUP: no reload while %s", self.core.state.value)
+            return
         generation = self.core.generations.current
-        log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
-        if self._preloaded:
-            log.warning("the handler is preloaded: new workers run the same code; SIGUSR2 replaces it")
+        where = f", in {self._place.now()}" if self._place else ""
+        extra = {"event": "reload", "generation": generation}
+        log.info("reload: generation %d begins%s", generation, where, extra=extra)
+        if self._kept:
+            log.warning(
+                "the parent itself has loaded %s: new workers run that code again; SIGUSR2 replaces it", self._kept
+            )
         self.opened.notifier.reloading()
 
     def _reloaded(self, done: Reloaded) -> None:
@@ -378,7 +385,7 @@ class Pool:
             return
         opened, workers = self.opened, len(self.core.workers)
         try:
-            self._successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers)
+            self._successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers, self._place)
         except OSError as error:
             log.error("SIGUSR2: cannot start a successor: %s", error)
             return
@@ -446,6 +453,8 @@ class Pool:
         self.opened.take_over()
         self._begin()
         self.core.take_over(time.monotonic())
+        if self._reload_later:
+            self._reload()
 
     # ------------------------------------------------------------------------------------- the end
 
@@ -453,8 +462,6 @@ class Pool:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        if self._reload_later:
-            self._reload()
 
     def _close(self) -> None:
         self._crew.close()

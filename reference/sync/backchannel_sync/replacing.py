@@ -22,6 +22,7 @@ from .errors import StartError
 from .listening import Listeners, OwnPath, adopt
 from .notifying import VARIABLE as NOTIFY_VARIABLE
 from .notifying import Notifier
+from .place import Place
 
 __all__ = ["READY", "Inheritance", "Successor"]
 
@@ -42,7 +43,12 @@ class Successor:
 
     @classmethod
     def start(
-        cls, listeners: Listeners, status_socket: socket.socket | None, notifier: Notifier, workers: int
+        cls,
+        listeners: Listeners,
+        status_socket: socket.socket | None,
+        notifier: Notifier,
+        workers: int,
+        place: Place | None = None,
     ) -> Successor:
         """Start it in ``place``; ``workers`` is how many it should begin with. Raises ``OSError``.
 
@@ -71,8 +77,8 @@ class Successor:
         try:
             with _inheritable([*passed, *([] if ready_fd is None else [ready_fd])]):
                 pid = os.posix_spawn(
-                    sys.executable,
-                    [sys.executable, *sys.orig_argv[1:]],
+                    program,
+                    [program, *sys.orig_argv[1:]],
                     environment,
                     setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
                     setsigmask=PARENTS,

@@ -45,6 +45,7 @@ from backchannel_sync.crew import Crew
 from backchannel_sync.errors import StartError
 from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import Opened
+from backchannel_sync.place import Place
 from backchannel_sync.replacing import READY, Successor
 from backchannel_sync.reporting import document
 from backchannel_sync.traces import trace_if_asked
@@ -59,7 +60,8 @@ log = logging.getLogger("backchannel")
 class Pool:
     """A parent and its workers, which ``launcher`` starts. What is in ``opened`` is closed by whoever opened it.
 
-    ``reload_at_once``: a reload changes all workers when all new ones are ready, instead of one by one.
+    ``reload_at_once``: a reload changes all workers when all new ones are ready, instead of one by one. ``place`` is
+    where a successor starts, and, as a rule, the workers.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Pool:
         scaling: Scaling,
         *,
         reload_at_once: bool = False,
+        place: Place | None = None,
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
@@ -81,13 +84,13 @@ class Pool:
         trace_if_asked(self.core)
         self._launcher = launcher
         self._reload_at_once = reload_at_once
-        self._names = opened.names
-        self._due = trio.Event()
-        self._sleeps = Sleeps()
         self._place = place
         self._reload_later = False
         self.began = trio.Event()
         """There are workers: from now on one may ask for what is below."""
+        self._names = opened.names
+        self._due = trio.Event()
+        self._sleeps = Sleeps()
         self._news: set[int] = set()
         self._poller: system.EdgePoller | None = None
         self._status_socket: StatusSocket | None = None
@@ -119,15 +122,17 @@ class Pool:
 
     def reload(self) -> None:
         """Replace the workers by new ones, which load their code anew (BC-RELOAD-01)."""
-        if not self.core.reload(trio.current_time(), at_once=self._reload_at_once):
-            log.warning("no reload while %s", self.core.state.value)
-            return
         if self.core.state is PoolState.STANDBY:
             self._reload_later = True
             log.info("the reload begins when this parent has the listeners")
             return
+        if not self.core.reload(trio.current_time(), at_once=self._reload_at_once):
+            log.warning("no reload while %s", self.core.state.value)
+            return
         generation = self.core.generations.current
-        log.info("reload: generation %d begins", generation, extra={"event": "reload", "generation": generation})
+        where = f", in {self._place.now()}" if self._place else ""
+        extra = {"event": "reload", "generation": generation}
+        log.info("reload: generation %d begins%s", generation, where, extra=extra)
         self.opened.notifier.reloading()
         self._due.set()
 
@@ -141,7 +146,7 @@ class Pool:
             return
         opened, workers = self.opened, len(self.core.workers)
         try:
-            successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers)
+            successor = Successor.start(opened.listeners, opened.status, opened.notifier, workers, self._place)
         except OSError as error:
             log.error("cannot start a successor: %s", error)
             return
@@ -196,12 +201,12 @@ class Pool:
         core, ready, told = self.core, False, False
         core.start(trio.current_time())
         self._pass()
+        self.began.set()
         while self._failure is None and not core.finished:
             deadline = core.next_deadline()
             with trio.move_on_at(math.inf if deadline is None else deadline):
                 await self._due.wait()
             self._due = trio.Event()
-        self.began.set()
             self._pass()
             if not ready and core.greeted >= core.rules.start:
                 ready = True
@@ -224,13 +229,13 @@ class Pool:
         self.opened.take_over()
         self._begin()
         self.core.take_over(trio.current_time())
+        if self._reload_later:
+            self.reload()
         self._due.set()
 
     async def _hear_successor(self, successor: Successor) -> None:
         """It says that it is ready, or it has ended."""
         with suppress(trio.ClosedResourceError):
-        if self._reload_later:
-            self.reload()
             if not await ended(successor.baton, but=READY):
                 log.info("successor %d is ready: handing over", successor.pid)
                 self._yielding = True  # by the next pass: the listeners may have news in this very turn

@@ -13,16 +13,15 @@ from backchannel_sync.errors import StartError
 from backchannel_sync.handlers import split
 from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import open_all
+from backchannel_sync.place import Place
 from backchannel_sync.pool import INTERRUPTED
 from backchannel_sync.privileges import Identity
 from backchannel_sync.reporting import log_status
-
 from backchannel_sync.signals import PARENTS, heard
+
 from .pool import Pool
 
 __all__ = ["serve", "worker_command"]
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 async def serve(
@@ -39,6 +38,7 @@ async def serve(
     ready_fd: int | None = None,
     worker: Sequence[str] | None = None,
     reload_at_once: bool = False,
+    directory: str | None = None,
     signals: bool = False,
     task_status: trio.TaskStatus[Pool] = trio.TASK_STATUS_IGNORED,
 ) -> int:
@@ -50,10 +50,12 @@ async def serve(
 
     ``handler`` is the name, ``MODULE:ATTRIBUTE``, of an async function of a stream, or of a service that yields one,
     which each worker imports for itself; ``worker``, instead of it, a program and its arguments, started for each
-    worker by the exec binding.
-    ``quota``: a worker retires after so many connections; 0: never. ``signals``: obey SIGTERM, SIGINT, SIGHUP, SIGUSR1
-    and SIGUSR2, as the command line does; they are left to the program otherwise, which has :meth:`Pool.stop`,
-    :meth:`Pool.reload` and :meth:`Pool.replace`. The other parameters are those of :func:`backchannel_sync.serve`.
+    worker by the exec binding. ``quota``: a worker retires after so many connections, or up to twice as many, each slot
+    having a number of its own; 0: never. ``directory``: go there first, and again before each worker is started, so
+    that it may be a symbolic link to the current release; by default workers start where the program is. ``signals``:
+    obey SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2, as the command line does; they are left to the program otherwise,
+    which has :meth:`Pool.stop`, :meth:`Pool.reload` and :meth:`Pool.replace`. The other parameters are those of
+    :func:`backchannel_sync.serve`.
 
     Must be called in the main thread, because it listens for SIGCHLD. Raises
     :class:`~backchannel_sync.errors.StartError` when it cannot start, or when no worker can.
@@ -64,7 +66,9 @@ async def serve(
         command = list(worker)
     else:
         raise StartError(2, "give a handler, or a worker to start: one of them")
-    launcher = Launcher(command)
+    # a program that serves among other things has its directory to itself
+    place = Place.find(directory) if signals or directory is not None else None
+    launcher = Launcher(command, place)
     opened = open_all(
         [listen] if isinstance(listen, str) else listen,
         status=status,
@@ -73,7 +77,9 @@ async def serve(
         ready_fd=ready_fd,
     )
     try:
-        pool = Pool(launcher, opened, settings or Settings(), scaling or Scaling(), reload_at_once=reload_at_once)
+        pool = Pool(
+            launcher, opened, settings or Settings(), scaling or Scaling(), reload_at_once=reload_at_once, place=place
+        )
         if signals:
             return await _run_by_signals(pool, task_status)
         await pool.run(task_status=task_status)
@@ -104,13 +110,13 @@ async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int
 
 
 async def _obey(signals: AsyncIterator[int], pool: Pool, everything: trio.CancelScope) -> None:
+    await pool.began.wait()
     async for number in signals:
         match number:
             case signal.SIGTERM:
                 pool.stop()
             case signal.SIGINT:
                 everything.cancel()
-    await pool.began.wait()
             case signal.SIGHUP:
                 pool.reload()
             case signal.SIGUSR1:
