@@ -118,8 +118,9 @@ class Server:
         self.command = command
         self.lines: list[str] = []
         self.ready = threading.Event()
+        *before, last = re.split(r"(?<!\\)\n", command.strip())  # the server is the last line of its block
         self.process = subprocess.Popen(
-            ["bash", "-euc", f"exec {command.strip()}"],
+            ["bash", "-euc", "\n".join([*before, f"exec {last}"])],
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,
