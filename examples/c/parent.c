@@ -83,15 +83,18 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* A line for the log, if it is taken at once: nobody waits for a reader that stands still. */
 static void say(const char *format, ...)
 {
+    struct pollfd asked = {.fd = STDERR_FILENO, .events = POLLOUT};
+    char line[512];
     va_list arguments;
 
     va_start(arguments, format);
-    fprintf(stderr, "parent: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
+    vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    if (poll(&asked, 1, 0) > 0)
+        dprintf(STDERR_FILENO, "parent: %s\n", line);
 }
 
 static unsigned slot_of(const struct worker *w)
@@ -822,6 +825,19 @@ static int usage(void)
     return EXIT_USAGE;
 }
 
+/* The first thing: signals wait until there is somebody to obey them. */
+static sigset_t hold_signals(void)
+{
+    sigset_t held;
+
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    sigprocmask(SIG_BLOCK, &held, NULL);
+    signal(SIGPIPE, SIG_IGN); /* BC-CHAN-05 */
+    return held;
+}
+
 int main(int argc, char **argv)
 {
     const struct {
@@ -835,6 +851,7 @@ int main(int argc, char **argv)
     struct sigaction action = {.sa_handler = caught};
     const char *where = NULL, *status = NULL;
     char *command;
+    sigset_t held = hold_signals();
 
     for (int i = 1; i + 1 < argc - 1; i += 2) {
         char *end = argv[i + 1];
@@ -876,7 +893,7 @@ int main(int argc, char **argv)
     sigaction(SIGCHLD, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    signal(SIGPIPE, SIG_IGN); /* BC-CHAN-05 */
+    sigprocmask(SIG_UNBLOCK, &held, NULL);
     keep_size(command);
     for (;;)
         pass(command);

@@ -226,6 +226,22 @@ def programs() -> Iterator[Callable[..., Program]]:
             program.close()
 
 
+@contextlib.contextmanager
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """A pipe, both ends, that takes nothing more; writing to it would wait."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    try:
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def needs(program: str) -> str:
     """Its path; without it the test is skipped."""
     found = shutil.which(program)

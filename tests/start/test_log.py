@@ -13,14 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backchannel_sync import standard
 from backchannel_sync.logs import Lines
 from backchannel_sync.spawning import Reasons
-from programs import MODULES, Program, handler, needs
+from programs import MODULES, Program, full_pipe, handler, needs
 
 Start = Callable[..., Program]
 FULL = Path("/dev/full")
@@ -37,22 +37,6 @@ def replaced(program: Program) -> None:
             os.kill(pid, signal.SIGKILL)
         assert program.ask().isdigit()
         program.until(lambda before=before: len(program.pids() - before) == 2, "new workers")
-
-
-@contextlib.contextmanager
-def full_pipe() -> Iterator[tuple[int, int]]:
-    """A pipe, both ends, that takes nothing more; writing to it would wait."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writer, b"x" * 4096)
-    os.set_blocking(writer, True)
-    try:
-        yield reader, writer
-    finally:
-        os.close(reader)
-        os.close(writer)
 
 
 @pytest.mark.parametrize("module", MODULES)
