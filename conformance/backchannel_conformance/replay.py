@@ -47,7 +47,7 @@ class _Worker:
     drained: bool = False
     accepted: int = 0
     resting: bool = False
-    short_row: int = 0
+    short_rows: dict[int, int] = field(default_factory=dict)
     passed_over: set[int] = field(default_factory=set)
     deadlines: dict[str, int] = field(default_factory=dict)
     """The newest of each kind."""
@@ -269,8 +269,7 @@ class Replay:
             if not pending:
                 ledger["owed"] = 0
                 for worker in self.workers.values():
-                    if worker.passed_over:
-                        worker.short_row = 0
+                    worker.short_rows.pop(int(name), None)
                     worker.passed_over.discard(int(name))
         self._order({int(name) for name, pending in counts.items() if pending})
         if self.stopping and all(ledger["empty"] and not ledger["covered"] for ledger in self.ledgers):
@@ -332,22 +331,24 @@ class Replay:
         self._end_order(worker, filled=report["accepted"] == order["max"])
         worker.accepted += report["accepted"]
         if report["accepted"]:
-            worker.short_row = 0
+            worker.short_rows.clear()
             self.sizer.served()
         if order["void"]:
             self._step(worker, "late_answer")
         elif worker.state == "STARTING":
             self._step(worker, "welcomed")
             self.greeted = True
-        else:
+        elif order["due"]:
             self.voids = 0
         if report["accepted"] == order["max"]:
             return
-        worker.passed_over.add(order["listener"])
+        listener, rows = order["listener"], worker.short_rows
+        worker.passed_over.add(listener)
         if not report["accepted"] and report["reason"] != "PEER" and not order["void"]:
-            worker.short_row += 1
-        if report["reason"] == "WORKER" or worker.short_row >= self.settings["short_in_a_row"]:
-            worker.short_row, worker.resting = 0, True
+            rows[listener] = rows.get(listener, 0) + 1
+        if report["reason"] == "WORKER" or rows.get(listener, 0) >= self.settings["short_in_a_row"]:
+            worker.resting = True
+            rows.clear()
             self._deadline("rest", worker)
         elif report["reason"] == "SYSTEM":
             self.ledgers[order["listener"]]["resting"] = True
@@ -392,10 +393,12 @@ class Replay:
 
     def _send(self, worker: _Worker, listener: int, most: int, *, again: bool = False) -> None:
         worker.last_order = worker.last_order + 1 if worker.last_order < 0xFFFFFFFF else 1
-        worker.order = {"id": worker.last_order, "listener": listener, "max": most, "void": False, "again": again}
+        due = worker.state != "STARTING"  # the welcome cannot become void
+        worker.order = {"id": worker.last_order, "listener": listener, "max": most, "again": again, "due": due}
+        worker.order["void"] = False
         message = {"type": "ACCEPT", "order": worker.last_order, "listener": listener, "max": most}
         self.expected.append({"out": "Send", "slot": worker.slot, "data": frames.encode(message).hex()})
-        if worker.state != "STARTING":
+        if due:
             self._deadline("order", (worker, worker.order))
 
     def _void(self, worker: _Worker, order: dict[str, Any]) -> None:

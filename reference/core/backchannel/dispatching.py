@@ -131,8 +131,8 @@ class Dispatching(Roster):
     def _seen_empty(self, listener: int) -> None:
         for worker in self._fallen_short:
             worker.passed_over.discard(listener)
-            worker.short_row = 0
-        self._fallen_short = {worker for worker in self._fallen_short if worker.passed_over}
+            worker.short_rows.pop(listener, None)
+        self._fallen_short = {worker for worker in self._fallen_short if worker.passed_over or worker.short_rows}
 
     # ---------------------------------------------------------------------------------------------------------- answers
 
@@ -144,7 +144,7 @@ class Dispatching(Roster):
             filled = self.edges and busy.accepted == order.max and not order.void and not self._fallen_short
             self.ledgers[order.listener].ended(order, filled=filled)
         if busy.accepted:
-            worker.short_row = 0
+            worker.short_rows.clear()
             self._sizing.served()
         if order.void:
             self.counters.late += busy.accepted
@@ -153,20 +153,21 @@ class Dispatching(Roster):
             worker.step(ParentEvent.WELCOMED)
             self._became_ready(worker)
         else:
-            self._voids_in_row = 0
+            if order.deadline:  # none: a welcome, answered by a worker that was drained meanwhile (BC-SILENT-02)
+                self._voids_in_row = 0
             self.counters.accepted += busy.accepted
             self.counters.short += order.max - busy.accepted
         if busy.accepted < order.max:
             self._fell_short(worker, order, busy)
 
     def _fell_short(self, worker: Worker, order: Order, busy: Busy) -> None:
-        reason = busy.reason
+        reason, rows = busy.reason, worker.short_rows
         worker.passed_over.add(order.listener)
         self._fallen_short.add(worker)
         if not busy.accepted and reason is not Reason.PEER and not order.void:
-            worker.short_row += 1
-        if reason is Reason.WORKER or worker.short_row >= self.settings.short_in_a_row:
-            worker.short_row = 0
+            rows[order.listener] = rows.get(order.listener, 0) + 1
+        if reason is Reason.WORKER or rows.get(order.listener, 0) >= self.settings.short_in_a_row:
+            rows.clear()
             worker.resting = True
             self._note(worker.slot, f"rests for {self.settings.rest} s: its last answer was {reason.name}")
             self._add_deadline(worker, Kind.REST, self.settings.rest)

@@ -54,7 +54,8 @@ class Worker:
     reader: FrameReader = field(default_factory=FrameReader)
     passed_over: set[int] = field(default_factory=set)
     """Listeners for which it gave a short answer (BC-SHORT-01)."""
-    short_row: int = 0
+    short_rows: dict[int, int] = field(default_factory=dict)
+    """For each listener: short answers in a row that accepted nothing (BC-SHORT-02)."""
     resting: bool = False
     rests_until: float = 0.0
     state_until: float = 0.0

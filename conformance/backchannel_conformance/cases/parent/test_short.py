@@ -92,6 +92,30 @@ def test_part_of_an_order_breaks_the_series(parents: Parents) -> None:
     check(stub.waiting(), "BC-SHORT-02", "it was not ordered again after two answers that accepted nothing")
 
 
+@pytest.mark.classes("listeners")
+@pytest.mark.req("BC-SHORT-02")
+def test_series_belongs_to_a_listener(parents: Parents) -> None:
+    """A client on each of two listeners, and a worker that finds none: two short answers for one listener and one for
+    the other are no rest, three for one are.
+    """
+    under = parents(start=2, min=2, max=2, listen="127.0.0.1:0,127.0.0.1:0")
+    stub, under.witness = under.stub(), under.stub()
+    for listener in (0, 1):
+        under.connect(1, listener)
+    stub.greet()
+    asked: list[int] = []
+    for _ in range(5):
+        if len(asked) == 3:
+            under.barrier()
+            check(stub.waiting(), "BC-SHORT-02", f"it was not ordered again after short answers for {asked}")
+        asked.append(stub.order("BC-SHORT-01").listener)
+        answered = time.monotonic()
+        stub.answer(0)
+    stub.order("BC-SHORT-02")
+    took = time.monotonic() - answered
+    check(took >= REST, "BC-SHORT-02", f"after short answers for {asked} it was ordered again within {took:.3f} s")
+
+
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-SHORT-01")
 def test_late_short_answer_is_passed_over(parents: Parents) -> None:

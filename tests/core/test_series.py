@@ -1,0 +1,93 @@
+"""Things that happen several times in a row: what belongs to one series, and what breaks it."""
+
+from __future__ import annotations
+
+import pytest
+from backchannel import Busy, Reason, Scaling, Settings, encode
+from world import World
+
+
+def world(workers: int = 1, listeners: int = 1, *, capacity: int = 1) -> World:
+    made = World(Settings(capacity=capacity), Scaling.fixed(workers), listeners)
+    made.greet_all()
+    return made
+
+
+def fall_short(world: World, slot: int, listener: int) -> None:
+    """The worker in ``slot`` says that nothing is pending on ``listener``, for which it was ordered."""
+    worker = world.workers[slot]
+    order = worker.orders.pop(0)
+    assert order.listener == listener
+    world.write(slot, encode(Busy(order.order, 0, Reason.EMPTY, worker.open, worker.capacity)))
+
+
+@pytest.mark.parametrize("edges", [True, False])
+def test_an_idle_listener_forgives_nothing_of_a_busy_one(edges: bool) -> None:
+    """Listener 1 is seen empty after each answer. If that broke the series of listener 0, the two would spin for ever:
+    an order, nothing taken, the next order.
+    """
+    made = world(listeners=2)
+    made.parent.edges = edges
+    made.connect(0)
+    for _ in range(3):
+        made.parent.readable(1)
+        made.turn()
+        fall_short(made, 0, 0)
+    assert not made.ordered(), "it did not rest"
+    made.wait(0.1)
+    assert made.ordered() == {0: 1}
+
+
+def test_each_listener_has_a_series_of_its_own() -> None:
+    """Two short answers for one listener and one for the other are not three in a row."""
+    made = world(listeners=2)
+    made.queue[:] = [1, 1]
+    for listener in (0, 1):
+        made.parent.readable(listener)
+    made.turn()
+    for listener in (0, 1, 0):
+        fall_short(made, 0, listener)
+    assert made.ordered(), "it rests"
+    for listener in (1, 0):
+        fall_short(made, 0, listener)
+    assert not made.ordered(), "three for listener 0, and it did not rest"
+
+
+def test_who_accepts_for_one_listener_begins_anew_for_all() -> None:
+    made = world(listeners=2, capacity=4)
+    made.queue[:] = [1, 1]
+    for listener in (0, 1):
+        made.parent.readable(listener)
+    made.turn()
+    for listener in (0, 1, 0):
+        fall_short(made, 0, listener)
+    made.answer(0)  # for listener 1
+    fall_short(made, 0, 0)
+    assert made.ordered() == {0: 1}, "it rests, though it has accepted something since"
+
+
+def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
+    """The welcome cannot become void, so an answer to it says nothing of orders; not even from a worker that was
+    drained meanwhile.
+    """
+    made = world(2)
+    assert made.parent.reload(made.now)
+    made.turn()
+    made.hello(2)  # and does not answer the welcome yet
+    made.connect()
+    made.wait(0.1)
+    assert made.parent.counters.voids == 1
+    assert made.ordered() == {0: 1, 1: 1}
+    assert made.parent.reload(made.now)  # the first newcomer has replaced nobody, and is drained
+    made.turn()
+    assert made.workers[2].drained
+    made.answer(2)
+    made.hello(3)
+    made.answer(3)
+    made.wait(0.2)
+    assert made.parent.counters.voids == 2
+    assert made.ordered() == {0: 1, 1: 1, 3: 1}
+    made.wait(0.35)
+    assert made.parent.counters.voids == 2, "the deadline was not the one after two voids, 0.4 s"
+    made.wait(0.1)
+    assert made.parent.counters.voids == 3
