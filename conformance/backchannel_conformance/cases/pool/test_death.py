@@ -1,4 +1,4 @@
-"""P2, P6: what ends with a worker, with the parent, with a service that fails: that, and nothing else."""
+"""What ends with a worker, with the parent, with a service that fails: that, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P1: a connection wakes one worker, the one that was ordered.
+"""A connection wakes one worker, the one that was ordered.
 
 Every case serves connections one after another and counts voluntary context switches: workers that served nothing
 must have made none, and those that served at most three for each connection.

@@ -1,4 +1,4 @@
-"""P4: the parent knows each worker's load, and nobody is given more than it can hold."""
+"""The parent knows each worker's load, and nobody is given more than it can hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P5: which worker gets a connection, exactly as the policy says."""
+"""Which worker gets a connection, exactly as the policy says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P3: a parent that can do nothing does nothing. And what a worker holds that it should not."""
+"""A parent that can do nothing does nothing. And what a worker holds that it should not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P5: the pool grows and shrinks by the rules, and stays within its bounds."""
+"""The pool grows and shrinks by the rules, and stays within its bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P2, P3: a stopped worker delays at most what it was ordered to take, and for no longer than the order's deadline."""
+"""A stopped worker delays at most what it was ordered to take, and for no longer than the order's deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""P2: workers are killed under load, at every step, and no client notices but those they had accepted."""
+"""Workers are killed under load, at every step, and no client notices but those they had accepted."""
 
 from __future__ import annotations
 
