@@ -75,5 +75,11 @@ def test_defaults() -> None:
     assert renamed == scaling
 
 
+def test_every_setting_is_explained() -> None:
+    page = (ROOT / "spec" / "1.0" / "defaults.rst").read_text()
+    names = [*PROTOCOL["defaults"], *PROTOCOL["scaling"]]
+    assert [name for name in names if f"   * - *{name}*\n" not in page] == []
+
+
 def test_exit_statuses() -> None:
     assert {name: getattr(backchannel, name) for name in PROTOCOL["exit_status"]} == PROTOCOL["exit_status"]

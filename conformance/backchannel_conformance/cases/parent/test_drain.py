@@ -67,6 +67,23 @@ def test_drain_ends_at_its_deadline(parents: Parents) -> None:
     check(took >= deadline, "BC-DRAIN-02", f"it was killed after {took:.3f} s")
 
 
+@pytest.mark.needs("drain_deadline", "exit_deadline")
+@pytest.mark.parametrize(("drain", "leave"), [(0.3, 0.9), (30.0, 0.3)])
+@pytest.mark.req("BC-DRAIN-02", "BC-DEATH-03")
+def test_drained_worker_that_closes_its_channel(parents: Parents, drain: float, leave: float) -> None:
+    """It is killed exit_deadline after the end of its channel, whether drain_deadline is shorter or longer."""
+    deadline = leave * scale()
+    under = parents.pool(1, drain_deadline=drain * scale(), exit_deadline=deadline)
+    (stub,) = under.workers
+    stub.status(0, capacity=0)
+    stub.drained("BC-CAP-03")
+    closed = time.monotonic()
+    stub.call("close")
+    stub.killed("BC-DEATH-03", "it had closed its channel")
+    took = time.monotonic() - closed
+    check(took >= deadline, "BC-DRAIN-02", f"it was killed {took:.3f} s after it had closed its channel")
+
+
 @pytest.mark.req("BC-STOP-01", "BC-DRAIN-01")
 def test_stop_orders_what_is_pending(parents: Parents) -> None:
     """SIGTERM while a worker is full and a client waits: it is ordered when there is room, then all are drained."""
