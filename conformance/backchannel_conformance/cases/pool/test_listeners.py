@@ -110,7 +110,7 @@ def next_served(waiting: Sequence[Held]) -> Held:
 
 @pytest.mark.classes("activation")
 @pytest.mark.needs("status")
-@pytest.mark.req("BC-FORK-12", "BC-STOP-01")
+@pytest.mark.req("BC-FORK-12", "BC-FORK-07", "BC-STOP-01")
 def test_passed_listeners(pools: Pools, unix_path: str) -> None:
     """Two listeners that the supervisor keeps are served, and nothing else; what arrives after the pool has stopped
     waits for its successor.
@@ -126,6 +126,8 @@ def test_passed_listeners(pools: Pools, unix_path: str) -> None:
         other = Client(unix_path)
         pids = set(pool.workers())
         check({pool.client.ask().pid, other.ask().pid} <= pids, "BC-FORK-12", "a passed listener is not served")
+        kept = kernel.kept_at_exec(pool.pid) if kernel.can("kept_at_exec") else []
+        check(not kept, "BC-FORK-07", f"descriptors {kept}, which came open at exec, would be passed on once more")
         pool.stop()
         check(stat.S_ISSOCK(os.stat(unix_path).st_mode), "BC-FORK-12", "a path that was not its own was removed")
         late = other.send("who")

@@ -86,9 +86,7 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
     """
     pool = pools(3, capacity=capacity)
     pool.settle()
-    victim = pool.workers()[0]
-    os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in pool.workers() and len(pool.workers()) == 3, what="the new worker")
+    replace(pool, pool.workers()[0])
     pool.settle()
     everybody = {pool.pid, *pool.workers()}
     for pid in pool.workers():
@@ -107,6 +105,36 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
         check(not shared, "BC-FORK-05", f"worker {pid} also holds, with another process, {shared}")
         more = {kind: count for kind, count in kinds.items() if kind not in ("unix", "tcp-listen", "poller")}
         check(not more, "BC-FORK-05", f"worker {pid} also holds {more}")
+
+
+def replace(pool: Pool, victim: int) -> None:
+    """Kill a worker, and wait for the one that takes its place."""
+    before = len(pool.workers())
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: victim not in pool.workers() and len(pool.workers()) == before, what="the new worker")
+
+
+@pytest.mark.kernel("kept_at_exec")
+@pytest.mark.req("BC-FORK-07")
+def test_parent_passes_nothing_on(pools: Pools) -> None:
+    """Between two spawns none of the parent's descriptors, the listener among them, would survive an exec."""
+    pool = pools(2)
+    kept = kernel.kept_at_exec(pool.pid)
+    check(not kept, "BC-FORK-07", f"a program that the parent started would find descriptors {kept}")
+
+
+@pytest.mark.kernel("kinds")
+@pytest.mark.req("BC-DEATH-06")
+def test_the_dead_leave_nothing_in_the_parent(pools: Pools) -> None:
+    """Eight workers that have served are killed, one after another: the parent holds as many descriptors as before."""
+    pool = pools(2)
+    pool.client.ask()
+    before = kernel.kinds(pool.pid)
+    for _ in range(8):
+        replace(pool, pool.client.ask().pid)
+    pool.settle()
+    after = kernel.kinds(pool.pid)
+    check(after == before, "BC-DEATH-06", f"the parent held {before}, and holds {after} after eight deaths")
 
 
 @pytest.mark.kernel("listener_flags")
