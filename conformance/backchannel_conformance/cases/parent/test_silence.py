@@ -10,7 +10,7 @@ import pytest
 from backchannel_conformance import wire
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
-from backchannel_conformance.waiting import scale
+from backchannel_conformance.waiting import scale, until
 
 
 @pytest.mark.needs("order_deadline")
@@ -106,6 +106,24 @@ def test_void_connections_one_at_a_time(parents: Parents) -> None:
     second.quiet("BC-SILENT-03", "the first of the two void connections has not been answered for")
     first.take()
     first.order("BC-SILENT-03")
+
+
+@pytest.mark.classes("event", "counted")
+@pytest.mark.needs("order_deadline", "max_per_order", "status")
+@pytest.mark.req("BC-PICK-03", "BC-SILENT-06")
+def test_what_is_owed_has_no_share(parents: Parents) -> None:
+    """An order for two is void, and two more clients come: the next worker is ordered to take two, and not four."""
+    under = parents(start=3, min=3, max=3, capacity=4, max_per_order=4, policy="lowest", order_deadline=0.1 * scale())
+    silent, other, under.witness = sorted((under.stub() for _ in range(3)), key=lambda stub: stub.slot)
+    under.connect(2)
+    silent.greet(4)
+    order = silent.order("BC-PEND-05")
+    assert order.max == 2
+    until(lambda: under.counters()["voids"] == 2, what="the order to become void")
+    under.connect(2)
+    other.greet(4)
+    order = other.order("BC-SILENT-06")
+    check(order.max == 2, "BC-PICK-03", f"four are pending, two of them owed, and one worker may be chosen: {order}")
 
 
 @pytest.mark.needs("order_deadline", "silence_deadline")
