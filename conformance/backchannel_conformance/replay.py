@@ -27,6 +27,7 @@ _READING = ("STARTING", "READY", "SUSPECT", "DRAINING")
 _EVENTS = {"start": "start_deadline", "silence": "silence_deadline", "drain": "drain_deadline", "exit": "exit_deadline"}
 _STATES = {"start": "STARTING", "silence": "SUSPECT", "drain": "DRAINING", "exit": "LOST"}
 _SCALING = {"period": "pass"}  # Python has taken the name
+_POOL_EVENTS = {name: name for name in ("hand_over", "keep", "reload")} | {"take_over": "baton"}
 
 
 class Deviation(Exception):
@@ -94,7 +95,8 @@ class Replay:
         scaling = {_SCALING.get(name, name): value for name, value in header["scaling"].items()}
         capacity = self.settings["capacity"]
         self.policy = self.settings.get("policy") or ("lowest" if capacity == 1 else "least-loaded")
-        self.tables = tomllib.loads((folder() / "protocol.toml").read_text())["parent"]
+        protocol = tomllib.loads((folder() / "protocol.toml").read_text())
+        self.tables, self.pool = protocol["parent"], protocol["pool"]
         self.sizer = oracle.Sizer(scaling, capacity)
         self.workers: dict[int, _Worker] = {}
         self.ledgers = [
@@ -109,8 +111,9 @@ class Replay:
         self.now = 0.0
         self.turn = 0
         self.voids = 0
-        self.greeted = self.stopping = self.drained = self.gave_up = False
-        self.loose = header.get("state", "RUNNING") != "RUNNING"  # it waits for another parent's baton
+        self.greeted = self.drained = self.gave_up = False
+        self.state: str = header.get("state", "RUNNING")
+        self.loose = self.state != "RUNNING"  # it waits for another parent's baton
         self.last_young = float("-inf")
         self.serial = 0
 
@@ -123,12 +126,20 @@ class Replay:
         method = getattr(self, f"_in_{line['in']}", None)
         if method is None:
             self.loose = True
+            event = _POOL_EVENTS.get(line["in"], "")
+            if self._become(event) and event in ("baton", "keep"):
+                for ledger in self.ledgers:
+                    ledger["dirty"] = True
             return
         method(**arguments)
 
     def asked(self, line: dict[str, Any]) -> None:
         """An action."""
-        if line["out"] in ("Note", "Reloaded", "Release"):
+        if line["out"] in ("Note", "Reloaded"):
+            return
+        if line["out"] == "Release":
+            if not self._become("settled"):
+                raise Deviation(f"the baton is given away while {self.state} (BC-BATON-02)")
             return
         if self.loose and line["out"] in ("Spawn", "HalfClose", "CloseListeners"):
             self._follow(line)
@@ -226,18 +237,30 @@ class Replay:
             self._died_young()
 
     def _in_stop(self) -> None:
-        if not self.stopping:
-            self.stopping = True
+        if not self._become("stop"):
+            return
+        if self.state == "DRAINING":
+            self._drain_all()
+        else:
             self._deadline("stop", None)
             for ledger in self.ledgers:
                 ledger["dirty"] = True
+
+    def _become(self, event: str) -> bool:
+        """The parent's own machine; whether ``event`` has an effect."""
+        after = self.pool[self.state].get(event, "no effect")
+        if after == "no effect":
+            return False
+        self.state = after
+        return True
 
     def _in_judge(self) -> None:
         due = sorted((item for item in self.deadlines if item[0] <= self.now), key=lambda item: item[2] == "stop")
         self.deadlines = [item for item in self.deadlines if item[0] > self.now]
         for _, serial, kind, subject in due:
             if kind == "stop":
-                self._drain_all()
+                if self.state == "STOPPING":
+                    self._drain_all()
             elif kind == "listener":
                 if subject["rest"] == serial:
                     subject["resting"] = False
@@ -272,11 +295,11 @@ class Replay:
                     worker.short_rows.pop(int(name), None)
                     worker.passed_over.discard(int(name))
         self._order({int(name) for name, pending in counts.items() if pending})
-        if self.stopping and all(ledger["empty"] and not ledger["covered"] for ledger in self.ledgers):
+        if self.state == "STOPPING" and all(ledger["empty"] and not ledger["covered"] for ledger in self.ledgers):
             self._drain_all()
 
     def _in_scale(self) -> None:
-        if self.stopping or self.loose:
+        if self.state not in ("STANDBY", "RUNNING") or self.loose:
             return
         before = self.sizer.last
         spawn, retire = self.sizer.turn(self.now, [worker.view() for worker in self.workers.values()])
@@ -451,7 +474,7 @@ class Replay:
     def _drain_all(self) -> None:
         if self.drained:
             return
-        self.drained = True
+        self.drained, self.state = True, "DRAINING"
         self.expected.append({"out": "CloseListeners"})
         for worker in self.workers.values():
             if worker.state == "STARTING":  # it holds nothing (BC-STOP-04)

@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 SPEC = Path(__file__).parents[2] / "spec" / "1.0"
+NO_EFFECT = "no effect"
 ROW, TOP, SIDE = 34, 44, 60
 MESSAGE = re.compile(r"^   ([PW])([AB]?) +(?:[0-9a-f]{8} ){5} (.*)$|^   - +(.*)$")
 
@@ -72,12 +73,15 @@ def _tip(x: int, y: int, turn: int) -> str:
 
 
 def machine(name: str) -> str:
-    """A state machine; events that lead from one state to the same other share an arrow."""
+    """A state machine; events that lead from one state to another share an arrow, those without effect have none."""
     table = tomllib.loads((SPEC / "protocol.toml").read_text())[name]
-    states = list(dict.fromkeys([*table, *(after for events in table.values() for after in events.values())]))
+    afters = [after for events in table.values() for after in events.values() if after != NO_EFFECT]
+    states = list(dict.fromkeys([*table, *afters]))
     merged: dict[tuple[str, str], list[str]] = {}
     for state, events in table.items():
         for event, after in events.items():
+            if after == NO_EFFECT:
+                continue
             merged.setdefault((state, after), []).append(event)
     arrows = [
         Arrow(", ".join(events), states.index(state), states.index(after)) for (state, after), events in merged.items()

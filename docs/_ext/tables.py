@@ -36,12 +36,16 @@ class FromProtocol(SphinxDirective):
 
 
 class StateTable(FromProtocol):
-    """A machine: a row for each state and event."""
+    """A machine: a row for each state and event; a row for each event and a column for each state, if all have all."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         machine = self.protocol()[self.arguments[0]]
+        first, *others = map(list, machine.values())
+        if all(other == first for other in others):
+            rows = [[event, *(events[event] for events in machine.values())] for event in first]
+            return [table(["event", *machine], rows)]
         rows = [[state, event, after] for state, events in machine.items() for event, after in events.items()]
         return [table(["state", "event", "next state"], rows)]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from backchannel import PoolState, Settings
+from backchannel.machines import POOL, PoolEvent
 from world import World
 
 
@@ -90,11 +93,123 @@ def test_only_a_running_parent_hands_over(world: World) -> None:
     assert not World(standby=True).parent.hand_over(0.0)
 
 
-def test_stop_during_the_hand_over_changes_nothing(world: World) -> None:
+def test_stop_during_the_hand_over_stops_this_parent(world: World) -> None:
+    """There will be no successor: what is pending is served here, and the baton is not given away."""
     world.connect()
     hand_over(world)
+    world.connect()
     world.parent.stop(world.now)
     world.turn()
-    assert not world.released
+    assert world.parent.state is PoolState.STOPPING
+    assert world.ordered() == {0: 1, 1: 1}
     world.answer(0)
-    assert world.released
+    world.answer(1)
+    assert not world.released
+    assert world.closed
+    assert world.parent.state is PoolState.DRAINING
+
+
+def test_successor_that_was_stopped_takes_nothing_over() -> None:
+    """It waits for a worker to go when the old parent's end frees the baton."""
+    world = World(standby=True)
+    world.greet_all()
+    world.parent.stop(world.now)
+    world.turn()
+    assert not world.parent.take_over(world.now)
+    assert world.parent.state is PoolState.DRAINING
+
+
+def test_nobody_is_replaced_during_the_hand_over(world: World) -> None:
+    """But as soon as it is over without a successor."""
+    world.connect()
+    hand_over(world)
+    world.exit(2, -9)
+    world.wait(0.05)
+    assert world.parent.counters.spawned == 3
+    assert world.parent.keep(world.now)
+    world.wait(10)
+    assert world.parent.counters.spawned == 4
+
+
+def test_reload_goes_on_when_there_is_no_successor(world: World) -> None:
+    """It is neither forgotten nor begun anew, and the pool may retire workers again when it is over."""
+    assert world.parent.reload(world.now)
+    world.turn()
+    world.connect()
+    hand_over(world)
+    world.hello(3)
+    world.answer(3)
+    assert not any(worker.drained for worker in world.workers.values())
+    assert world.parent.keep(world.now)
+    world.turn()
+    assert [slot for slot, worker in world.workers.items() if worker.drained] == [2]
+    for slot in (4, 5):
+        world.hello(slot)
+        world.answer(slot)
+    assert [done.failure for done in world.reloads] == [""]
+    assert world.parent.generations.current == 2
+
+
+def inputs(world: World) -> dict[PoolEvent, Callable[[], object]]:
+    """What tells a parent of each event that comes from outside."""
+    parent = world.parent
+    return {
+        PoolEvent.BATON: lambda: parent.take_over(world.now),
+        PoolEvent.HAND_OVER: lambda: parent.hand_over(world.now),
+        PoolEvent.KEEP: lambda: parent.keep(world.now),
+        PoolEvent.RELOAD: lambda: parent.reload(world.now),
+        PoolEvent.STOP: lambda: parent.stop(world.now),
+    }
+
+
+def in_state(state: PoolState) -> World:
+    """A world whose parent is in ``state``, with an order unanswered where it has any."""
+    world = World(standby=state is PoolState.STANDBY)
+    world.greet_all()
+    world.connect()
+    match state:
+        case PoolState.YIELDING:
+            hand_over(world)
+        case PoolState.STOPPING:
+            world.parent.stop(world.now)
+        case PoolState.DRAINING:
+            world.parent.stop(world.now)
+            world.turn()
+            world.answer(0)
+    world.turn()
+    assert world.parent.state is state
+    return world
+
+
+@pytest.mark.parametrize("event", list(inputs(World())), ids=lambda event: event.value)
+@pytest.mark.parametrize("state", list(PoolState), ids=lambda state: state.value)
+def test_table_of_the_parent(state: PoolState, event: PoolEvent) -> None:
+    """Each event in each state: it leads where the table says, or does nothing at all."""
+    world = in_state(state)
+    after = POOL[state][event]
+    said = inputs(world)[event]()
+    assert world.parent.state is (after or state)
+    if after is None:
+        assert not said
+        assert world.parent.take_actions() == []
+        before = len(world.trace)
+        world.turn()
+        assert not any('"out"' in line for line in world.trace[before:])
+
+
+@pytest.mark.parametrize("state", list(PoolState), ids=lambda state: state.value)
+def test_only_a_running_parent_starts_a_successor(state: PoolState) -> None:
+    assert in_state(state).parent.may_replace is (state is PoolState.RUNNING)
+
+
+def test_second_stop_does_not_begin_the_time_anew() -> None:
+    world = World(Settings(order_deadline=30.0, stop_deadline=5.0))
+    world.greet_all()
+    world.connect()
+    world.parent.stop(world.now)
+    world.wait(4.0)
+    world.parent.stop(world.now)
+    world.wait(0.9)
+    assert not world.closed
+    world.wait(0.2)
+    assert world.closed

@@ -10,7 +10,7 @@ from typing import Any
 import backchannel
 import pytest
 from backchannel import FRAME_SIZE, VERSION, Features, Reason, Scaling, Settings, Type
-from backchannel.machines import PARENT, POOL, WORKER
+from backchannel.machines import PARENT, POOL, WORKER, PoolEvent, PoolState
 from backchannel_sync.accepting import reason_for
 
 ROOT = Path(__file__).parents[2]
@@ -61,9 +61,27 @@ def test_errnos(name: str) -> None:
 @pytest.mark.parametrize(("table", "machine"), [("parent", PARENT), ("worker", WORKER), ("pool", POOL)])
 def test_machines(table: str, machine: dict[Any, dict[Any, Any]]) -> None:
     written = {
-        state.value: {event.value: after.value for event, after in events.items()} for state, events in machine.items()
+        state.value: {event.value: after.value if after else "no effect" for event, after in events.items()}
+        for state, events in machine.items()
     }
     assert written == PROTOCOL[table]
+
+
+def test_the_parents_own_table_is_total() -> None:
+    """Signals, workers and other parents ask nobody what the parent is doing."""
+    events = {event for state in PROTOCOL["pool"].values() for event in state}
+    assert events == {event.value for event in PoolEvent}
+    assert {state: set(listed) for state, listed in PROTOCOL["pool"].items()} == {
+        state.value: events for state in PoolState
+    }
+    page = (ROOT / "spec" / "1.0" / "lifecycle.rst").read_text()
+    assert [event for event in events if f"\n``{event}``\n" not in page] == []
+
+
+def test_every_setting_is_explained() -> None:
+    page = (ROOT / "spec" / "1.0" / "defaults.rst").read_text()
+    names = [*PROTOCOL["defaults"], *PROTOCOL["scaling"]]
+    assert [name for name in names if f"   * - *{name}*\n" not in page] == []
 
 
 def test_defaults() -> None:
@@ -73,12 +91,6 @@ def test_defaults() -> None:
     scaling = {field.name: field.default for field in fields(Scaling)}
     renamed = {"period" if name == "pass" else name: value for name, value in PROTOCOL["scaling"].items()}
     assert renamed == scaling
-
-
-def test_every_setting_is_explained() -> None:
-    page = (ROOT / "spec" / "1.0" / "defaults.rst").read_text()
-    names = [*PROTOCOL["defaults"], *PROTOCOL["scaling"]]
-    assert [name for name in names if f"   * - *{name}*\n" not in page] == []
 
 
 def test_exit_statuses() -> None:

@@ -163,18 +163,27 @@ class PoolEvent(Enum):
 
     BATON = "baton"
     HAND_OVER = "hand_over"
-    STOP = "stop"
     KEEP = "keep"
+    RELOAD = "reload"
+    REPLACE = "replace"
     SETTLED = "settled"
+    STOP = "stop"
     STOP_DEADLINE = "stop_deadline"
 
 
 _G = PoolEvent
 _P = PoolState
 
-POOL: Final[dict[PoolState, dict[PoolEvent, PoolState]]] = {
-    _P.STANDBY: {_G.BATON: _P.RUNNING, _G.STOP: _P.DRAINING},
-    _P.RUNNING: {_G.HAND_OVER: _P.YIELDING, _G.STOP: _P.STOPPING},
-    _P.YIELDING: {_G.SETTLED: _P.DRAINING, _G.KEEP: _P.RUNNING},
-    _P.STOPPING: {_G.SETTLED: _P.DRAINING, _G.STOP_DEADLINE: _P.DRAINING},
+
+def _heeds(**events: PoolState) -> dict[PoolEvent, PoolState | None]:
+    return {event: events.get(event.value) for event in PoolEvent}
+
+
+POOL: Final[dict[PoolState, dict[PoolEvent, PoolState | None]]] = {
+    _P.STANDBY: _heeds(baton=_P.RUNNING, stop=_P.DRAINING),
+    _P.RUNNING: _heeds(hand_over=_P.YIELDING, reload=_P.RUNNING, replace=_P.RUNNING, stop=_P.STOPPING),
+    _P.YIELDING: _heeds(keep=_P.RUNNING, settled=_P.DRAINING, stop=_P.STOPPING),
+    _P.STOPPING: _heeds(settled=_P.DRAINING, stop_deadline=_P.DRAINING),
+    _P.DRAINING: _heeds(),
 }
+"""Anything may happen to a parent at any time, so every event stands in every state. ``None``: it has no effect."""

@@ -291,12 +291,11 @@ class Parent(Dispatching):
     # --------------------------------------------------------------------------------------------------- the whole pool
 
     def stop(self, now: float) -> None:
-        """Serve what is pending, then drain everybody (BC-STOP-01). Nothing new where that is under way already."""
+        """Serve what is pending, then drain everybody (BC-STOP-01). No effect where that is under way (BC-STOP-05)."""
         self._now = now
-        if self.state is PoolState.STANDBY:
+        if self.state is PoolState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
             self._drain_all(PoolEvent.STOP)
-        elif self.state is PoolState.RUNNING:
-            self._step(PoolEvent.STOP)
+        elif self._step(PoolEvent.STOP):
             self.generations.give_up()
             self._deadlines.add(now + self.settings.stop_deadline, Deadline(Kind.STOP, 0, 0))
             for ledger in self.ledgers:
@@ -309,7 +308,7 @@ class Parent(Dispatching):
         is over.
         """
         self._now = now
-        if self.state is not PoolState.RUNNING:
+        if not self._step(PoolEvent.RELOAD):
             return False
         surplus = self.generations.begin(at_once=at_once)
         self._sizing.hold(True)
@@ -325,32 +324,38 @@ class Parent(Dispatching):
         drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
         """
         self._now = now
-        if self.state is not PoolState.RUNNING:
-            return False
-        self._step(PoolEvent.HAND_OVER)
-        self.generations.give_up()
-        return True
+        return self._step(PoolEvent.HAND_OVER)
 
     def keep(self, now: float) -> bool:
         """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
         self._now = now
-        if self.state is not PoolState.YIELDING:
+        if not self._step(PoolEvent.KEEP):
             return False
-        self._step(PoolEvent.KEEP)
+        self.generations.changed = True  # a reload that was under way goes on (BC-BATON-05)
         for ledger in self.ledgers:
             ledger.dirty = True
         return True
 
-    def take_over(self, now: float) -> None:
-        """The baton has ended: the listeners are this parent's (BC-BATON-01). Watch them from now on."""
+    def take_over(self, now: float) -> bool:
+        """The baton has ended: the listeners are this parent's (BC-BATON-01). Watch them from now on. ``False``, and
+        nothing happens, unless the pool is on STANDBY: it may have been stopped meanwhile.
+        """
         self._now = now
-        if self.state is PoolState.STANDBY:
-            self._step(PoolEvent.BATON)
-            for ledger in self.ledgers:
-                ledger.dirty = True
+        if not self._step(PoolEvent.BATON):
+            return False
+        for ledger in self.ledgers:
+            ledger.dirty = True
+        return True
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether a successor may be started: its listeners are this parent's, and it is not about to end."""
+        return POOL[self.state][PoolEvent.REPLACE] is not None
 
     def _drain_all(self, event: PoolEvent) -> None:
-        self._step(event)
+        if not self._step(event):
+            return
+        self.generations.give_up()
         self._actions.append(CloseListeners())
         for worker in list(self.workers.values()):
             if worker.state is State.STARTING:
@@ -364,5 +369,10 @@ class Parent(Dispatching):
         """
         self._kill(worker, ParentEvent.STOP, "it was still starting when the pool came to its end")
 
-    def _step(self, event: PoolEvent) -> None:
-        self.state = POOL[self.state][event]
+    def _step(self, event: PoolEvent) -> bool:
+        """Move the parent's own machine; ``False`` when ``event`` has no effect."""
+        after = POOL[self.state][event]
+        if after is None:
+            return False
+        self.state = after
+        return True

@@ -31,6 +31,7 @@ QUERIES: Final = frozenset(
         "to_count",
         "watching",
         "hidden",
+        "may_replace",
         "patient",
         "stopping",
         "finished",

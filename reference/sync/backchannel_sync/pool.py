@@ -338,11 +338,16 @@ class Pool:
                 self._on_ready(self)
 
     def _stop(self) -> None:
-        self._abandon(signal.SIGTERM)
-        if self.core.state is PoolState.RUNNING:
+        if self._successor is not None:
+            # the baton is held until it has gone: its end would give it the listeners (BC-BATON-06)
+            self._successor.tell(signal.SIGTERM)
+        before = self.core.state
+        self.core.stop(time.monotonic())
+        if before is PoolState.YIELDING and self.core.state is PoolState.STOPPING:
+            self._resume()
+        if before in (PoolState.RUNNING, PoolState.YIELDING):
             log.info("stopping: what is pending is served, then the workers drain", extra={"event": "stopping"})
             self.opened.notifier.stopping()
-        self.core.stop(time.monotonic())
 
     def _reload(self) -> None:
         if self.core.state is PoolState.STANDBY:
@@ -377,7 +382,7 @@ class Pool:
 
     def _replace(self) -> None:
         """Start a successor; when it is ready it says so on the baton (BC-BATON-03)."""
-        if self._successor is not None or self.core.state is not PoolState.RUNNING:
+        if self._successor is not None or not self.core.may_replace:
             log.warning("SIGUSR2: no replacement while %s", "one starts" if self._successor else self.core.state.value)
             return
         if os.getpid() == 1:
@@ -409,7 +414,10 @@ class Pool:
                 log.info("successor %d is ready: handing over", successor.pid)
                 successor.ready = self._yielding = True
             return
-        log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
+        if self.core.stopping:
+            log.info("successor %d has ended", successor.pid)
+        else:
+            log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
         self._abandon()
 
     def _hand_over(self) -> None:
@@ -424,12 +432,15 @@ class Pool:
         if self._successor is None:
             return
         if number:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self._successor.pid, number)
+            self._successor.tell(number)
         self._drop_baton()
         if self.core.keep(time.monotonic()):
-            self._start_watching()
-            self.opened.notifier.main_pid(os.getpid())
+            self._resume()
+
+    def _resume(self) -> None:
+        """The listeners were not handed over after all: watch them again."""
+        self._start_watching()
+        self.opened.notifier.main_pid(os.getpid())
 
     def _drop_baton(self) -> None:
         if self._successor is not None:
@@ -450,11 +461,11 @@ class Pool:
         except ConnectionResetError:
             pass
         self._selector.unregister(baton)
-        self.opened.take_over()
-        self._begin()
-        self.core.take_over(time.monotonic())
-        if self._reload_later:
-            self._reload()
+        if self.core.take_over(time.monotonic()):  # not if it was stopped meanwhile: its listeners are closed then
+            self.opened.take_over()
+            self._begin()
+            if self._reload_later:
+                self._reload()
 
     # ------------------------------------------------------------------------------------- the end
 

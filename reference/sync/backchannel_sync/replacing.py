@@ -91,6 +91,11 @@ class Successor:
         ours.setblocking(False)
         return cls(pid, ours)
 
+    def tell(self, number: int) -> None:
+        """Send it a signal, if it is there still and may be sent one."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
+
 
 @contextlib.contextmanager
 def _inheritable(numbers: Sequence[int]) -> Iterator[None]:

@@ -113,11 +113,16 @@ class Pool:
 
     def stop(self) -> None:
         """Serve what is pending, drain all workers, and end (BC-STOP-01). A successor that has not taken over ends."""
-        self.abandon(signal.SIGTERM)
-        if self.core.state is PoolState.RUNNING:
+        if self._successor is not None:
+            # the baton is held until it has gone: its end would give it the listeners (BC-BATON-06)
+            self._successor.tell(signal.SIGTERM)
+        before = self.core.state
+        self.core.stop(trio.current_time())
+        if before is PoolState.YIELDING and self.core.state is PoolState.STOPPING:
+            self._resume()
+        if before in (PoolState.RUNNING, PoolState.YIELDING):
             log.info("stopping: what is pending is served, then the workers drain", extra={"event": "stopping"})
             self.opened.notifier.stopping()
-        self.core.stop(trio.current_time())
         self._due.set()
 
     def reload(self) -> None:
@@ -138,7 +143,7 @@ class Pool:
 
     def replace(self) -> None:
         """Start this program again as a successor, which takes over when its workers are ready (BC-BATON-03)."""
-        if self._successor is not None or self.core.state is not PoolState.RUNNING:
+        if self._successor is not None or not self.core.may_replace:
             log.warning("no replacement while %s", "one starts" if self._successor else self.core.state.value)
             return
         if os.getpid() == 1:
@@ -159,12 +164,10 @@ class Pool:
         if self._successor is None:
             return
         if number:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(self._successor.pid, number)
+            self._successor.tell(number)
         self._drop_baton()
         if self.core.keep(trio.current_time()):
-            self._start_watching()
-            self.opened.notifier.main_pid(os.getpid())
+            self._resume()
         self._due.set()
 
     # ---------------------------------------------------------------------------------- the tasks
@@ -226,12 +229,12 @@ class Pool:
     async def _await_baton(self, baton: socket.socket) -> None:
         """The baton has ended: the old parent orders nobody any more (BC-BATON-01)."""
         await ended(baton)
-        self.opened.take_over()
-        self._begin()
-        self.core.take_over(trio.current_time())
-        if self._reload_later:
-            self.reload()
-        self._due.set()
+        if self.core.take_over(trio.current_time()):  # not if it was stopped meanwhile: its listeners are closed then
+            self.opened.take_over()
+            self._begin()
+            if self._reload_later:
+                self.reload()
+            self._due.set()
 
     async def _hear_successor(self, successor: Successor) -> None:
         """It says that it is ready, or it has ended."""
@@ -242,7 +245,10 @@ class Pool:
                 self._due.set()
                 await ended(successor.baton)
             if self._successor is successor:
-                log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
+                if self.core.stopping:
+                    log.info("successor %d has ended", successor.pid)
+                else:
+                    log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
                 self.abandon()
 
     # ------------------------------------------------------------------------------------- a pass
@@ -323,6 +329,11 @@ class Pool:
         self.core.edges = self._counts.exact
         self._nursery.start_soon(hear_arrivals, self._poller, self.listeners, self._arrived)
 
+    def _resume(self) -> None:
+        """The listeners were not handed over after all: watch them again."""
+        self._start_watching()
+        self.opened.notifier.main_pid(os.getpid())
+
     def _arrived(self, listener: int) -> None:
         self._news.add(listener)
         self._due.set()
@@ -345,7 +356,8 @@ class Pool:
             self._successor = None
 
     def _close(self) -> None:
-        self.abandon(signal.SIGKILL)
+        # after a stop the successor has been told to end, and is about to
+        self.abandon(0 if self.core.finished else signal.SIGKILL)
         self._crew.close()
         self._stop_watching()
         self._stop_status()

@@ -131,6 +131,37 @@ def test_stop_deadline(parents: Parents) -> None:
     check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
 
 
+@pytest.mark.needs("stop_deadline")
+@pytest.mark.req("BC-STOP-05", "BC-STOP-01")
+def test_second_stop_changes_nothing(parents: Parents) -> None:
+    """SIGTERM again while clients wait, and again while workers finish: what is pending is ordered, nobody is killed,
+    and the exit status is 0.
+    """
+    under = parents(start=2, min=2, max=2, stop_deadline=30)
+    first, second = sorted((under.stub(), under.stub()), key=lambda stub: stub.slot)
+    for stub in (first, second):
+        stub.greet()
+        under.connect()
+        stub.order("BC-PICK-01")
+        stub.take()
+    under.connect(2)
+    for stub in (second, first):
+        under.signal(signal.SIGTERM)
+        stub.finish()
+        stub.order("BC-STOP-05")
+        stub.take()
+    for stub in (first, second):
+        stub.drained("BC-STOP-01")
+    under.signal(signal.SIGTERM)
+    for stub in (first, second):
+        stub.finish()
+        check(stub.alive(), "BC-STOP-05", "a worker that was draining was killed")
+    for stub in (first, second):
+        stub.leave(0)
+    status = under.wait("BC-STOP-01")
+    check(status == 0, "BC-STOP-05", f"exit status {status} after three SIGTERM")
+
+
 @pytest.mark.kernel("state", "session_of")
 @pytest.mark.needs("pass")
 @pytest.mark.req("BC-STOP-02", "BC-STOP-01")

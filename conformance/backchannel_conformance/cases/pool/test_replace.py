@@ -11,6 +11,7 @@ from backchannel_conformance import kernel
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.load import Load
 from backchannel_conformance.plugin import Pools
+from backchannel_conformance.pool import Pool, Status
 from backchannel_conformance.waiting import TimedOut, until
 
 pytestmark = [
@@ -147,14 +148,139 @@ def test_old_parent_dies_first(pools: Pools) -> None:
     until(lambda: kernel.state(orphan.pid) in ("", "Z"), what="the dead parent's worker to go")
 
 
-@pytest.mark.req("BC-BATON-03", "BC-STOP-01")
+@pytest.mark.req("BC-BATON-06", "BC-BATON-03", "BC-STOP-01")
 def test_stop_while_a_successor_waits(pools: Pools) -> None:
-    """SIGTERM to the parent ends the pool, its successor included."""
+    """SIGTERM to the parent, which holds a connection still: its successor ends meanwhile, and then the parent."""
     pool = pools(1)
     pool.gate("wait")
+    held, _ = pool.client.hold()
     pool.signal(signal.SIGUSR2)
     successor = pool.until("the successor", lambda s: s.successor is not None).successor
     assert successor is not None
-    check(pool.stop() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+    until(lambda: len(kernel.session_of(pool.pid)) == 4, what="the successor's worker to start")
+    pool.signal(signal.SIGTERM)
+    pool.until("the stop", lambda s: s.state == "stopping")
     pool.gate()
-    until(lambda: kernel.state(successor) in ("", "Z"), what="the successor to go")
+    gone(successor, "BC-BATON-06", "the parent that it was to replace was told to stop")
+    held.close()
+    check(pool.wait() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+
+
+def gone(pid: int, clause: str, why: str) -> None:
+    """A process must have ended."""
+    try:
+        until(lambda: kernel.state(pid) in ("", "Z"), what="a process to go")
+    except TimedOut:
+        raise Broken(clause, f"process {pid} is there still, although {why}") from None
+
+
+def silence(pid: int) -> None:
+    """Stop a process."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: kernel.state(pid) == "T", what=f"process {pid} to stop")
+
+
+def yielding(pool: Pool) -> Status:
+    """Begin a replacement, and wait until the old parent waits for the order that slot 0 does not answer."""
+    pool.signal(signal.SIGUSR2)
+    return pool.until("the hand-over to begin", lambda s: s.state == "yielding", 30)
+
+
+@pytest.mark.kernel("kinds")
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-BATON-06", "BC-BATON-07", "BC-STOP-01")
+def test_stop_during_the_hand_over(pools: Pools) -> None:
+    """SIGTERM while the hand-over waits for an order: the successor goes, and does not get the baton before that; what
+    is pending is served by the old workers, and the pool ends.
+    """
+    pool = pools(2, order_deadline=30)
+    pool.settle()
+    old = pool.status().pids()
+    silence(old[0])
+    first = pool.client.send("who")
+    pool.until("its order", lambda s: s.slots()[0]["orders"] == 1)
+    successor = yielding(pool).successor
+    assert successor is not None
+    second = pool.client.send("who")
+    silence(successor)
+    held = kernel.kinds(pool.pid)["unix"]
+    pool.signal(signal.SIGTERM)
+    pool.until("the stop", lambda s: s.state == "stopping", breaks="BC-BATON-06")
+    left = kernel.kinds(pool.pid)["unix"]
+    check(left >= held, "BC-BATON-07", f"the parent held {held} AF_UNIX sockets, and holds {left}: not the baton")
+    # first in, first out: slot 1, which is ordered for the second client, takes the one that slot 0 has not taken
+    check(first.answer().pid == old[1], "BC-STOP-01", "the first client was not served by slot 1")
+    os.kill(old[0], signal.SIGCONT)
+    check(second.answer().pid == old[0], "BC-STOP-01", "the second client was not served by slot 0")
+    os.kill(successor, signal.SIGCONT)
+    gone(successor, "BC-BATON-06", "the parent that it was to replace was told to stop")
+    check(pool.wait() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+
+
+@pytest.mark.needs("order_deadline")
+@pytest.mark.req("BC-BATON-05")
+def test_nobody_is_replaced_during_the_hand_over(pools: Pools) -> None:
+    """A worker that has served dies while the hand-over waits for an order: it stays dead."""
+    pool = pools(2, order_deadline=30)
+    held, _ = pool.client.hold()
+    victim = pool.client.ask().pid
+    held.close()
+    pool.settle()
+    old = pool.status().pids()
+    check(victim == old[1], "BC-PICK-01", f"slots {old}, and the second client was answered by process {victim}")
+    silence(old[0])
+    first = pool.client.send("who")
+    pool.until("its order", lambda s: s.slots()[0]["orders"] == 2)
+    yielding(pool)
+    os.kill(victim, signal.SIGKILL)
+    pool.until("the death", lambda s: victim not in s.pids().values())
+    status = pool.status()
+    check(set(status.pids()) == {0}, "BC-BATON-05", f"during the hand-over a worker was started: {status.pids()}")
+    os.kill(old[0], signal.SIGCONT)
+    check(first.answer().pid == old[0], "BC-BATON-02", "the order that was under way was not carried out")
+    check(pool.replaced() == 0, "BC-BATON-02", f"exit status {pool.status_code} instead of 0")
+
+
+@pytest.mark.kernel("kinds")
+@pytest.mark.req("BC-STOP-06", "BC-BATON-01", "BC-BATON-03")
+def test_stop_on_standby(pools: Pools) -> None:
+    """SIGTERM to a successor whose workers have not started: it lets go of the listener at once and ends; what is
+    pending stays the old parent's.
+    """
+    pool = pools(1)
+    pool.gate("wait")
+    held, old = pool.client.hold()
+    pool.signal(signal.SIGUSR2)
+    successor = pool.until("the successor", lambda s: s.successor is not None).successor
+    assert successor is not None
+    until(lambda: len(kernel.session_of(pool.pid)) == 4, what="the successor's worker to start")
+    waiting = pool.client.send("who")
+    os.kill(successor, signal.SIGTERM)
+    try:
+        until(lambda: not listening(successor), what="the successor to close the listener")
+    except TimedOut:
+        raise Broken("BC-STOP-06", "a successor that was told to stop keeps the listener") from None
+    pool.gate()
+    gone(successor, "BC-STOP-06", "it was told to stop, and holds nothing")
+    pool.until("the end of it", lambda s: s.successor is None and s.state == "running", breaks="BC-BATON-03")
+    held.close()
+    check(waiting.answer().pid == old.pid, "BC-BATON-01", "a client was not served by the old worker")
+
+
+def listening(pid: int) -> int:
+    """How many listeners a process holds; none when it has gone."""
+    try:
+        return kernel.kinds(pid).get("tcp-listen", 0)
+    except OSError:
+        return 0
+
+
+@pytest.mark.kernel("kept_at_exec")
+@pytest.mark.req("BC-FORK-07")
+def test_successor_passes_nothing_on(pools: Pools) -> None:
+    """What a successor was given, listeners, status socket and baton, is closed on exec again."""
+    pool = pools(1)
+    pool.signal(signal.SIGUSR2)
+    pool.replaced()
+    kept = kernel.kept_at_exec(pool.pid)
+    check(not kept, "BC-FORK-07", f"a program that it started would find descriptors {kept}")
