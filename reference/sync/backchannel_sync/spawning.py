@@ -24,6 +24,7 @@ from . import blocking, events, standard
 from .context import WorkerInfo, enter, retires_after
 from .errors import StartError
 from .handlers import Handler, explain, is_event_handler
+from .leaving import end_within, forget_the_parents, leave
 from .signals import PARENTS, leave_to_the_parent
 from .traditional import run as run_traditional
 
@@ -90,17 +91,14 @@ def fork_worker(child: Callable[[], int]) -> int:
         status = 70
         try:
             _undo_signals()
+            forget_the_parents()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             status = child()
         except BaseException:
-            # nothing of the parent's stack may run in the child: no finally, no atexit of its
+            # nothing of the parent's stack may run in the child: no finally of its
             standard.say(traceback.format_exc())
         finally:
-            try:
-                standard.flush(last=True)
-                logging.shutdown()
-            finally:
-                os._exit(status)
+            leave(status)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -165,9 +163,9 @@ def work(
     reasons.close()
     quota = retires_after(quota, slot)
     if traditional:
-        return run_traditional(channel, listeners[0], handler, quota=quota)
-    if is_event_handler(handler):
-        return events.run(
+        status = run_traditional(channel, listeners[0], handler, quota=quota)
+    elif is_event_handler(handler):
+        status = events.run(
             channel,
             listeners,
             handler,
@@ -176,4 +174,7 @@ def work(
             quota=quota,
             poller=poller,
         )
-    return blocking.run(channel, listeners, handler, quota=quota)
+    else:
+        status = blocking.run(channel, listeners, handler, quota=quota)
+    end_within(settings.drain_deadline)
+    return status

@@ -19,6 +19,7 @@ from . import blocking, events
 from .context import WorkerInfo, enter, retires_after
 from .errors import StartError
 from .handlers import check, is_event_handler, load_to_serve
+from .leaving import end_within
 from .logs import FORMATS, configure
 from .signals import leave_to_the_parent
 from .standard import flush, say
@@ -92,7 +93,7 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
     except StartError as error:
         return _cannot_start(error)
     if is_event_handler(handler):
-        return events.run(
+        status = events.run(
             channel,
             listeners,
             handler,
@@ -100,7 +101,10 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
             drain_deadline=start.drain_deadline,
             quota=quota,
         )
-    return blocking.run(channel, listeners, handler, quota=quota)
+    else:
+        status = blocking.run(channel, listeners, handler, quota=quota)
+    end_within(start.drain_deadline)
+    return status
 
 
 def _cannot_start(error: StartError) -> int:
