@@ -15,16 +15,22 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from backchannel import CONFIGURATION, ExecStart, Violation, WorkerSide
 from backchannel_sync import StartError, WorkerInfo
 from backchannel_sync.accepting import attempt
-from backchannel_sync.context import enter
+from backchannel_sync.clients import stands_for, tell
+from backchannel_sync.context import enter, keep_from_children, leave_if_forked, tell_of_drain
 from backchannel_sync.handlers import load_to_serve
+from backchannel_sync.leaving import end_within
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.worker import inherit
 
 log = logging.getLogger("worker")
+
+UNWINDING = 1.0
+"""Seconds that cancelled handlers have for their ``finally`` clauses, after the drain deadline."""
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -40,6 +46,8 @@ class Worker:
         self.patience = start.drain_deadline
         self.connections: set[asyncio.Task[None]] = set()
         self.drained = asyncio.Event()
+        tell_of_drain(self.drained.is_set, self.drained.wait)
+        keep_from_children(channel, *listeners)
 
     async def run(self) -> int:
         """Work until the channel ends and the connections have; return the exit status."""
@@ -56,6 +64,8 @@ class Worker:
             _, late = await asyncio.wait(self.connections, timeout=self.patience)
             for task in late:
                 task.cancel()
+            if late:
+                end_within(UNWINDING)
         self.flush()
         return self.side.exit_status
 
@@ -84,29 +94,37 @@ class Worker:
         for order in orders:
             taken, reason = attempt(self.listeners, order)
             self.side.answer(order, len(taken), reason)
-            for connection in taken:
-                task = asyncio.create_task(self.serve(connection))
+            for connection, address in taken:
+                task = asyncio.create_task(self.serve(connection, address))
                 self.connections.add(task)
                 task.add_done_callback(self.connections.discard)
         self.flush()
 
-    async def serve(self, connection: socket.socket) -> None:
-        """One connection, from its acceptance to its end."""
+    async def serve(self, connection: socket.socket, address: object) -> None:
+        """One connection, from its acceptance to its end. Whatever the handler raises ends it alone."""
         try:
             connection.setblocking(False)
             reader, writer = await asyncio.open_connection(sock=connection)
             try:
                 await self.handler(reader, writer)
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()  # closed first, then reported
-        except Exception:
-            log.exception("a handler failed; its connection is closed, the worker goes on")
+                leave_if_forked()
+            except BaseException as error:
+                task = asyncio.current_task()
+                if not (isinstance(error, asyncio.CancelledError) and task and task.cancelling()):
+                    tell(error, address, stands_for(reader, writer))  # all but the end of the drain's patience
+            await self.close(writer)
         finally:
             connection.close()
             self.side.ended()
             self.flush()
+
+    async def close(self, writer: asyncio.StreamWriter) -> None:
+        """Closed first, then reported. The client sees the end even if a process that the handler forked goes on."""
+        with contextlib.suppress(OSError):
+            if writer.can_write_eof():
+                writer.write_eof()
+            writer.close()
+            await writer.wait_closed()
 
     def flush(self) -> None:
         """Write what is owed. What the channel does not take is made up anew when it does."""
@@ -128,7 +146,7 @@ def main() -> int:
         print("usage: python asyncio_worker.py MODULE:HANDLER, as the worker of a parent", file=sys.stderr)
         return CONFIGURATION
     leave_to_the_parent()
-    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     try:
         start, channel, listeners = inherit()
         enter(WorkerInfo(start.slot, start.capacity))  # for current_worker()
@@ -137,10 +155,25 @@ def main() -> int:
         print(f"asyncio_worker: {error}", file=sys.stderr)
         return CONFIGURATION  # the parent does not try again in a loop, and a reload keeps the old workers
 
-    async def work() -> int:
-        return await Worker(start, channel, listeners, handler).run()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        loop.set_exception_handler(report)
+        work = loop.create_task(Worker(start, channel, listeners, handler).run())
+        while not work.done():
+            try:
+                loop.run_until_complete(work)
+            except (SystemExit, KeyboardInterrupt) as error:
+                # asyncio lets these two out of the loop, whichever task they end: here one that a handler has made
+                leave_if_forked(error)
+                log.error("a handler's task failed; the worker goes on", exc_info=error)
+        end_within(start.drain_deadline)  # what the loop still waits for, threads, exit functions
+        return work.result()
 
-    return asyncio.run(work())
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio tells of a client's connection is told to the handler as well: no need for a traceback here."""
+    if not ("transport" in context and isinstance(context.get("exception"), OSError)):
+        loop.default_exception_handler(context)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for name in ("core", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))]
-DISPOSITIONS = {"SIG_DFL", "SIG_IGN"}
+DISPOSITIONS = {"SIG_DFL", "SIG_IGN", "default_int_handler"}
+"""The last is what Python does at SIGINT by itself."""
 IN_WORKERS = {
     # a traditional worker, which sleeps in accept: its handler says that it was asked to leave
     "reference/sync/backchannel_sync/traditional.py": {"worker.asked_to_leave"},

@@ -41,7 +41,7 @@ class Listener:
 )
 def test_attempts(script: list[int | str], most: int, taken: list[str], reason: Reason, left: int) -> None:
     listener = Listener(*script)
-    assert attempt([listener], Accept(1, 0, most)) == (taken, reason)  # type: ignore[list-item]
+    assert attempt([listener], Accept(1, 0, most)) == ([(one, None) for one in taken], reason)  # type: ignore[list-item]
     assert len(listener.script) == left
 
 

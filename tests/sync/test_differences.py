@@ -69,7 +69,7 @@ def test_a_client_that_was_reset_is_no_empty_queue() -> None:
     with socket.socket() as connection:
         waiting: Any = [Listener([connection], aborted=1)]
         assert attempt(waiting, Accept(1, 0, 1)) == ([], Reason.PEER)
-        assert attempt(waiting, Accept(2, 0, 1)) == ([connection], Reason.FILLED)
+        assert attempt(waiting, Accept(2, 0, 1)) == ([(connection, None)], Reason.FILLED)
         assert attempt(waiting, Accept(3, 0, 1)) == ([], Reason.EMPTY)
 
 
@@ -80,7 +80,7 @@ def test_a_real_client_that_was_reset_is_answered_for(real: Any) -> None:
     client.close()
     taken, reason = attempt([made], Accept(1, 0, 1))
     assert (len(taken), reason) in [(1, Reason.FILLED), (0, Reason.PEER), (0, Reason.EMPTY)]
-    for connection in taken:
+    for connection, _address in taken:
         connection.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from backchannel import Accept, Reason
 
@@ -40,20 +40,21 @@ def reason_for(number: int | None) -> Reason:
     return _BY_ERRNO.get(number or 0, Reason.UNUSABLE)
 
 
-def attempt(listeners: Sequence[socket.socket], order: Accept) -> tuple[list[socket.socket], Reason]:
-    """The connections taken for ``order``, with the reason if they are fewer than ``order.max``.
+def attempt(listeners: Sequence[socket.socket], order: Accept) -> tuple[list[tuple[socket.socket, Any]], Reason]:
+    """The connections taken for ``order``, each with its client's address, and the reason if they are fewer than
+    ``order.max``. Once a client has reset its connection, the system no longer tells who it was.
 
     The listeners do not block (BC-FORK-01), so neither does this.
     """
-    taken: list[socket.socket] = []
+    taken: list[tuple[socket.socket, Any]] = []
     failed = Reason.FILLED
     for _ in range(order.max):
         try:
-            connection, _address = listeners[order.listener].accept()
+            accepted = listeners[order.listener].accept()
         except OSError as error:
             failed = reason_for(error.errno)
             if failed is not Reason.PEER:
                 break
         else:
-            taken.append(connection)
+            taken.append(accepted)
     return taken, Reason.FILLED if len(taken) == order.max else failed

@@ -2,7 +2,8 @@
 
 Nothing is polled. Between connections the worker sits in one blocking read of its channel, so nothing but an order or
 the end of the channel ever wakes it. While the handler runs, the worker reads nothing: it has no room, so the parent
-sends nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned.
+sends nothing (BC-ORDER-03), and it learns of a drain, or of its parent's death, when the handler has returned. A
+handler that has to know sooner asks ``current_worker().draining``, which looks at the channel and takes nothing.
 
 A handler that declares itself brief is served with before the answer, which tells of the connection and of its end in
 one frame (BC-BUSY-05): one write less here, one read and one wake-up less in the parent.
@@ -13,13 +14,15 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
-from .context import is_brief
+from .clients import claim, close, stands_for, tell
+from .context import is_brief, keep_from_children, leave_if_forked, tell_of_drain
 
-__all__ = ["BlockingHandler", "run", "serve_one"]
+__all__ = ["BlockingHandler", "has_ended", "run", "serve_one"]
 
 log = logging.getLogger("backchannel.worker")
 
@@ -38,6 +41,8 @@ def run(
     side = WorkerSide(1, len(listeners))
     served = 0
     folds = is_brief(handler)
+    tell_of_drain(lambda: side.draining or has_ended(channel))
+    keep_from_children(channel, *listeners)
     channel.setblocking(True)
     side.hello()
     _flush(side, channel)
@@ -73,20 +78,33 @@ def run(
     return side.exit_status
 
 
-def _serve_all(handler: BlockingHandler, connections: Sequence[socket.socket]) -> None:
-    for connection in connections:
-        connection.setblocking(True)
-        serve_one(handler, connection)
+def _serve_all(handler: BlockingHandler, connections: Sequence[tuple[socket.socket, Any]]) -> None:
+    for connection, address in connections:
+        serve_one(handler, connection, address)
 
 
-def serve_one(handler: BlockingHandler, connection: socket.socket) -> None:
-    """An error of the handler ends this connection and nothing else (BC-WORK-07)."""
+def serve_one(handler: BlockingHandler, accepted: socket.socket, address: object) -> None:
+    """Whatever the handler raises ends this connection and nothing else (BC-WORK-07): ``sys.exit()`` in a library is
+    no reason to end a worker.
+    """
+    connection = claim(accepted)
+    connection.setblocking(True)
     try:
         handler(connection)
-    except Exception:
-        log.exception("the handler failed; its connection is closed, the worker goes on")
-    finally:
-        connection.close()
+    except BaseException as error:
+        tell(error, address, stands_for(connection))
+    leave_if_forked()
+    close(connection)
+
+
+def has_ended(channel: socket.socket) -> bool:
+    """Whether the parent has ended ``channel``, as far as can be seen without waiting or taking anything."""
+    try:
+        return not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _flush(side: WorkerSide, channel: socket.socket) -> None:

@@ -4,7 +4,7 @@ A handler is a generator function of one :class:`Connection`. Where it would wai
 worker turns to others::
 
     def echo(connection):
-        while data := (yield from connection.recv(4096)):
+        while data := (yield from connection.recv(4096, until_drain=True)):
             yield from connection.sendall(data)
 
 Generators rather than callbacks, because the code then reads in the order in which it runs: a loop is a loop,
@@ -17,6 +17,7 @@ of the loop, after everything that could be done in it was done (BC-STATUS-03).
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import selectors
@@ -24,11 +25,13 @@ import socket
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from backchannel import Violation, WorkerSide
 
 from .accepting import attempt
-from .context import is_brief
+from .clients import claim, close, stands_for, tell
+from .context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
 from .system import selector_class
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
@@ -40,12 +43,13 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a handler waits for: its socket (``READ`` or ``WRITE``), or ``until`` a monotonic time, whichever comes
-    first.
+    """What a handler waits for: its socket (``READ`` or ``WRITE``), ``until`` a monotonic time, or, if ``drain`` is
+    true, the beginning of the drain, whichever comes first.
     """
 
     events: int
     until: float | None = None
+    drain: bool = False
 
 
 Waiting = Generator[Wait, None, None]
@@ -58,13 +62,19 @@ class Connection:
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
 
-    def recv(self, count: int) -> Generator[Wait, None, bytes]:
-        """At most ``count`` octets; none at end-of-file. Raises ``OSError`` as ``socket.recv`` does."""
+    def recv(self, count: int, *, until_drain: bool = False) -> Generator[Wait, None, bytes]:
+        """At most ``count`` octets; none at end-of-file. Raises ``OSError`` as ``socket.recv`` does.
+
+        ``until_drain``: none, too, once the drain has begun and nothing is there to be read. For where the client owes
+        nothing, as between two requests: what it has sent is still served, and an idle connection ends.
+        """
         while True:
             try:
                 return self.socket.recv(count)
             except BlockingIOError:
-                yield Wait(READ)
+                if until_drain and is_draining():
+                    return b""
+                yield Wait(READ, drain=until_drain)
 
     def sendall(self, data: bytes) -> Waiting:
         """Write all of ``data``. Raises ``OSError`` as ``socket.send`` does."""
@@ -89,11 +99,17 @@ EventHandler = Callable[[Connection], Generator[Wait, None, object]]
 class _Task:
     """One connection and the generator that serves it."""
 
-    __slots__ = ("connection", "events", "steps", "waits")
+    __slots__ = ("accepted", "address", "connection", "ended", "events", "steps", "waits", "watched")
 
-    def __init__(self, connection: Connection, steps: Generator[Wait, None, object]) -> None:
-        self.connection = connection
-        self.steps = steps
+    def __init__(self, accepted: socket.socket, address: object) -> None:
+        self.accepted = claim(accepted)
+        self.address = address
+        self.connection = Connection(self.accepted)
+        self.steps: Generator[Wait, None, object] | None = None
+        """What the handler has made of it; until it runs, nothing."""
+        self.ended = False
+        self.watched: socket.socket = self.accepted
+        """What the selector knows: a handler may put TLS in the place of its socket."""
         self.events = 0
         self.waits = 0
         """Counts its waits, so that a timer of an earlier one is known to be stale."""
@@ -124,11 +140,15 @@ class _Worker:
         """Connections that have ended and were not told to the side yet."""
         self.selector = selector_class(poller)()
         self.timers: list[tuple[float, int, int, _Task]] = []
+        self.until_drain: set[_Task] = set()
+        """Those whose wait ends when the drain begins."""
         self.count = 0
         self.give_up: float | None = None
         self.channel_events = 0
 
     def run(self) -> int:
+        tell_of_drain(lambda: self.side.draining)
+        keep_from_children(self.channel, *self.listeners)
         self.channel.setblocking(False)
         self.side.hello()
         self.flush()
@@ -139,10 +159,8 @@ class _Worker:
                 elif mask & READ:
                     self.channel_ready()
             now = time.monotonic()
-            while self.timers and self.timers[0][0] <= now:
-                _, _, waits, task = heapq.heappop(self.timers)
-                if waits == task.waits:
-                    self.step(task)
+            for task in self.due(now):
+                self.step(task)
             if self.ended:
                 self.side.ended(self.take_ended())
             self.flush()
@@ -150,6 +168,15 @@ class _Worker:
                 log.warning("%d connections still open at the drain deadline: leaving them", self.side.open)
                 break
         return self.side.exit_status
+
+    def due(self, now: float) -> list[_Task]:
+        """Those whose time has come. Taken out first: one that waits for no time at all shall not keep us here."""
+        due = []
+        while self.timers and self.timers[0][0] <= now:
+            _, _, waits, task = heapq.heappop(self.timers)
+            if waits == task.waits:
+                due.append(task)
+        return due
 
     def timeout(self) -> float | None:
         if not self.timers and self.give_up is None:
@@ -173,7 +200,7 @@ class _Worker:
         except Violation as violation:
             log.error("the parent broke the protocol (%s)", violation)
             orders = []
-        fresh: list[socket.socket] = []
+        fresh: list[tuple[socket.socket, Any]] = []
         for order in orders:
             connections, reason = attempt(self.listeners, order)
             self.served += len(connections)
@@ -193,11 +220,13 @@ class _Worker:
             self.drain()
 
     def drain(self) -> None:
-        """No more orders: close the listeners, stop reading the channel, and let a deadline run."""
+        """No more orders: close the listeners, stop reading the channel, let a deadline run, and tell handlers."""
         for listener in self.listeners:
             listener.close()
         self.give_up = time.monotonic() + self.drain_deadline
         self.watch_channel(0)
+        for task in list(self.until_drain):
+            self.step(task)
 
     def flush(self) -> None:
         """Write what is owed; what the channel does not take is made up anew when it does."""
@@ -223,34 +252,75 @@ class _Worker:
 
     # -------------------------------------------------------------------------------- connections
 
-    def begin(self, fresh: Sequence[socket.socket]) -> None:
-        for accepted in fresh:
+    def begin(self, fresh: Sequence[tuple[socket.socket, Any]]) -> None:
+        for accepted, address in fresh:
             accepted.setblocking(False)
-            connection = Connection(accepted)
-            self.step(_Task(connection, self.handler(connection)))
+            self.step(_Task(accepted, address))
 
     def step(self, task: _Task) -> None:
-        """Run a handler until it waits or ends. Its error ends its connection and nothing else (BC-WORK-07)."""
+        """Run a handler until it waits or ends. Whatever it raises ends its connection and nothing else (BC-WORK-07),
+        and so does a wait that makes no sense: the handler gets that as an error, where it stands.
+        """
+        if task.ended:
+            return  # earlier in this turn, by the drain
         task.waits += 1
+        self.until_drain.discard(task)
+        wrong: Exception | None = None
         try:
-            wait = next(task.steps)
+            if task.steps is None:
+                task.steps = self.handler(task.connection)
+            while True:
+                wait = task.steps.throw(wrong) if wrong else next(task.steps)
+                try:
+                    self.wait_for(task, wait)
+                    break
+                except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+                    wrong = error
         except StopIteration:
+            leave_if_forked()
             self.end(task)
-        except Exception:
-            log.exception("a handler failed; its connection is closed, the worker goes on")
+        except BaseException as error:
+            connection = task.connection
+            tell(error, task.address, stands_for(connection, connection.socket, task.accepted))
             self.end(task)
-        else:
-            if wait.events != task.events:
-                _watch(self.selector, task.connection.socket, task.events, wait.events, task)
-                task.events = wait.events
-            if wait.until is not None:
-                self.count += 1
-                heapq.heappush(self.timers, (wait.until, self.count, task.waits, task))
+
+    def wait_for(self, task: _Task, wait: Wait) -> None:
+        """Watch what ``wait`` says. Raises an error of its author's when that cannot be watched."""
+        leave_if_forked()
+        if not isinstance(wait, Wait):
+            raise TypeError(f"a handler yields Wait, and {wait!r} is none: is a 'yield from' missing?")
+        if not (wait.events or wait.drain or wait.until is not None):
+            raise ValueError("a handler waits for nothing, which would be for ever")
+        until = None if wait.until is None else float(wait.until)
+        sock = task.connection.socket
+        if task.events and (sock is not task.watched or sock.fileno() < 0):
+            self.forget(task)
+        if wait.events != task.events:
+            old, task.events = task.events, 0
+            _watch(self.selector, sock, old, wait.events, task)
+            task.events, task.watched = wait.events, sock
+        if wait.drain:
+            self.until_drain.add(task)
+            if self.side.draining:
+                until = time.monotonic()
+        if until is not None:
+            self.count += 1
+            heapq.heappush(self.timers, (until, self.count, task.waits, task))
+
+    def forget(self, task: _Task) -> None:
+        """No longer watch the socket of ``task``, which may be closed, or another's by now."""
+        if task.events:
+            task.events = 0
+            with contextlib.suppress(KeyError, ValueError):
+                self.selector.unregister(task.watched)
 
     def end(self, task: _Task) -> None:
-        if task.events:
-            self.selector.unregister(task.connection.socket)
-        task.connection.socket.close()
+        self.forget(task)
+        task.ended = True
+        in_place = task.connection.socket
+        if in_place is not task.accepted and isinstance(in_place, socket.socket):
+            close(in_place)  # TLS, say, that its handler has put there
+        close(task.accepted)
         self.ended += 1
 
     def take_ended(self) -> int:

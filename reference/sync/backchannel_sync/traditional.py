@@ -15,10 +15,12 @@ import signal
 import socket
 import time
 from types import FrameType
+from typing import Any
 
 from backchannel.traditional import BUSY, IDLE, RETIRE
 
-from .blocking import BlockingHandler, serve_one
+from .blocking import BlockingHandler, has_ended, serve_one
+from .context import keep_from_children, tell_of_drain
 
 __all__ = ["run"]
 
@@ -43,15 +45,15 @@ class _Worker:
         if self.next is not None and not _is_open(self.next):
             raise _Leave
 
-    def accept(self) -> socket.socket | None:
-        """The next connection; ``None`` when there is none to be had now, or it is time to go."""
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        """The next connection, with its client's address; ``None`` when there is none now, or it is time to go."""
         free = os.dup(self.channel.fileno())
         os.close(free)
         try:
             self.next = free
             if self.leaving:
                 return None
-            return self.listener.accept()[0]
+            return self.listener.accept()
         except _Leave:
             return None
         except BlockingIOError:
@@ -80,32 +82,28 @@ class _Worker:
         except (BrokenPipeError, ConnectionResetError):
             self.leaving = True
 
-    def look(self) -> None:
-        """Has the parent ended the channel? Looked at between connections, because nothing else says that it died."""
-        try:
-            if not self.channel.recv(1, socket.MSG_DONTWAIT):
-                self.leaving = True
-        except BlockingIOError:
-            pass
-        except ConnectionResetError:
-            self.leaving = True
+    def look(self) -> bool:
+        """Is it time to go? Looked at between connections, because nothing else says that the parent died."""
+        self.leaving = self.leaving or has_ended(self.channel)
+        return self.leaving
 
 
 def run(channel: socket.socket, listener: socket.socket, handler: BlockingHandler, *, quota: int = 0) -> int:
     """Work until told to end, or until ``quota`` connections were served (0: no limit). Returns the exit status."""
     worker = _Worker(channel, listener)
     signal.signal(signal.SIGTERM, worker.asked_to_leave)
+    tell_of_drain(worker.look)
+    keep_from_children(channel, listener)
     served = 0
     worker.say(IDLE)
     while not worker.leaving:
         try:
-            connection = worker.accept()
+            accepted = worker.accept()
         except _Leave:
             break  # it came while an attempt that had failed was dealt with
-        if connection is not None:
+        if accepted is not None:
             worker.say(BUSY)
-            connection.setblocking(True)
-            serve_one(handler, connection)
+            serve_one(handler, *accepted)
             served += 1
             if quota and served >= quota:
                 worker.say(RETIRE)

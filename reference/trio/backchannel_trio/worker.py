@@ -5,7 +5,7 @@ One task reads the channel, one writes reports, and each connection is a task.
 A handler is ``async def handler(stream)``, ``stream`` being a :class:`trio.SocketStream`, or comes from a service
 (:mod:`backchannel_trio.handlers`). It may do whatever a trio program may: open nurseries, use timeouts, wait for other
 things than its stream. When it returns or raises, its connection is closed; what it raises ends its connection and
-nothing else (BC-WORK-07).
+nothing else (BC-WORK-07). That the drain has begun it learns from ``current_worker()``, which it may ask or await.
 
 Nothing waits for a listener. trio has no way to wait for a shared one without the herd (it waits by EPOLLONESHOT,
 which the kernel refuses together with EPOLLEXCLUSIVE), and here there is no need: an order says that a connection
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,8 +30,17 @@ from typing import Final
 import trio
 from backchannel import CONFIGURATION, Violation, WorkerSide
 from backchannel_sync.accepting import attempt
-from backchannel_sync.context import WorkerInfo, enter, retires_after
+from backchannel_sync.clients import close, stands_for, tell
+from backchannel_sync.context import (
+    WorkerInfo,
+    enter,
+    keep_from_children,
+    leave_if_forked,
+    retires_after,
+    tell_of_drain,
+)
 from backchannel_sync.errors import StartError
+from backchannel_sync.leaving import end_within
 from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.standard import flush, say
@@ -67,6 +77,7 @@ async def run(
             async with trio.open_nursery() as connections:
                 await worker.obey(connections)
                 worker.close_listeners()
+                worker.drain.set()
                 give_up = trio.current_time() + drain_deadline
                 connections.cancel_scope.deadline = give_up
                 trio.lowlevel.spawn_system_task(worker.leave_at, give_up + UNWINDING)
@@ -100,9 +111,13 @@ class _Worker:
         self.served = 0
         self.due = trio.lowlevel.ParkingLot()
         """Where :meth:`report` waits for something to report."""
+        self.drain = trio.Event()
+        """The drain has begun."""
         self.patience = trio.CancelScope()
         """What :meth:`leave_at` waits in."""
         channel.setblocking(False)
+        tell_of_drain(self.drain.is_set, self.drain.wait)
+        keep_from_children(channel, *listeners)
 
     # ------------------------------------------------------------------------------------ channel
 
@@ -134,8 +149,8 @@ class _Worker:
             taken, reason = attempt(self.listeners, order)
             self.side.answer(order, len(taken), reason)
             self.served += len(taken)
-            for accepted in taken:
-                connections.start_soon(self.serve, accepted)
+            for accepted, address in taken:
+                connections.start_soon(self.serve, accepted, address)
         if self.quota and self.served >= self.quota:
             self.side.retire()
         self.flush()
@@ -166,16 +181,23 @@ class _Worker:
 
     # -------------------------------------------------------------------------------- connections
 
-    async def serve(self, accepted: socket.socket) -> None:
+    async def serve(self, accepted: socket.socket, address: object) -> None:
         """One connection, from its acceptance to its end."""
         accepted.setblocking(False)  # some systems copy the listener's flags, some do not (BC-WORK-06)
         connection = trio.socket.from_stdlib_socket(accepted)
+        stream = trio.SocketStream(connection)
         try:
-            await self.handler(trio.SocketStream(connection))
-        except Exception:
-            log.exception("a handler failed; its connection is closed, the worker goes on")
+            await self.handler(stream)
+            leave_if_forked()
+        except BaseException as error:
+            cancelled, fault = _sort(error)
+            if fault is not None:
+                is_ours = stands_for(stream, connection)
+                tell(fault, address, lambda thing: is_ours(thing) or _is_tls_on(stream, thing))
+            if cancelled is not None:
+                raise cancelled from None
         finally:
-            connection.close()
+            close(connection)
             self.side.ended()
             self.due.unpark()
 
@@ -192,6 +214,23 @@ class _Worker:
             await trio.sleep_until(when)
             log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
             os._exit(self.side.exit_status)
+
+
+def _sort(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What ``error`` has of the worker's own cancelling, and what is the handler's.
+
+    A cancellation that comes while nothing has cancelled the worker is one that the handler has kept from a scope of
+    its own, and its fault like any other.
+    """
+    if trio.current_effective_deadline() > -math.inf:
+        return None, error
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)
+    return (error, None) if isinstance(error, trio.Cancelled) else (None, error)
+
+
+def _is_tls_on(stream: trio.SocketStream, thing: object) -> bool:
+    return isinstance(thing, trio.SSLStream) and thing.transport_stream is stream
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -217,7 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         enter(WorkerInfo(start.slot, start.capacity))
         work = partial(run, channel, listeners, capacity=start.capacity, drain_deadline=start.drain_deadline)
         life = partial(living, find(options.handler), options.handler, start.drain_deadline)
-        return trio.run(_live, life, partial(work, quota=retires_after(options.quota, start.slot)))
+        status = trio.run(_live, life, partial(work, quota=retires_after(options.quota, start.slot)))
+        end_within(start.drain_deadline)  # exit functions, and threads that are not daemons
+        return status
     except StartError as error:
         return _cannot_start(error)
     finally:

@@ -1,0 +1,319 @@
+"""What ends a handler ends its connection and nothing else, and the log says whose doing it was."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from kinds import AT_ONCE, KINDS, answer, say, serving
+
+RAISED = ("exit", "interrupt", "cancel", "generator", "group", "unprintable", "recursion", "memory")
+OF_ITS_OWN = ("refused", "reset", "late")
+"""What another connection of the handler's does to it."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_handler_raises_ends_its_connection_alone(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind) as server:
+        with server.connect() as client:
+            pid = say(client, "hi")
+        held = server.connect() if kind in AT_ONCE else None
+        if held:
+            assert say(held, "hi") == pid
+        for what in (*RAISED, *OF_ITS_OWN, "own-socket"):
+            with server.connect() as bad:
+                address = "{}:{}".format(*bad.getsockname())
+                assert say(bad, what) == b"", what
+            with server.connect() as client:
+                assert say(client, "hi") == pid, what
+            entries = server.lines("a handler failed")
+            assert f"slot 0: a handler failed; the connection of client {address} is closed" in entries[-1], what
+        if held:
+            assert say(held, "hi") == pid
+            held.close()
+        assert server.stop() == 0
+        assert len(server.lines("a handler failed")) == len(RAISED) + len(OF_ITS_OWN) + 1
+        assert not server.lines("has gone")
+        assert server.lines("ConnectionRefusedError: ")
+
+
+def test_a_task_that_a_handler_has_started_does_not_end_the_worker(tmp_path: Path) -> None:
+    with serving(tmp_path, "asyncio") as server, server.connect() as held:
+        pid = say(held, "hi")
+        with server.connect() as client:
+            assert say(client, "task") == pid
+        assert say(held, "hi") == pid
+        server.until_logged("a handler's task failed", 1)
+
+
+NONSENSE = """
+from backchannel_sync import Wait
+
+def steps(connection):
+    command = (yield from connection.recv(100)).decode().strip()
+    try:
+        match command:
+            case "number": yield 3
+            case "nothing": yield Wait(0)
+            case "events": yield Wait(1 << 20)
+            case "time": yield Wait(0, "soon")
+            case "closed": connection.socket.close(); yield Wait(1)
+            case "long": connection.socket.close(); yield from connection.sleep(0.01)
+            case "no-socket": connection.socket = None; yield Wait(1)
+            case "value": return 3
+            case "busy":
+                while True:
+                    yield Wait(0, 0.0)
+    except (AttributeError, TypeError, ValueError) as error:
+        if command != "closed":
+            connection.socket and connection.socket.sendall(b"told\\n")
+        raise
+    yield from connection.sendall(b"%d\\n" % os.getpid())
+"""
+
+
+def test_a_generator_that_waits_for_nonsense_is_told_where_it_stands(tmp_path: Path) -> None:
+    with serving(tmp_path, "generator", "--drain-deadline", "1", more=NONSENSE) as server:
+        with server.connect() as client:
+            pid = say(client, "hi")
+        with server.connect() as busy:
+            busy.sendall(b"busy\n")
+            for what, told in {
+                "number": b"told",
+                "nothing": b"told",
+                "events": b"told",
+                "time": b"told",
+                "closed": b"",
+                "long": b"",
+                "no-socket": b"",
+                "value": b"",
+            }.items():
+                with server.connect() as client:
+                    assert say(client, what) == told, what
+                with server.connect() as client:
+                    assert say(client, "hi") == pid, what
+            assert len(server.lines("a handler failed")) == 7
+            assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_resets_is_one_line(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind, *([] if kind in ("started", "asyncio") else ["--log-format", "json"])) as server:
+        for number in range(3):
+            client = server.connect()
+            pid = say(client, "hi")
+            address = "{}:{}".format(*client.getsockname())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            server.until_logged("has gone", number + 1)
+        line = server.lines("has gone")[-1]
+        assert f"slot 0: client {address} has gone" in line
+        if line.startswith("{"):
+            record = json.loads(line)
+            assert (record["level"], record["event"], record["slot"]) == ("INFO", "client gone", 0)
+            assert record["client"] == address
+        with server.connect() as client:
+            assert say(client, "hi") == pid
+        assert server.stop() == 0
+        assert not re.search("traceback|Traceback", server.log.read_text())
+
+
+@pytest.mark.parametrize("kind", ["plain", "traditional"])
+def test_a_client_that_is_silent_for_too_long_is_one_line(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind) as server:
+        with server.connect() as client:
+            assert say(client, "patience")
+            assert answer(client) == b""
+        server.until_logged("has gone, or failed (TimeoutError)", 1)
+        assert "Traceback" not in server.log.read_text()
+
+
+GONE_AND_DOWN = """
+def plain(connection):
+    try:
+        connection.recv(100)
+        connection.recv(100)
+    except ConnectionResetError:
+        pass  # what the client does is dealt with; but then
+    database("resets")
+
+def steps(connection):
+    try:
+        yield from connection.recv(100)
+        yield from connection.recv(100)
+    except ConnectionResetError:
+        pass
+    database("resets")
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "generator"])
+def test_a_reset_database_is_a_fault_though_the_client_has_gone(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind, more=GONE_AND_DOWN) as server:
+        client = server.connect()
+        client.sendall(b"x")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        server.until_logged("a handler failed", 1)
+        server.until_logged("ConnectionResetError: ", 1)
+        assert not server.lines("has gone")
+
+
+# ---------------------------------------------------------------------------- the connection's end
+
+
+@pytest.mark.parametrize("what", ["dup", "daemon"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_ends_with_its_handler_whoever_holds_it(kind: str, what: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind) as server, server.connect() as client:
+        assert say(client, what)
+        assert answer(client) == b""
+
+
+FILE = """
+class Session:
+    def __init__(self, connection):
+        self.file = connection.makefile("rwb")
+        self.me = self
+
+def plain(connection):
+    session = Session(connection)
+    session.file.write(session.file.readline())
+    session.file.flush()
+"""
+
+
+def test_a_file_that_is_still_referred_to_holds_nothing_up(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=FILE) as server, server.connect() as client:
+        assert say(client, "hi") == b"hi"
+        assert answer(client) == b""
+
+
+DETACHED = """
+import gc
+
+def plain(connection):
+    KEPT.append(socket.socket(fileno=connection.detach()))
+    if len(KEPT) == 2:
+        for one in KEPT:
+            one.sendall(b"kept\\n")
+            one.close()
+"""
+
+
+def test_a_connection_that_the_handler_detaches_is_the_handlers(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=DETACHED) as server, server.connect() as first, server.connect() as second:
+        assert answer(first) == answer(second) == b"kept"
+
+
+LARGE = """
+def plain(connection):
+    connection.recv(1)
+    connection.sendall(bytes(3_000_000))
+"""
+
+
+def test_what_was_sent_before_the_end_arrives(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=LARGE) as server, server.connect() as client:
+        client.sendall(b"x")
+        got = 0
+        while part := client.recv(1 << 16):
+            got += len(part)
+        assert got == 3_000_000
+
+
+PASSED = """
+def answers(connection):
+    connection.sendall(b"from a child\\n")
+
+def plain(connection):
+    child = multiprocessing.get_context("spawn").Process(target=answers, args=(connection,))
+    child.start()
+    child.join()
+"""
+
+
+def test_a_connection_can_be_passed_to_a_process(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=PASSED) as server, server.connect() as client:
+        assert answer(client) == b"from a child"
+
+
+TLS = """
+import ssl
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+CONTEXT.load_cert_chain("certificate.pem", "key.pem")
+
+class Session:
+    def __init__(self, tls):
+        self.tls, self.me = tls, self
+
+def plain(connection):
+    session = Session(CONTEXT.wrap_socket(connection, server_side=True))
+    session.tls.sendall(session.tls.recv(100))
+"""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+def test_tls_ends_with_its_handler_and_its_errors_are_the_clients(tmp_path: Path) -> None:
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost"]
+    files = ["-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run(["openssl", "req", "-x509", *key, *files], cwd=tmp_path, capture_output=True, check=True)
+    context = ssl.create_default_context(cafile=tmp_path / "certificate.pem")
+    context.check_hostname = False
+    with serving(tmp_path, "plain", more=TLS) as server:
+        with server.connect() as plain:
+            assert say(plain, "this is no TLS") != b"this is no TLS"
+        server.until_logged("has gone, or failed (SSLError)", 1)
+        with context.wrap_socket(server.connect()) as client:
+            client.sendall(b"hi\n")
+            assert client.recv(100) == b"hi\n"
+            assert client.recv(100) == b""
+        assert "Traceback" not in server.log.read_text()
+
+
+# -------------------------------------------------------------------------------------- children
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forked_child_is_an_ordinary_process(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind) as server:
+        for _ in range(2):
+            with server.connect() as client:
+                assert say(client, "dispositions") == b"usual"
+        with server.connect() as client:
+            assert say(client, "inherits") == b"0"
+        # one that comes back from its handler goes no further: the worker's channel is not its
+        with server.connect() as client:
+            pid = say(client, "hi")
+        with server.connect() as client:
+            assert say(client, "return") == pid
+        for _ in range(4):
+            with server.connect() as client:
+                assert say(client, "hi") == pid
+        assert server.stop() == 0
+        assert not server.lines("protocol")
+
+
+RUN = """
+CODE = '''
+import signal
+numbers = [getattr(signal, "SIG" + name) for name in ("TERM", "HUP", "INT", "USR1", "USR2", "CHLD")]
+usual = {signal.SIG_DFL, signal.default_int_handler}
+print({signal.getsignal(number) for number in numbers} == usual, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+'''
+
+def plain(connection):
+    connection.sendall(subprocess.check_output([sys.executable, "-c", CODE]))
+"""
+
+
+def test_a_program_that_is_run_has_the_usual_signals(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=RUN) as server, server.connect() as client:
+        assert answer(client) == b"True set()"
