@@ -92,6 +92,10 @@ def act(command, held):
             child.start()
             KEPT.append(child)
             return str(child.pid).encode()
+        case "pool":
+            pool = multiprocessing.Pool(1)
+            KEPT.append(pool)
+            return b"%d" % pool.apply(os.getpid)
         case "dup": KEPT.append(held.dup())
         case "dispositions": return in_a_child(dispositions)
         case "inherits":

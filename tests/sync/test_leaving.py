@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -55,8 +54,8 @@ def test_what_a_worker_has_registered_is_done_at_its_end(kind: str, tmp_path: Pa
         assert not is_there(daemon)
 
 
-@pytest.mark.parametrize("kind", ["plain", "generator", "trio"])
-def test_it_is_done_when_a_worker_retires_and_at_a_reload(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["plain", "started", "trio"])
+def test_it_is_done_when_a_worker_retires(kind: str, tmp_path: Path) -> None:
     with serving(tmp_path, kind, "--quota", "1", more=FAREWELL) as server:
         with server.connect() as client:
             first = int(say(client, "hi"))
@@ -169,10 +168,30 @@ def test_one_that_hangs_is_ended_by_the_parent(kind: str, tmp_path: Path) -> Non
             assert time.monotonic() - began < 20
 
 
-def test_a_stopped_server_leaves_no_process(tmp_path: Path) -> None:
-    with serving(tmp_path, "plain") as server:
+@pytest.mark.parametrize("what", ["daemon", "pool"])
+@pytest.mark.parametrize("kind", ["plain", "trio"])
+def test_what_multiprocessing_keeps_for_a_worker_ends_with_it(kind: str, what: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind) as server:
         with server.connect() as client:
-            daemon = int(say(client, "daemon"))
-        os.kill(daemon, 0)
+            process = int(say(client, what))
+        assert is_there(process)
         assert server.stop() == 0
-        assert not is_there(daemon)
+        assert not is_there(process)
+
+
+PRELOADED = """
+import atexit
+
+@atexit.register
+def farewell():
+    with open("farewell", "a") as file:
+        file.write(f"function {os.getpid()}\\n")
+"""
+
+
+def test_what_a_preloaded_module_registers_is_done_once_by_the_parent(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", "--preload", more=PRELOADED) as server:
+        with server.connect() as client:
+            assert int(say(client, "hi")) != server.process.pid
+        assert server.stop() == 0
+        assert farewells(tmp_path) == [f"function {server.process.pid}"]

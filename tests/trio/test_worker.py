@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 
 import pytest
 import trio
 import trio.testing
 from backchannel import FRAME_SIZE, Busy, Frame, Gone, Idle, Reason
+from backchannel_trio import WorkerInfo
 from backchannel_trio.worker import UNWINDING
 from fake_parent import working
 
@@ -103,6 +105,82 @@ async def test_error_ends_its_connection_alone(caplog: pytest.LogCaptureFixture)
         assert await parent.order(1) == Busy(3, 0, Reason.EMPTY, 1, 4)
     assert "a handler failed" in caplog.text
     assert "asked to" in caplog.text
+
+
+async def test_a_cancellation_that_a_handler_has_kept_is_its_own_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1)
+        kept: list[trio.Cancelled] = []
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as error:
+                kept.append(error)
+                raise
+        raise kept[0]
+
+    async with working(handler) as parent, parent.connect() as bad:
+        assert (await parent.order(1)).open == 1
+        await bad.send_all(b"x")
+        assert await bad.receive_some() == b""
+        assert await parent.frame() == Idle(4)
+    assert caplog.text.count("a handler failed") == 1
+
+
+async def test_a_client_that_resets_is_one_line_though_a_nursery_wraps_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def handler(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await stream.receive_some(1)
+
+    async with working(handler) as parent, parent.connect() as client:
+        assert (await parent.order(1)).open == 1
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.close()
+        assert await parent.frame() == Idle(4)
+    (record,) = [record for record in caplog.records if "has gone" in record.message]
+    assert (record.levelname, record.exc_info) == ("INFO", None)
+
+
+async def test_an_error_while_a_handler_is_cancelled_is_logged(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(_stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("while it cleans up")
+
+    async with working(handler, drain_deadline=3.0) as parent, parent.connect():
+        assert (await parent.order(1)).open == 1
+        await parent.channel.send_eof()
+        await parent.ended()
+        await trio.testing.wait_all_tasks_blocked()
+        assert parent.exit_status == 0
+    assert "while it cleans up" in caplog.text
+    assert "open at the drain deadline" in caplog.text
+
+
+async def test_a_handler_can_wait_for_the_drain() -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        info = WorkerInfo(0, 4)
+        assert not info.draining
+        await stream.send_all(b"waiting")
+        await info.wait_draining()
+        assert info.draining
+        await stream.send_all(b"draining")
+
+    async with working(handler) as parent, parent.connect() as client:
+        assert (await parent.order(1)).open == 1
+        assert await client.receive_some() == b"waiting"
+        await parent.channel.send_eof()
+        assert await client.receive_some() == b"draining"
+        assert await client.receive_some() == b""
 
 
 async def test_answers_while_it_serves() -> None:

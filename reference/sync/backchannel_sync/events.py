@@ -141,7 +141,6 @@ class _Worker:
         self.selector = selector_class(poller)()
         self.timers: list[tuple[float, int, int, _Task]] = []
         self.until_drain: set[_Task] = set()
-        """Those whose wait ends when the drain begins."""
         self.count = 0
         self.give_up: float | None = None
         self.channel_events = 0
@@ -170,7 +169,7 @@ class _Worker:
         return self.side.exit_status
 
     def due(self, now: float) -> list[_Task]:
-        """Those whose time has come. Taken out first: one that waits for no time at all shall not keep us here."""
+        """Those whose time has come, of now: one that waits for no time at all shall not keep us here."""
         due = []
         while self.timers and self.timers[0][0] <= now:
             _, _, waits, task = heapq.heappop(self.timers)
@@ -179,12 +178,10 @@ class _Worker:
         return due
 
     def timeout(self) -> float | None:
-        if not self.timers and self.give_up is None:
-            return None
         times = [self.timers[0][0]] if self.timers else []
         if self.give_up is not None:
             times.append(self.give_up)
-        return max(0.0, min(times) - time.monotonic())
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     # ------------------------------------------------------------------------------------ channel
 
@@ -258,8 +255,8 @@ class _Worker:
             self.step(_Task(accepted, address))
 
     def step(self, task: _Task) -> None:
-        """Run a handler until it waits or ends. Whatever it raises ends its connection and nothing else (BC-WORK-07),
-        and so does a wait that makes no sense: the handler gets that as an error, where it stands.
+        """Run a handler until it waits or ends. Whatever it raises ends its connection and nothing else (BC-WORK-07).
+        A wait that makes no sense is raised in the handler, where it stands.
         """
         if task.ended:
             return  # earlier in this turn, by the drain
@@ -280,8 +277,7 @@ class _Worker:
             leave_if_forked()
             self.end(task)
         except BaseException as error:
-            connection = task.connection
-            tell(error, task.address, stands_for(connection, connection.socket, task.accepted))
+            tell(error, task.address, stands_for(task.connection, task.connection.socket, task.accepted))
             self.end(task)
 
     def wait_for(self, task: _Task, wait: Wait) -> None:
@@ -291,18 +287,17 @@ class _Worker:
             raise TypeError(f"a handler yields Wait, and {wait!r} is none: is a 'yield from' missing?")
         if not (wait.events or wait.drain or wait.until is not None):
             raise ValueError("a handler waits for nothing, which would be for ever")
-        until = None if wait.until is None else float(wait.until)
-        sock = task.connection.socket
-        if task.events and (sock is not task.watched or sock.fileno() < 0):
+        sock, until = task.connection.socket, None if wait.until is None else float(wait.until)
+        if sock is not task.watched or sock.fileno() < 0:
             self.forget(task)
         if wait.events != task.events:
             old, task.events = task.events, 0
             _watch(self.selector, sock, old, wait.events, task)
             task.events, task.watched = wait.events, sock
-        if wait.drain:
+        if wait.drain and self.side.draining:
+            until = time.monotonic()
+        elif wait.drain:
             self.until_drain.add(task)
-            if self.side.draining:
-                until = time.monotonic()
         if until is not None:
             self.count += 1
             heapq.heappush(self.timers, (until, self.count, task.waits, task))
@@ -316,8 +311,7 @@ class _Worker:
 
     def end(self, task: _Task) -> None:
         self.forget(task)
-        task.ended = True
-        in_place = task.connection.socket
+        task.ended, in_place = True, task.connection.socket
         if in_place is not task.accepted and isinstance(in_place, socket.socket):
             close(in_place)  # TLS, say, that its handler has put there
         close(task.accepted)
