@@ -19,7 +19,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from .context import leave_if_forked, slot_for_log
@@ -88,10 +88,14 @@ def _rebuilt(family: int, kind: int, proto: int, copy: Any) -> socket.socket:
     return socket.socket(family, kind, proto, fileno=copy.detach())
 
 
-def claim(connection: socket.socket) -> ClientSocket:
-    """``connection``, which was just accepted, as a :class:`ClientSocket`: the same object, at no system call."""
-    connection.__class__ = ClientSocket
-    return cast(ClientSocket, connection)
+def claim(connection: socket.socket) -> socket.socket:
+    """``connection``, which was just accepted, as a :class:`ClientSocket`: the same object, at no system call.
+
+    What a listener of a class of its own has accepted, as one with TLS, stays what it is.
+    """
+    if type(connection) is socket.socket:
+        connection.__class__ = ClientSocket
+    return connection
 
 
 def stands_for(*parties: object) -> Callable[[object], bool]:

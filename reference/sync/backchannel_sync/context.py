@@ -154,6 +154,8 @@ def leave_if_forked(error: BaseException | None = None) -> None:
     status = 0
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
     elif error is not None:
         status = 1
         traceback.print_exception(error)
