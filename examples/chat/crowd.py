@@ -6,9 +6,10 @@ import json
 import socket
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Request, TextMessage
+from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Request, TextMessage
 
 
 class Client:
@@ -22,9 +23,13 @@ class Client:
         assert isinstance(next(self.events), AcceptConnection)
         self.welcome = self.hear()
 
-    def _events(self):
+    def _events(self) -> Iterator[Event]:
         while True:
-            yield from self.ws.events()
+            for event in self.ws.events():
+                if isinstance(event, Ping):
+                    self.socket.sendall(self.ws.send(event.response()))
+                else:
+                    yield event
             self.ws.receive_data(self.socket.recv(65536) or None)
 
     def say(self, text: str) -> None:
@@ -49,7 +54,9 @@ class Client:
 
 
 if __name__ == "__main__":
-    host, _, port = sys.argv[1].partition(":")
+    if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
+        sys.exit("usage: python crowd.py HOST:PORT COUNT")
+    host, _, port = sys.argv[1].rpartition(":")
     crowd = [Client(host, int(port)) for _ in range(int(sys.argv[2]))]
     for slot, count in sorted(Counter(client.welcome["slot"] for client in crowd).items()):
         print(f"slot {slot} holds {count}")
