@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import shutil
 import signal
-import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import EXAMPLES, Running, running
-from snippets import PATH, Server, Sitting, free_port
-
-POOL = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --start 4 --max 8 wsgi_server:handle"
-BALANCERS = {
-    "haproxy": "haproxy -W -db -f haproxy.cfg",
-    "nginx": "nginx -p {directory} -e stderr -c nginx.conf -g 'daemon off;'",
-}
+from balancing import BALANCERS, POOL, balancer, need, sessions, tell_haproxy
+from running import Running, running
+from snippets import READY, free_port
 
 
 class Load:
@@ -75,54 +67,24 @@ class Load:
         self.until(lambda: self.served.total() >= least, f"{count} more")
 
 
-@contextlib.contextmanager
-def balancer(name: str, tmp_path: Path, port: int, pools: tuple[int, int]) -> Iterator[Path]:
-    """The balancer ``name`` with its own configuration, on other ports. Yields its directory."""
-    directory = tmp_path / name
-    shutil.copytree(EXAMPLES / "balancer", directory)
-    for config in ("haproxy.cfg", "nginx.conf"):
-        text = (directory / config).read_text()
-        for old, new in zip(("8000", "8001", "8002"), (port, *pools), strict=True):
-            text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
-        (directory / config).write_text(text)
-    server = Server(BALANCERS[name].format(directory=directory), directory, Sitting(directory).environment)
-    try:
-        yield server.wait() and directory
-    except BaseException:
-        server.kill()
-        print(server.log)
-        raise
-    server.stop()
-
-
-def tell_haproxy(directory: Path, command: str) -> str:
-    with socket.socket(socket.AF_UNIX) as admin:
-        admin.connect(os.path.relpath(directory / "admin.sock"))
-        admin.sendall(f"{command}\n".encode())
-        with admin.makefile() as answer:
-            return answer.read()
-
-
-def sessions(directory: Path, server: str) -> int:
-    rows = [row.split(",") for row in tell_haproxy(directory, "show stat pools -1 -1").splitlines() if row]
-    column = rows[0].index("scur")
-    return next(int(row[column]) for row in rows if row[1] == server)
-
-
 def pids(pool: Running) -> set[str]:
     return {str(worker["pid"]) for worker in pool.status()["workers"]}
 
 
 @pytest.mark.parametrize("name", BALANCERS)
 def test_a_reload_and_a_drain_fail_nobody(name: str, tmp_path: Path) -> None:
-    if shutil.which(name, path=PATH) is None:
-        pytest.skip(f"no {name} here")
+    need(name)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     with running("wsgi", tmp_path / "a", POOL) as a, contextlib.ExitStack() as stack:
         again = stack.enter_context(running("wsgi", tmp_path / "b", POOL))
         port = free_port()
-        with balancer(name, tmp_path, port, (a.port, again.port)) as directory, Load(port) as load:
+        with balancer(name, tmp_path, port, (a.port, again.port)) as (directory, server), Load(port) as load:
+            load.more()
+            ready = len(READY.findall(server.log))
+            # the balancer itself is reloaded
+            server.process.send_signal(signal.SIGUSR2 if name == "haproxy" else signal.SIGHUP)
+            load.until(lambda: len(READY.findall(server.log)) > ready, "the balancer has reloaded")
             load.more()
             # one pool is reloaded: all its workers are others afterwards, and they serve
             before = pids(a)
