@@ -14,6 +14,7 @@ import io
 import logging
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -28,7 +29,8 @@ MOST = 8 << 20
 PATIENCE = float(os.environ.get("PATIENCE", "30"))
 """Seconds for a whole request to come, and for its answer to be taken."""
 LIMIT = float(os.environ.get("LIMIT", "120"))
-"""Seconds for it all. A worker that needs longer says where it was, ends, and is replaced."""
+"""Seconds for it all. A worker that needs longer is ended by SIGALRM, says where it was, and is replaced."""
+faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
 LINGER = 2.0
 """Seconds in which a client may read its answer, though it still sends."""
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -76,7 +78,7 @@ class Request(io.RawIOBase):
 
 def handle(connection: socket.socket) -> None:
     """Serve one client."""
-    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
         try:
             response = answer(io.BufferedReader(Request(connection)))
@@ -86,7 +88,7 @@ def handle(connection: socket.socket) -> None:
     except Gone as gone:
         log.info("a client went: %s", gone)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def send(connection: socket.socket, response: bytes) -> None:
