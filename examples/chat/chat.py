@@ -14,9 +14,9 @@ from pathlib import Path
 
 import h11
 import trio
+from backchannel_trio import current_worker
 from room import Outbox, Room
 from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Ping, RejectConnection, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
@@ -153,22 +153,27 @@ async def chat(stream: trio.SocketStream, ws: WSConnection, early: bytes) -> Non
     """From the upgrade to the end. ``early`` is what the client sent behind its request."""
     room = Room.of(stream)
     outbox, inbox = trio.open_memory_channel[Event](100)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(deliver, stream, ws, inbox, nursery.cancel_scope)
-            with contextlib.suppress(trio.BrokenResourceError), room.member(outbox):
-                outbox.send_nowait(room.welcome())
-                ws.receive_data(early)
-                farewell = await listen(stream, ws, room, outbox)
-                nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
-                if farewell is not None:
-                    await outbox.send(farewell)
-            outbox.close()
-    finally:
-        if ws.state is ConnectionState.OPEN:
-            # it is cut at the end of a drain, say: a client that is told so may come back, and is then placed anew
-            with trio.move_on_after(1, shield=True), contextlib.suppress(trio.BrokenResourceError):
-                await stream.send_all(ws.send(CloseConnection(code=CloseReason.GOING_AWAY)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deliver, stream, ws, inbox, nursery.cancel_scope)
+        nursery.start_soon(send_away, outbox, nursery.cancel_scope)
+        with contextlib.suppress(trio.BrokenResourceError), room.member(outbox):
+            outbox.send_nowait(room.welcome())
+            ws.receive_data(early)
+            farewell = await listen(stream, ws, room, outbox)
+            nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+            if farewell is not None:
+                await outbox.send(farewell)
+        outbox.close()
+
+
+async def send_away(outbox: Outbox, chatting: trio.CancelScope) -> None:
+    """In a drain: a client that is told so comes back, and is placed anew. Its chat would go on with the old code, and
+    then be cut.
+    """
+    await current_worker().wait_draining()
+    chatting.deadline = trio.current_time() + PATIENCE
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it was leaving anyhow
+        await outbox.send(CloseConnection(code=CloseReason.GOING_AWAY))
 
 
 async def listen(stream: trio.SocketStream, ws: WSConnection, room: Room, outbox: Outbox) -> CloseConnection | None:

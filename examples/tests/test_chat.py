@@ -123,12 +123,26 @@ def test_chat_places_by_load_and_reaches_all_workers(tmp_path: Path) -> None:
         assert [come().welcome["slot"] for _ in range(3)] == [1, 1, 1]
 
 
+def test_a_drain_sends_everybody_away_and_cuts_nobody(tmp_path: Path) -> None:
+    with running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), PATIENCE="3") as service:
+        with opened(service) as client, opened(service) as deaf:
+            service.server.process.send_signal(signal.SIGHUP)
+            assert farewell(client) == 1001
+            client.sendall(GOODBYE)
+            assert client.recv(1) == b""
+            assert farewell(deaf) == 1001  # and it does not answer
+            assert deaf.recv(1) == b""
+        service.until(lambda document: document["generation"] == 2 and not document["reloading"])
+        opened(service).close()
+    assert "Traceback" not in service.server.log
+    assert " WARNING " not in service.server.log
+
+
 def test_a_worker_that_ends_takes_its_socket_with_it(tmp_path: Path) -> None:
     with running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus")) as service, opened(service) as client:
         assert len(list((tmp_path / "bus").iterdir())) == 1
         service.server.process.send_signal(signal.SIGTERM)
-        client.sendall(GOODBYE)
-        assert farewell(client) == 1000
+        assert farewell(client) == 1001
     assert list((tmp_path / "bus").iterdir()) == []
 
 
@@ -354,4 +368,8 @@ def test_chat_in_a_browser(browser: Any, tmp_path: Path) -> None:
         browser.switch_to.window(first)
         waiting.until(lambda driver: shown(driver)[1] == f"slot {slot}: <b>hello</b>")
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+        # new code: the page comes back by itself
+        before = shown(browser)[0]
+        service.server.process.send_signal(signal.SIGHUP)
+        waiting.until(lambda driver: shown(driver)[0].startswith("You are in slot") and shown(driver)[0] != before)
         browser.switch_to.window(next(handle for handle in browser.window_handles if handle != first))
