@@ -66,7 +66,6 @@ def test_no_pool_there(tmp_path: Path) -> None:
     [
         ({}, "does not tell its generation"),
         ({"generation": 3, "state": "draining"}, "the pool is draining, and does not reload"),
-        ({"generation": 3, "pid": 2**22 + 1}, "takes no signal: No such process"),
     ],
 )
 def test_a_pool_that_cannot_be_reloaded(tmp_path: Path, changes: dict[str, object], said: str) -> None:

@@ -6,6 +6,9 @@
 
 Which of them it is can be seen from the first octets: frames are never text. Frames are decoded by the core's own
 :func:`backchannel.decode`, whatever their version octet says.
+
+A capture may come from anywhere, so nothing in it reaches a terminal as it is: slots are numbers in range, names of
+workers are short, frames have a frame's length, and other text is made fit to print.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backchannel import Accept, Busy, Frame, FrameReader, Gone, Violation, decode
+from backchannel.frames import FRAME_SIZE
+from backchannel.printing import printable
 
 __all__ = ["CaptureError", "Event", "describe", "read", "summary"]
 
@@ -25,6 +30,13 @@ PARENT, WORKER, NOTE = "P", "W", "-"
 
 SPAWNED: Final = "is spawned"
 EXITED: Final = "has exited with "
+
+
+MOST_WORKERS: Final = 1024
+"""Workers of one capture at most: a chart has a column for each."""
+
+LONGEST: Final = 1000
+"""Characters of a note that are shown."""
 
 
 class CaptureError(Exception):
@@ -46,11 +58,19 @@ class Event:
 
 def read(data: bytes) -> list[Event]:
     """All events in ``data``, oldest first. Raises :class:`CaptureError`."""
+    events = list(_events(data))
+    workers = len({event.worker for event in events})
+    if workers > MOST_WORKERS:
+        raise CaptureError(f"there are {workers} workers in it, and {MOST_WORKERS} are the most that can be told apart")
+    return events
+
+
+def _events(data: bytes) -> Iterator[Event]:
     if data.lstrip()[:1] == b"{":
-        return list(_of_trace(data.decode("utf-8", "replace")))
+        return _of_trace(data.decode("utf-8", "replace"))
     if re.search(rb"[^\t\n\r\x20-\x7e]", data) is None:
-        return list(_of_text(data.decode("ascii")))
-    return list(_of_octets(data))
+        return _of_text(data.decode("ascii"))
+    return _of_octets(data)
 
 
 def describe(data: bytes) -> str:
@@ -111,7 +131,7 @@ def _of_octets(data: bytes) -> Iterator[Event]:
 
 # --------------------------------------------------------------------------------------------- text
 
-_LINE: Final = re.compile(r"(?P<side>[PW])(?P<worker>\w*)\s+(?P<octets>[0-9a-f]{8}(?:\s?[0-9a-f]{8}){4})\b")
+_LINE: Final = re.compile(r"(?P<side>[PW])(?P<worker>\w{0,16})\s+(?P<octets>[0-9a-f]{8}(?:\s?[0-9a-f]{8}){4})\b")
 _BARE: Final = re.compile(r"[0-9a-f]{8}(?:\s?[0-9a-f]{8}){4}\b")
 
 
@@ -123,7 +143,7 @@ def _of_text(text: str) -> Iterator[Event]:
             frame = bytes.fromhex(match[0])
             yield Event(_side(frame), data=frame)
         elif line.strip().startswith("- "):
-            yield Event(NOTE, text=line.strip()[2:].strip())
+            yield Event(NOTE, text=printable(line.strip()[2:].strip(), LONGEST))
         elif line.strip() and not line.startswith("#"):
             raise CaptureError(f"line {number}: no frame in {line.strip()[:60]!r}; write 40 hexadecimal digits")
 
@@ -147,40 +167,56 @@ def _of_trace(text: str) -> Iterator[Event]:
     readers: dict[int, FrameReader] = defaultdict(FrameReader)
     first: float | None = None
     when: float | None = None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line:
+            continue
         try:
             found = json.loads(line)
             if (now := found.get("now")) is not None:
+                now = _figure(now, "now", 2**63)
                 first = now if first is None else first
                 when = now - first
             yield from _of_entry(found, readers, when)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise CaptureError(f"line {number}: this is no line of a parent's trace ({error})") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            what = printable(str(error), 200)
+            raise CaptureError(f"line {number}: this is no line of a parent's trace ({what})") from None
 
 
 def _of_entry(found: dict[str, Any], readers: dict[int, FrameReader], when: float | None) -> Iterator[Event]:
     name = found.get("in") or found.get("out")
-    slot = found.get("slot")
+    slot = None if found.get("slot") is None else int(_figure(found["slot"], "slot", 2**31))
     worker = "" if slot is None else str(slot)
+
+    def note(text: str, worker: str = worker) -> Event:
+        return Event(NOTE, worker, text=printable(text, LONGEST), when=when)
+
     if name == "Send":
-        yield Event(PARENT, worker, bytes.fromhex(found["data"]), when=when)
+        frame = bytes.fromhex(found["data"])
+        if len(frame) != FRAME_SIZE:
+            raise ValueError(f"what was sent is no frame, which has {FRAME_SIZE} octets")
+        yield Event(PARENT, worker, frame, when=when)
     elif name == "received":
-        for frame in readers[int(found["slot"])].feed(bytes.fromhex(found["data"])):
+        for frame in readers[int(worker)].feed(bytes.fromhex(found["data"])):
             yield Event(WORKER, worker, frame, when=when)
     elif name == "dispatch":
         pending = {index: count for index, count in found["counts"].items() if count}
         if pending:
-            counted = ", ".join(f"P={count} on listener {index}" for index, count in pending.items())
-            yield Event(NOTE, text=counted, when=when)
+            yield note(", ".join(f"P={count} on listener {index}" for index, count in pending.items()), "")
     elif name == "readable":
-        yield Event(NOTE, text=f"listener {found['listener']} is readable", when=when)
+        yield note(f"listener {found['listener']} is readable", "")
     elif name == "exited":
-        readers.pop(int(found["slot"]), None)
-        yield Event(NOTE, worker, text=f"{EXITED}{found['status']}", when=when)
+        readers.pop(int(worker), None)
+        yield note(f"{EXITED}{found['status']}")
     elif name in ("Note", "GiveUp"):
         requirement = f" [{found['requirement']}]" if found.get("requirement") else ""
-        yield Event(NOTE, worker, text=f"{found['text']}{requirement}", when=when)
+        yield note(f"{found['text']}{requirement}")
     elif name is not None and name not in _SILENT:
         if name == "Spawn":
-            readers.pop(int(found["slot"]), None)
-        yield Event(NOTE, worker, text=_WORDS.get(name, name), when=when)
+            readers.pop(int(worker), None)
+        yield note(_WORDS.get(name, str(name)))
+
+
+def _figure(value: object, name: str, most: int) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{name!r} is no number from 0 to {most}")
+    return value  # type: ignore[return-value]

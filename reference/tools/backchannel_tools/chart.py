@@ -30,7 +30,7 @@ def draw(events: Sequence[Event], *, ascii_only: bool = False) -> Iterator[str]:
         _put(head, column - len(_title(name)) // 2, _title(name))
     yield "".join(head).rstrip()
     for event in events:
-        if event.text == SPAWNED:
+        if event.text == SPAWNED and event.worker in at:  # a note of no worker may say the same
             alive.add(event.worker)
         line = _row(event, at, alive)
         yield line.translate(ASCII) if ascii_only else line

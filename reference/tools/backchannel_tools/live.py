@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from backchannel.printing import printable
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -38,7 +39,7 @@ def show(path: Path, interval: float, console: Console | None = None) -> None:
             try:
                 sample = read(path)
             except StatusError as error:
-                live.update(Text(f"{error}\nwaiting for it ...", style="red"), refresh=True)
+                live.update(Text(f"{printable(str(error))}\nwaiting for it ...", style="red"), refresh=True)
                 continue
             live.update(view(sample, Rates.between(before, sample)), refresh=True)
             before = sample

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from backchannel.printing import printable
+
 from .status import Rates, Sample, Worker
 
 __all__ = ["age", "head", "rows", "text"]
@@ -21,7 +23,7 @@ def text(sample: Sample, rates: Rates | None = None) -> str:
 
 def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
     """The lines above the table."""
-    yield f"pool {sample.pid} {sample.state}{generation(sample)} on {' '.join(sample.addresses)}"
+    yield f"pool {sample.pid} {sample.state}{generation(sample)} on {printable(' '.join(sample.addresses))}"
     yield f"board {sample.board or '(no workers)'}"
     yield f"open {sample.open} of {sample.capacity}, {spare(sample)}"
     counters = sample.counters

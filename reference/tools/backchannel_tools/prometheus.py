@@ -39,7 +39,7 @@ def _lines(sample: Sample) -> Iterator[str]:
         yield from _metric("backchannel_spare_max", "gauge", "Spare above which the pool shrinks", {"": high})
     states: dict[str, float] = {}
     for worker in sample.workers:
-        label = f'{{state="{worker.state}"}}'
+        label = f'{{state="{_quoted(worker.state)}"}}'
         states[label] = states.get(label, 0) + 1
     yield from _metric("backchannel_workers", "gauge", "Workers", states)
     each = {f'{{slot="{worker.slot}"}}': worker for worker in sample.workers}
@@ -51,6 +51,11 @@ def _lines(sample: Sample) -> Iterator[str]:
         suffix = "_total" if kind == "counter" else ""
         values = {label: getattr(worker, name) for label, worker in each.items()}
         yield from _metric(f"backchannel_worker_{name}{suffix}", kind, help_text, values)
+
+
+def _quoted(value: str) -> str:
+    """A label's value, as the format wants it. A sample's texts have no line breaks any more."""
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _metric(name: str, kind: str, help_text: str, values: dict[str, float]) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """``python -m backchannel_tools.reload STATUS``: new code, and wait until it serves.
 
-Sends SIGHUP to the parent whose status socket is named, and waits for the end of the reload: nobody has to know the
-number of a generation, or when to ask. Old workers may still finish what they hold. Exit status: 0 when the new
-generation serves; 1 when it does not, and the old one does; 2 for options that make no sense.
+Sends SIGHUP to the parent whose status socket is named, if the system confirms that the socket is that process's, and
+waits for the end of the reload: nobody has to know the number of a generation, or when to ask. Old workers may still
+finish what they hold. Exit status: 0 when the new generation serves; 1 when it does not, and the old one does; 2 for
+options that make no sense.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from backchannel.printing import printable
 
 from .status import Sample, StatusError, read
 
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         done = reload(options.status)
     except StatusError as error:
-        print(f"reload: {error}", file=sys.stderr)
+        print(f"reload: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -56,9 +59,11 @@ def reload(path: Path) -> Sample:
     if before.state != "running":
         raise StatusError(f"{path}: the pool is {before.state}, and does not reload")
     try:
-        os.kill(before.pid, signal.SIGHUP)
+        os.kill(before.parent, signal.SIGHUP)
     except OSError as error:
         raise StatusError(f"{path}: the parent, process {before.pid}, takes no signal: {error.strerror}") from None
+    except StatusError as error:
+        raise StatusError(f"{path}: {error}") from None
     while True:
         now = read(path)
         if now.pid != before.pid:

@@ -1,22 +1,45 @@
 """The status document of any pool, read, checked, and compared with the one before.
 
 Its form is in the adapter contract. What the contract calls optional may be missing here: a port need not have it.
+
+A document is believed no further than it has to be: whoever can put a socket at the path can write it. It is bounded
+in size and in time, every figure in it in range, and every text is fit for a terminal from here on. What process is to
+be signalled is not taken from it alone (:meth:`Sample.parent`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, NoReturn, Self
+
+from backchannel.printing import printable
+
+from .peer import pid_of
 
 __all__ = ["Rates", "Sample", "StatusError", "Worker", "read"]
 
-PATIENCE = 5.0
-"""Seconds for a pool to answer."""
+PATIENCE: Final = 5.0
+"""Seconds for a pool to answer, to the last octet."""
+
+LARGEST: Final = 1 << 24
+"""Octets of a document at most; ten thousand workers need two million."""
+
+MOST_SLOTS: Final = 1 << 16
+"""Slots of a pool at most: a board has a letter for each."""
+
+MOST: Final = 2**63 - 1
+"""The highest figure that counts anything."""
+
+MOST_PIDS: Final = 2**31 - 1
+
+WORD: Final = 32
+"""Characters of a state at most that are shown."""
 
 
 class StatusError(Exception):
@@ -50,22 +73,48 @@ class Sample:
     addresses: tuple[str, ...]
     counters: Mapping[str, int]
     workers: tuple[Worker, ...]
+    peer: int | None = None
+    """The process that the system names as the one behind the socket; ``None`` if it does not."""
 
     @classmethod
-    def of(cls, document: Any, when: float) -> Self:
+    def of(cls, document: Any, when: float, peer: int | None = None) -> Self:
         """The sample in ``document``. Raises :class:`StatusError` naming what is missing or senseless."""
         try:
             return cls(
                 when,
                 document,
-                int(document["pid"]),
-                str(document["state"]),
-                tuple(str(listener["address"]) for listener in document["listeners"]),
-                {str(name): int(count) for name, count in document["counters"].items()},
+                _figure(document, "pid", MOST_PIDS, least=1),
+                _text(document["state"], WORD),
+                tuple(_text(listener["address"]) for listener in document["listeners"]),
+                {_text(name, WORD): _figure(document["counters"], name) for name, _ in document["counters"].items()},
                 tuple(_worker(worker) for worker in document["workers"]),
+                peer,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StatusError(f"this is no status document of the adapter contract: {_what(error)}") from None
+            text = f"this is no status document of the adapter contract: {_what(error)}"
+            raise StatusError(printable(text, 200)) from None
+
+    @property
+    def parent(self) -> int:
+        """The process id of the parent, to send a signal to. Raises :class:`StatusError` unless the system names the
+        same process as the document does, or cannot tell: then it is the document's, which only a process without
+        privileges should believe, and never process 1.
+        """
+        if self.peer == self.pid:
+            return self.pid
+        if self.peer is not None:
+            text = (
+                f"the document names process {self.pid}, but the socket is process {self.peer}'s: nothing is "
+                "signalled. If a successor has just taken over, ask again; if the pool is in a container, do it there"
+            )
+        elif os.geteuid() and self.pid > 1:
+            return self.pid
+        else:
+            text = (
+                f"this system does not tell whether the socket is process {self.pid}'s, as the document says: nothing "
+                "is signalled. Ask as the pool's user, in the container of the pool"
+            )
+        raise StatusError(text)
 
     @property
     def open(self) -> int:
@@ -93,14 +142,13 @@ class Sample:
         rules = self.document.get("scaling")
         if not isinstance(rules, dict) or rules.get("min") == rules.get("max"):
             return None
-        low, high = rules.get("min_spare"), rules.get("max_spare")
-        return (low, high) if isinstance(low, int) and isinstance(high, int) else None
+        low, high = (_optional(rules, name) for name in ("min_spare", "max_spare"))
+        return None if low is None or high is None else (low, high)
 
     @property
     def generation(self) -> int | None:
         """The newest one, which may not serve yet, or never; ``None`` if the pool does not say."""
-        newest = self.document.get("generation")
-        return newest if isinstance(newest, int) else None
+        return _optional(self.document, "generation")
 
     @property
     def serving(self) -> list[int]:
@@ -119,7 +167,7 @@ class Sample:
         """The board line; made up from the states if the pool has none."""
         board = self.document.get("board")
         if isinstance(board, str):
-            return board
+            return printable(board, MOST_SLOTS)
         letters = {worker.slot: _letter(worker) for worker in self.workers}
         return "".join(letters.get(slot, ".") for slot in range(max(letters, default=-1) + 1))
 
@@ -156,14 +204,12 @@ class Rates:
 def read(path: Path) -> Sample:
     """Ask the pool whose status socket is ``path``. Raises :class:`StatusError`."""
     deadline = time.monotonic() + PATIENCE
-    pieces = []
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(PATIENCE)
             sock.connect(str(path))
-            while piece := sock.recv(65536):
-                pieces.append(piece)
-                sock.settimeout(max(0.001, deadline - time.monotonic()))
+            peer = pid_of(sock)
+            octets = _all_of(sock, deadline)
     except FileNotFoundError:
         raise StatusError(f"{path}: there is no such socket; start the pool with --status {path}") from None
     except ConnectionRefusedError:
@@ -174,26 +220,73 @@ def read(path: Path) -> Sample:
     except OSError as error:
         raise StatusError(f"{path}: {error.strerror or error}") from None
     when = time.monotonic()
+    if len(octets) > LARGEST:
+        raise StatusError(f"{path}: what answers there is no pool: its document is larger than {LARGEST} octets")
     try:
-        document = json.loads(b"".join(pieces))
+        document = json.loads(octets, parse_constant=_no_number)
     except ValueError:
         raise StatusError(f"{path}: what answers there is no pool: it sent no JSON") from None
-    return Sample.of(document, when)
+    except RecursionError:
+        raise StatusError(f"{path}: what answers there is no pool: its document is nested too deeply") from None
+    return Sample.of(document, when, peer)
+
+
+def _all_of(sock: socket.socket, deadline: float) -> bytes:
+    """What comes until end-of-file, or more than :data:`LARGEST` octets. Raises ``TimeoutError`` at ``deadline``,
+    even if there is always something more to read.
+    """
+    octets = bytearray()
+    while len(octets) <= LARGEST:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
+        piece = sock.recv(65536)
+        if not piece:
+            break
+        octets += piece
+    return bytes(octets)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _figure(found: Mapping[str, Any], name: str, most: int = MOST, *, least: int = 0) -> int:
+    value = found[name]
+    if type(value) is not int or not least <= value <= most:  # True is an int as well
+        raise ValueError(f"{name!r} is no number from {least} to {most}")
+    return value
+
+
+def _optional(found: Mapping[str, Any], name: str) -> int | None:
+    try:
+        return _figure(found, name)
+    except (KeyError, ValueError):
+        return None
+
+
+def _text(value: object, longest: int = 1024) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text is something else")
+    return printable(value, longest)
 
 
 def _worker(found: Mapping[str, Any]) -> Worker:
-    pid, voids, age, generation = (found.get(name) for name in ("pid", "voids", "age", "generation"))
+    age = found.get("age")
+    if age is not None and not (type(age) in (int, float) and 0 <= age <= MOST):
+        raise ValueError("'age' is no time in seconds")
     return Worker(
-        int(found["slot"]),
-        None if pid is None else int(pid),
-        str(found["state"]),
-        int(found["open"]),
-        int(found["capacity"]),
-        int(found["orders"]),
-        int(found["accepted"]),
-        None if voids is None else int(voids),
-        None if age is None else float(age),
-        None if generation is None else int(generation),
+        _figure(found, "slot", MOST_SLOTS - 1),
+        None if found.get("pid") is None else _figure(found, "pid", MOST_PIDS, least=1),
+        _text(found["state"], WORD),
+        _figure(found, "open"),
+        _figure(found, "capacity"),
+        _figure(found, "orders"),
+        _figure(found, "accepted"),
+        _optional(found, "voids"),
+        age,
+        _optional(found, "generation"),
     )
 
 

@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from backchannel.printing import printable
+
 from . import plain, prometheus
 from .status import Rates, Sample, StatusError, read
 
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.prometheus:
             print(prometheus.text(read(options.status)), end="")
         elif options.pid:
-            print(read(options.status).pid)
+            print(read(options.status).parent)
         elif options.rates:
             before = read(options.status)
             time.sleep(options.interval)
@@ -56,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .live import show
 
             show(options.status, options.interval)
-    except StatusError as error:
-        print(f"top: {error}", file=sys.stderr)
+    except (StatusError, RecursionError) as error:
+        text = str(error) if isinstance(error, StatusError) else "the document is nested too deeply to be printed"
+        print(f"top: {printable(text)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         pass

@@ -9,14 +9,21 @@ Exit status: 0; 1 when there is nothing of that kind in it; 2 for options that m
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
+
+from backchannel.printing import printable
 
 from .capture import NOTE, CaptureError, Event, describe, read
 from .chart import draw
 
 __all__ = ["lines", "main"]
+
+LARGEST: Final = 1 << 28
+"""Octets of a capture at most: all of it is kept in memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", action="store_true", help="frames alone, nothing else that happened")
     options = parser.parse_args(arguments)
     try:
-        data = sys.stdin.buffer.read() if options.file is None else options.file.read_bytes()
+        data = _all_of(options.file)
         events = [event for event in read(data) if _wanted(event, options.worker, options.frames)]
         if not events:
             raise CaptureError("there is no frame in it")
@@ -41,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"trace: {options.file}: {error.strerror}", file=sys.stderr)
         return 1
     except CaptureError as error:
-        print(f"trace: {options.file or 'standard input'}: {error}", file=sys.stderr)
+        print(f"trace: {options.file or 'standard input'}: {printable(str(error))}", file=sys.stderr)
         return 1
     try:
         for line in draw(events, ascii_only=options.ascii) if options.chart else lines(events):
@@ -52,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("trace: this terminal's encoding has no such lines: use --ascii", file=sys.stderr)
         return 1
     return 0
+
+
+def _all_of(path: Path | None) -> bytes:
+    with contextlib.nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as file:
+        data: bytes = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise CaptureError(f"it is larger than {LARGEST} octets; give a part of it")
+    return data
 
 
 def lines(events: Sequence[Event]) -> Iterator[str]:
