@@ -7,13 +7,14 @@ import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 from backchannel_sync import system
+from backchannel_sync.status import PATIENCE, READERS
 from backchannel_trio.watching import Channels, StatusSocket, ended, hear_arrivals
 
 pytestmark = pytest.mark.trio
@@ -133,3 +134,42 @@ async def test_status_socket_closed_after_a_connection() -> None:
             await asleep(closer)
             with socket.socket(socket.AF_UNIX) as reader:
                 reader.connect(path)
+
+
+@pytest.mark.parametrize("leaves", ["in time", "by number"])
+async def test_status_readers_that_take_nothing(leaves: str, autojump_clock: trio.testing.MockClock) -> None:
+    with tempfile.TemporaryDirectory(prefix="bc-") as folder, ExitStack() as clients:
+        listener = clients.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(f"{folder}/status")
+        listener.listen()
+        listener.setblocking(False)
+        status = StatusSocket(listener, lambda: {"x": "y" * 2_000_000})
+
+        async def connect() -> socket.socket:
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(f"{folder}/status")
+            client.setblocking(False)
+            return client
+
+        def gone(client: socket.socket) -> bool:
+            try:
+                while client.recv(1 << 20):
+                    pass
+            except BlockingIOError:
+                return False
+            return True
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(status.serve)
+            if leaves == "in time":
+                begun = trio.current_time()
+                client = await connect()
+                await trio.sleep(PATIENCE + 1)  # by a clock that jumps when all else waits
+                assert trio.current_time() - begun >= PATIENCE
+                assert gone(client)
+            else:
+                first, *others = [await connect() for _ in range(READERS + 1)]
+                await trio.testing.wait_all_tasks_blocked()
+                assert gone(first)
+                assert not any(gone(client) for client in others)
+            status.close()

@@ -12,15 +12,12 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
 
 import trio
+from backchannel_sync.status import PATIENCE, READERS, claim
 from backchannel_sync.system import EdgePoller
 
 __all__ = ["Channels", "Sleeps", "StatusSocket", "ended", "hear_arrivals"]
-
-STATUS_PATIENCE: Final = 30.0
-"""Seconds that a reader of the status socket may take."""
 
 
 UNWATCHED: Final = 0.1
@@ -107,12 +104,17 @@ async def ended(baton: socket.socket, but: bytes = b"") -> bool:
 
 
 class StatusSocket:
-    """Sends ``document()`` to whoever connects. A slow reader holds up nobody."""
+    """Sends ``document()`` to whoever connects, within the bounds of :mod:`backchannel_sync.status`. A slow reader
+    holds up nobody.
+    """
 
     def __init__(self, listener: socket.socket, document: Callable[[], dict[str, object]]) -> None:
         self._listener = trio.socket.from_stdlib_socket(listener)
         self._document = document
         self._scope = trio.CancelScope()
+        self._readers: dict[trio.CancelScope, None] = {}
+        """Those that are waited for, oldest first."""
+        claim(listener)
 
     async def serve(self) -> None:
         """Serve until :meth:`close`."""
@@ -125,9 +127,17 @@ class StatusSocket:
         self._listener.close()
 
     async def _answer(self, stream: trio.SocketStream) -> None:
+        if len(self._readers) == READERS:
+            oldest = next(iter(self._readers))
+            del self._readers[oldest]
+            oldest.cancel()
         async with stream:
-            with trio.move_on_after(STATUS_PATIENCE), suppress(trio.BrokenResourceError, OSError):
-                await stream.send_all(json.dumps(self._document()).encode() + b"\n")
+            with trio.move_on_after(PATIENCE) as patience, suppress(trio.BrokenResourceError, OSError):
+                self._readers[patience] = None
+                try:
+                    await stream.send_all(json.dumps(self._document()).encode() + b"\n")
+                finally:
+                    self._readers.pop(patience, None)
 
 
 class Sleeps(trio.abc.Instrument):
