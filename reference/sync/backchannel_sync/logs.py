@@ -3,6 +3,10 @@
 Everything is logged through :mod:`logging`, below the logger ``backchannel``. What a line says in words it also carries
 as attributes of the record (``event``, ``slot``, ``worker_pid``, ``requirement`` …): :class:`JsonFormatter` writes them
 all, one object a line. A line that nobody takes is dropped and counted (:class:`Lines`): no pool waits for its log.
+
+One record is one line: what does not print in a message, a line break above all, is written as its escape, because a
+worker, a client or a file's name may have brought it along. A traceback has lines of its own; each begins with a tab,
+so none can be taken for a record.
 """
 
 from __future__ import annotations
@@ -13,13 +17,18 @@ import os
 import select
 from typing import Any, Final
 
+from backchannel.printing import printable
+
 from . import standard
 
-__all__ = ["FORMATS", "JsonFormatter", "Lines", "configure"]
+__all__ = ["FORMATS", "JsonFormatter", "Lines", "TextFormatter", "configure"]
 
 log = logging.getLogger("backchannel")
 
 FORMATS: Final = ("text", "json")
+
+LONGEST: Final = 16384
+"""Characters of one line at most."""
 
 _USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -40,6 +49,22 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """A record as a line for people: time, pid, level, message; then the traceback, if there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(process)d %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return printable(super().formatMessage(record), LONGEST)
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback's lines."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join("\t" + printable(line, LONGEST) for line in lines)
 
 
 class Lines(logging.Handler):
@@ -85,5 +110,5 @@ def configure(level: str, form: str) -> None:
     if form == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+        handler.setFormatter(TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -69,7 +69,8 @@ class Reasons:
         if len(self._said) > SAID_AT_MOST:
             self._said.clear()
         self._said.update(new)
-        return [text.partition(" ")[2] for text in new]
+        # an explanation has several lines, and is to be part of one
+        return [" | ".join(map(str.strip, text.partition(" ")[2].splitlines())) for text in new]
 
     def close(self) -> None:
         """Close both ends."""
