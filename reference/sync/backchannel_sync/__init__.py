@@ -6,6 +6,7 @@ where it runs; :func:`brief` is what a handler may say of itself.
 """
 
 # isort: off
+from . import _safepath as _safepath  # before all others, for what it does to the path
 from . import early as early  # before all that takes time to load
 # isort: on
 

@@ -71,4 +71,3 @@ def _wait_for_threads() -> None:
 
 def _run_exit_functions() -> None:
     atexit._run_exitfuncs()
-

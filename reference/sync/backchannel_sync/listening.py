@@ -17,10 +17,11 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 from .errors import StartError
+from .privileges import Identity
 
 __all__ = ["Listeners", "bind", "bind_unix", "name_of", "passed"]
 
@@ -62,6 +63,8 @@ class Listeners:
     paths: list[OwnPath] = field(default_factory=list)
     own: bool = False
     """Whether nobody but this pool holds them: no supervisor passed them, and no caller."""
+    identity: Identity | None = None
+    """What the pool will become: the paths are made, and removed, for it."""
 
     def open(self, addresses: Iterable[str | socket.socket], *, mode: int | None = None) -> None:
         """Bind each address, or take over each socket. Raises :class:`StartError`, having closed and removed what was
@@ -69,20 +72,31 @@ class Listeners:
         """
         try:
             for address in addresses:
-                listener = bind(address, mode=mode) if isinstance(address, str) else address
+                if isinstance(address, str) and address.startswith("unix:"):
+                    path = address.removeprefix("unix:")
+                    self.sockets.append(self.open_path(path, f"--listen {address}", mode=mode))
+                    continue
+                listener = bind(address) if isinstance(address, str) else address
                 self.sockets.append(listener)
                 listener.setblocking(False)
-                if isinstance(address, str) and listener.family == socket.AF_UNIX:
-                    self.paths.append(OwnPath.of(listener.getsockname()))
         except BaseException:
             self.close()
             self.remove_paths()
             raise
 
-    def give(self, uid: int, gid: int) -> None:
-        """Let the paths belong to the user that the pool will run as."""
-        for own in self.paths:
-            os.chown(own.path, uid, gid, follow_symlinks=False)
+    def open_path(self, path: str, option: str, *, mode: int | None) -> socket.socket:
+        """:func:`bind_unix` for the user that the pool will be, who owns the path then; it is removed at the end."""
+        with _rights(path, self.identity) as own:
+            listener = bind_unix(path, option, mode=mode)
+            try:
+                if self.identity is not None and not own and not os.geteuid():
+                    # nobody but root can have changed what the path leads to
+                    os.chown(path, self.identity.uid, self.identity.gid, follow_symlinks=False)
+                self.paths.append(OwnPath.of(path))
+            except OSError as error:
+                listener.close()
+                raise StartError(os.EX_OSERR, f"{option}: {error.strerror}, right after it was made") from None
+        return listener
 
     def close(self) -> None:
         """Close the sockets."""
@@ -103,8 +117,19 @@ class Listeners:
     def remove_paths(self) -> None:
         """Remove the names in the file system that are still ours."""
         for own in self.paths:
-            own.remove()
+            with _rights(own.path, self.identity):
+                own.remove()
         self.paths.clear()
+
+
+@contextlib.contextmanager
+def _rights(path: str, identity: Identity | None) -> Iterator[bool]:
+    """While this lasts, root does at ``path`` what it may, or what ``identity`` may if that is who can replace the
+    path: it could lead root to another file between two steps. Whether it is ``identity``'s rights.
+    """
+    own = identity is not None and not os.geteuid() and identity.may_replace(os.path.dirname(os.path.abspath(path)))
+    with identity.acting() if identity is not None and own else contextlib.nullcontext():
+        yield own
 
 
 def bind(address: str, *, mode: int | None = None) -> socket.socket:

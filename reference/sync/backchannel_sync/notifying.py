@@ -14,6 +14,8 @@ import socket
 import time
 from collections.abc import MutableMapping, Sequence
 
+from backchannel.printing import printable
+
 from . import standard
 from .errors import StartError
 from .system import unix_address
@@ -48,9 +50,18 @@ class Notifier:
         self._send("READY=1", f"STATUS=serving {' '.join(addresses)}")
         log.info("ready on %s", ", ".join(addresses))
         if self.ready_fd is not None:
-            if not standard.write(self.ready_fd, f"READY {' '.join(addresses)}\n".encode()):
+            line = printable(f"READY {' '.join(addresses)}").encode() + b"\n"
+            if not standard.write(self.ready_fd, line):
                 log.warning("nobody reads READY from --ready-fd %d", self.ready_fd)
             self.ready_fd = None
+
+    def forget(self) -> None:
+        """In a worker: close the descriptor, so that who reads it sees the end of the server, not of its last worker.
+        The standard ones are everybody's.
+        """
+        if self.given_fd is not None and self.given_fd > 2:
+            with contextlib.suppress(OSError):
+                os.close(self.given_fd)
 
     def reloading(self) -> None:
         """A reload has begun; :meth:`reloaded` ends it."""
@@ -73,4 +84,4 @@ class Notifier:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
-            sender.sendto("\n".join(lines).encode(), unix_address(self.path))
+            sender.sendto("\n".join(map(printable, lines)).encode(), unix_address(self.path))

@@ -1,6 +1,6 @@
 """What a server opens before its first fork, in the only order that works.
 
-Bind while there are privileges to bind with, hand over what was made to the user that the pool will run as, drop the
+Bind while there are privileges to bind with, make what has a path for the user that the pool will run as, drop the
 privileges, and only then start workers (BC-FORK-10). What a supervisor passed is taken first: those listeners need no
 binding at all. A successor binds nothing: everything was opened by its predecessor.
 """
@@ -12,14 +12,17 @@ import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
-from .listening import Listeners, OwnPath, bind_unix, name_of, passed
+from .listening import Listeners, OwnPath, name_of, passed
 from .notifying import Notifier
 from .privileges import Identity
 from .replacing import Inheritance
 
-__all__ = ["DEFAULT_ADDRESS", "Opened", "open_all"]
+__all__ = ["DEFAULT_ADDRESS", "STATUS_MODE", "Opened", "open_all"]
 
 DEFAULT_ADDRESS = "127.0.0.1:8000"
+
+STATUS_MODE = 0o600
+"""Permissions of the status socket: its owner's alone, whatever the umask."""
 
 
 @dataclass
@@ -74,12 +77,14 @@ def open_all(
     *,
     status: str | None = None,
     socket_mode: int | None = None,
+    status_mode: int = STATUS_MODE,
     identity: Identity | None = None,
     ready_fd: int | None = None,
     environment: MutableMapping[str, str] = os.environ,
 ) -> Opened:
     """Open what the options name. ``listen`` may be empty where a supervisor passes listeners; where none does, it is
-    :data:`DEFAULT_ADDRESS` then. ``socket_mode``: permissions of AF_UNIX listeners.
+    :data:`DEFAULT_ADDRESS` then. ``socket_mode``: permissions of AF_UNIX listeners; ``status_mode``: of the status
+    socket.
 
     Raises :class:`~backchannel_sync.errors.StartError`, with nothing left open or lying about.
     """
@@ -94,17 +99,14 @@ def open_all(
         opened.paths, opened.listeners.paths = opened.listeners.paths, []
         return opened
     inherited = passed(environment)
-    opened = Opened(Listeners(inherited), None, notifier)
+    opened = Opened(Listeners(inherited, identity=identity), None, notifier)
     try:
         wanted = list(listen)
         opened.listeners.own = not inherited and all(isinstance(address, str) for address in wanted)
         opened.listeners.open(wanted if wanted or inherited else [DEFAULT_ADDRESS], mode=socket_mode)
         if status is not None:
-            # under the usual umask only its owner may connect
-            opened.status = bind_unix(status, f"--status {status}")
-            opened.listeners.paths.append(OwnPath.of(status))
+            opened.status = opened.listeners.open_path(status, f"--status {status}", mode=status_mode)
         if identity is not None:
-            opened.listeners.give(identity.uid, identity.gid)
             identity.assume()
     except BaseException:
         opened.close()

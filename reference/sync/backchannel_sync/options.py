@@ -15,6 +15,7 @@ from typing import Any, Final
 from backchannel import POLICIES, Scaling, SettingError, Settings
 
 from .logs import FORMATS
+from .opening import STATUS_MODE
 from .system import POLLERS, usable_cpus
 
 __all__ = ["add_options", "scaling", "serve_arguments", "settings"]
@@ -114,6 +115,9 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool =
         "symbolic link to the current release (default: the current directory, by the name in PWD)",
     )
     where.add_argument("--status", metavar="PATH", help="socket that answers with the pool's state as JSON")
+    where.add_argument(
+        "--status-mode", default="", metavar="OCTAL", help=f"permissions of that socket (default {STATUS_MODE:o})"
+    )
     where.add_argument("--ready-fd", type=int, metavar="N", help="descriptor to write READY and the addresses to")
 
     how = parser.add_argument_group("orders")
@@ -195,11 +199,12 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
         raise SettingError(f"--group {options.group}: a group goes with a user; give --user as well")
     return {
         "listen": [address for text in options.listen for address in text.split(",") if address],
-        "socket_mode": _mode(options.socket_mode),
+        "socket_mode": _mode("--socket-mode", options.socket_mode),
         "user": options.user or None,
         "group": options.group or None,
         "status": options.status,
         "directory": options.chdir,
+        "status_mode": STATUS_MODE if (mode := _mode("--status-mode", options.status_mode)) is None else mode,
         "ready_fd": options.ready_fd,
         "quota": options.quota,
         "poller": options.poller,
@@ -217,7 +222,7 @@ def _words(command: str) -> list[str]:
         raise SettingError(f"--worker {command}: {error}; quote it as for a shell") from None
 
 
-def _mode(text: str) -> int | None:
+def _mode(option: str, text: str) -> int | None:
     if not text:
         return None
     try:
@@ -225,5 +230,5 @@ def _mode(text: str) -> int | None:
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o777:
-        raise SettingError(f"--socket-mode {text}: write it in octal, as in 660")
+        raise SettingError(f"{option} {text}: write it in octal, as in 660")
     return mode

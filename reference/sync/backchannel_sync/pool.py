@@ -285,6 +285,7 @@ class Pool:
         if self._status_socket is not None:
             self._status_socket.forget()
         self._wake_up.close()
+        self.opened.notifier.forget()
         for sock in (self.opened.status, self.opened.baton, self._successor.baton if self._successor else None):
             if sock is not None:
                 sock.close()

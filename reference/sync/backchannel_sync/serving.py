@@ -16,7 +16,7 @@ from .early import take_standard_descriptors
 from .errors import StartError
 from .handlers import Handler, check, explain, load, split
 from .launching import Launcher
-from .opening import open_all
+from .opening import STATUS_MODE, open_all
 from .place import Place
 from .pool import INTERRUPTED, Pool
 from .privileges import Identity
@@ -39,6 +39,7 @@ def serve(
     user: str | None = None,
     group: str | None = None,
     status: str | None = None,
+    status_mode: int = STATUS_MODE,
     poller: str = "auto",
     ready_fd: int | None = None,
     on_ready: Callable[[Pool], None] | None = None,
@@ -56,8 +57,8 @@ def serve(
     from then on; besides, listeners are taken that a supervisor passes by the LISTEN_FDS convention. With neither it is
     127.0.0.1:8000. ``socket_mode``: permissions of AF_UNIX listeners. ``user``, ``group``: what to become when the
     listeners are bound; without ``group``, the user's own. ``quota``: a worker retires after so many connections, or up
-    to twice as many, each slot having a number of its own; 0: never. ``status``: the path of the status socket.
-    ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``ready_fd``: a descriptor to write READY
+    to twice as many, each slot having a number of its own; 0: never. ``status``, ``status_mode``: the path of the
+    status socket, and its permissions. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``ready_fd``: a descriptor to write READY
     and the addresses to; ``on_ready`` is called once, when the first workers are ready. ``worker``: instead of a
     handler, a program and its arguments, started for each worker by the exec binding. ``preload``: import the handler
     once, in the parent, when privileges have been dropped: workers share its memory, and a reload runs the same code
@@ -92,6 +93,7 @@ def serve(
     opened = open_all(
         [listen] if isinstance(listen, str) else listen,
         status=status,
+        status_mode=status_mode,
         socket_mode=socket_mode,
         identity=None if user is None else Identity.find(user, group),
         ready_fd=ready_fd,

@@ -5,11 +5,12 @@
 """
 
 # isort: off
-import backchannel_sync.early  # noqa: F401 - before all that takes time to load
+import backchannel_sync.early
 # isort: on
 
 import sys
 
+import backchannel_sync  # noqa: F401 - first, for what it does to the path of root
 from backchannel import CONFIGURATION
 from backchannel_sync.context import WorkerInfo, current_worker
 from backchannel_sync.errors import StartError

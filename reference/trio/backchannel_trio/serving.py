@@ -12,7 +12,7 @@ from backchannel import Scaling, Settings
 from backchannel_sync.errors import StartError
 from backchannel_sync.handlers import split
 from backchannel_sync.launching import Launcher
-from backchannel_sync.opening import open_all
+from backchannel_sync.opening import STATUS_MODE, open_all
 from backchannel_sync.place import Place
 from backchannel_sync.pool import INTERRUPTED
 from backchannel_sync.privileges import Identity
@@ -35,6 +35,7 @@ async def serve(
     user: str | None = None,
     group: str | None = None,
     status: str | None = None,
+    status_mode: int = STATUS_MODE,
     ready_fd: int | None = None,
     worker: Sequence[str] | None = None,
     reload_at_once: bool = False,
@@ -72,6 +73,7 @@ async def serve(
     opened = open_all(
         [listen] if isinstance(listen, str) else listen,
         status=status,
+        status_mode=status_mode,
         socket_mode=socket_mode,
         identity=None if user is None else Identity.find(user, group),
         ready_fd=ready_fd,
