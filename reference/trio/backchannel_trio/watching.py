@@ -12,6 +12,7 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 import trio
 from backchannel_sync.status import PATIENCE, READERS, claim
