@@ -396,6 +396,18 @@ def test_ready_descriptor_that_nobody_reads(caplog: pytest.LogCaptureFixture) ->
     os.close(writer)
 
 
+def test_a_descriptor_that_has_become_another_is_kept() -> None:
+    reader, writer = os.pipe()
+    notifier = Notifier({}, writer)
+    os.dup2(reader, writer)  # closed by who gave it, and its number given to something else
+    notifier.forget()
+    os.close(writer)  # it is open still
+    notifier = Notifier({}, reader)
+    notifier.forget()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(reader)
+
+
 def test_an_address_adds_no_line() -> None:
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory(prefix="bc-") as folder:

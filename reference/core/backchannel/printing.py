@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LONGEST", "printable"]
+__all__ = ["LONGEST", "one_line", "printable"]
 
 LONGEST: Final = 4096
 """Characters of one text that are shown, unless another limit is given."""
@@ -22,3 +22,8 @@ def printable(text: str, longest: int = LONGEST) -> str:
     if cut.isprintable():
         return cut
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+
+
+def one_line(text: str) -> str:
+    """``text`` of several lines as one that prints, with bars between them."""
+    return printable(" | ".join(map(str.strip, text.splitlines())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from backchannel.printing import one_line
+
 __all__ = ["StartError"]
 
 
@@ -9,5 +11,5 @@ class StartError(Exception):
     """The server cannot start: one line that names the thing and the remedy, and the status to exit with."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.status = status

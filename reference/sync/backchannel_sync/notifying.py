@@ -26,6 +26,9 @@ log = logging.getLogger("backchannel")
 
 VARIABLE = "NOTIFY_SOCKET"
 
+MOST = 1 << 20
+"""Characters of the line READY at most."""
+
 
 class Notifier:
     """Tells readiness, reloads and the end.
@@ -39,7 +42,7 @@ class Notifier:
         self.given_fd = self.ready_fd = ready_fd
         if ready_fd is not None:
             try:
-                os.fstat(ready_fd)
+                self._what = _what(ready_fd)
             except OSError as error:
                 raise StartError(
                     2, f"--ready-fd {ready_fd}: {error.strerror}; give a descriptor that is open for writing"
@@ -50,7 +53,7 @@ class Notifier:
         self._send("READY=1", f"STATUS=serving {' '.join(addresses)}")
         log.info("ready on %s", ", ".join(addresses))
         if self.ready_fd is not None:
-            line = printable(f"READY {' '.join(addresses)}").encode() + b"\n"
+            line = printable(f"READY {' '.join(addresses)}", MOST).encode() + b"\n"
             if not standard.write(self.ready_fd, line):
                 log.warning("nobody reads READY from --ready-fd %d", self.ready_fd)
             self.ready_fd = None
@@ -61,7 +64,8 @@ class Notifier:
         """
         if self.given_fd is not None and self.given_fd > 2:
             with contextlib.suppress(OSError):
-                os.close(self.given_fd)
+                if _what(self.given_fd) == self._what:  # its owner may have closed it, and the number be another's
+                    os.close(self.given_fd)
 
     def reloading(self) -> None:
         """A reload has begun; :meth:`reloaded` ends it."""
@@ -85,3 +89,8 @@ class Notifier:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.sendto("\n".join(map(printable, lines)).encode(), unix_address(self.path))
+
+
+def _what(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino

@@ -58,15 +58,15 @@ def serve(
     127.0.0.1:8000. ``socket_mode``: permissions of AF_UNIX listeners. ``user``, ``group``: what to become when the
     listeners are bound; without ``group``, the user's own. ``quota``: a worker retires after so many connections, or up
     to twice as many, each slot having a number of its own; 0: never. ``status``, ``status_mode``: the path of the
-    status socket, and its permissions. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``. ``ready_fd``: a descriptor to write READY
-    and the addresses to; ``on_ready`` is called once, when the first workers are ready. ``worker``: instead of a
-    handler, a program and its arguments, started for each worker by the exec binding. ``preload``: import the handler
-    once, in the parent, when privileges have been dropped: workers share its memory, and a reload runs the same code
-    again. ``reload_at_once``: a reload changes all workers when all new ones are ready, instead of one by one.
-    ``traditional``: every worker blocks in ``accept``, without the protocol; for one listener, capacity 1 and forked
-    workers. ``directory``: go there first, and once more before each new worker loads its code, so that it may be a
-    symbolic link to the current release; by default it is where this process is, by the name in ``PWD`` if that names
-    it.
+    status socket, and its permissions. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``.
+    ``ready_fd``: a descriptor to write READY and the addresses to; ``on_ready`` is called once, when the first workers
+    are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by the exec
+    binding. ``preload``: import the handler once, in the parent, when privileges have been dropped: workers share its
+    memory, and a reload runs the same code again. ``reload_at_once``: a reload changes all workers when all new ones
+    are ready, instead of one by one. ``traditional``: every worker blocks in ``accept``, without the protocol; for one
+    listener, capacity 1 and forked workers. ``directory``: go there first, and once more before each new worker loads
+    its code, so that it may be a symbolic link to the current release; by default it is where this process is, by the
+    name in ``PWD`` if that names it.
 
     SIGHUP reloads the workers, SIGUSR2 replaces the parent as well, by running again the command that this process was
     started with; SIGUSR1 logs the state of the pool.

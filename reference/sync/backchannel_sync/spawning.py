@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from backchannel import CONFIGURATION, Settings
+from backchannel.printing import one_line
 
 from . import blocking, events, standard
 from .context import WorkerInfo, enter, retires_after
@@ -69,8 +70,7 @@ class Reasons:
         if len(self._said) > SAID_AT_MOST:
             self._said.clear()
         self._said.update(new)
-        # an explanation has several lines, and is to be part of one
-        return [" | ".join(map(str.strip, text.partition(" ")[2].splitlines())) for text in new]
+        return [one_line(text.partition(" ")[2]) for text in new]
 
     def close(self) -> None:
         """Close both ends."""
