@@ -15,6 +15,7 @@ SOURCES = ("reference", "conformance/backchannel_conformance", "conformance/adap
 PLATFORM_MODULES = (
     "reference/sync/backchannel_sync/system/",
     "conformance/backchannel_conformance/kernel/",
+    "reference/tools/backchannel_tools/peer.py",
 )
 
 NOT_EVERYWHERE = re.compile(

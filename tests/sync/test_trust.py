@@ -399,7 +399,8 @@ def test_ready_descriptor_that_nobody_reads(caplog: pytest.LogCaptureFixture) ->
 def test_a_descriptor_that_has_become_another_is_kept() -> None:
     reader, writer = os.pipe()
     notifier = Notifier({}, writer)
-    os.dup2(reader, writer)  # closed by who gave it, and its number given to something else
+    with open(os.devnull) as other:
+        os.dup2(other.fileno(), writer)  # closed by who gave it, and its number given to something else
     notifier.forget()
     os.close(writer)  # it is open still
     notifier = Notifier({}, reader)
