@@ -156,7 +156,7 @@ class Running:
         command = [part.replace("{status}", self._status).replace("{port}", port) for part in self.contestant.command]
         path = os.pathsep.join(str(ROOT / folder) for folder in SOURCES)
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0)
         self.pid = self._process.pid
         if told:
             self.address = "127.0.0.1", int(port)
@@ -168,7 +168,8 @@ class Running:
             host, _, port = address.partition(" ")[0].rpartition(":")
             self.address = host, int(port or 0)
         if not ready:
-            self._process.kill()
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
             raise SystemExit(f"{self.contestant.name} did not start: {' '.join(command)}")
 
     def _answers(self) -> bool:
@@ -184,13 +185,11 @@ class Running:
 
     def stop(self) -> None:
         """End it, workers and all."""
-        children = self.workers()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            for pid in (self.pid, *children):
-                os.kill(pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)  # nobody has waited for its leader, so the number is its own
             self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()

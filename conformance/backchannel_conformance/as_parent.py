@@ -16,12 +16,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import frames, transcript, wire
+from . import frames, processes, transcript, wire
 from .client import Client, Held, NoAnswer
-from .errors import Broken, check
+from .errors import Broken, Failure, check
 from .manifest import DEFAULTS, Manifest
-from .pool import Failure
 from .spawn import spawn, variables
+from .text import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Peer"]
@@ -73,6 +73,7 @@ class Peer:
         self._last_order = 0
         self._buffer = b""
         self._status: int | None = None
+        self._reaped = False
         self.channel, theirs = socket.socketpair()
         if small:
             for end in (self.channel, theirs):
@@ -88,6 +89,7 @@ class Peer:
             self.pid = spawn([manifest.fill(word, values) for word in template], sockets, {**given, **told}, log)
         finally:
             theirs.close()
+        processes.note(self.pid)
         self.channel.setblocking(False)
         self.client = Client(self.listeners[0].getsockname())
 
@@ -263,10 +265,21 @@ class Peer:
     def gone(self) -> bool:
         """Whether it has exited."""
         if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
+            if hasattr(os, "waitid"):
+                # not waited for until it is closed: its number stays its own while its group may be signalled
+                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if found is not None:
+                    exited = found.si_code == os.CLD_EXITED
+                    self._status = found.si_status if exited else -found.si_status
+            else:
+                self._reap(os.WNOHANG)
         return self._status is not None
+
+    def _reap(self, options: int) -> None:
+        if not self._reaped:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self._status, self._reaped = os.waitstatus_to_exitcode(status), True
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
         """Its exit status. That it does not exit breaks ``requirement``."""
@@ -287,11 +300,14 @@ class Peer:
         """End it, whatever it does."""
         self.client.close()
         self.channel.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        until(self.gone, 10, what="the killed worker to go")
+        if not self._reaped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            until(self.gone, 10, what="the killed worker to go")
+            self._reap(0)
+        processes.forget(self.pid)
 
     def _last_words(self) -> str:
-        tail = self.log.read_text(errors="replace")[-600:].strip() if self.log.exists() else ""
+        last = tail(self.log)
         how = f"it exited with status {self._status}" if self.gone() else "it is still running"
-        return f"{how}; its output ends:\n{tail}" if tail else f"{how}, and wrote nothing to its output"
+        return f"{how}; its output ends:\n{last}" if last else f"{how}, and wrote nothing to its output"

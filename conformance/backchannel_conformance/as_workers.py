@@ -24,15 +24,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import frames, kernel, transcript, wire
-from .errors import Broken, check
+from . import document, frames, kernel, processes, transcript, wire
+from .errors import Broken, Failure, check
 from .manifest import DEFAULTS, Manifest
-from .pool import Failure
+from .text import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Stub", "Under"]
 
 LIMIT = 10.0
+LONGEST = 1 << 20
+"""Characters of a line that a stub says: a thousand frames have less."""
 PROGRAM = Path(__file__).parent / "stub.py"
 
 # what a worker would call a violation, as the clause that its parent broke
@@ -47,8 +49,8 @@ class Stub:
         self._parent = parent
         self._lines = control.makefile("rw", encoding="utf-8")
         control.settimeout(20 * scale())
-        said = json.loads(self._lines.readline())
-        self.pid: int = said["pid"]
+        said = json.loads(self._line())
+        self.pid = processes.claimed(said["pid"], "whoever has connected to the suite's workers' socket says that it")
         self.started: float = said["started"]
         self.descriptors: list[tuple[int, str]] = [(fd, kind) for fd, kind in said["descriptors"]]
         self.variables: dict[str, str] = said["variables"]
@@ -65,7 +67,7 @@ class Stub:
         try:
             self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
             self._lines.flush()
-            line = self._lines.readline()
+            line = self._line()
         except OSError as error:
             line = ""
             del error
@@ -73,6 +75,13 @@ class Stub:
             raise Failure(f"the stub in slot {self.slot} (pid {self.pid}) has gone, and could not {do}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _line(self) -> str:
+        """What it says next. The parent could connect in its place, and say anything."""
+        line = self._lines.readline(LONGEST)
+        if len(line) == LONGEST:
+            raise Failure(f"a stub said more than {LONGEST} characters in a line: it is not the suite's")
+        return line
 
     def begin(self, do: str, **arguments: Any) -> None:
         """Have it do something that goes on until :meth:`close`."""
@@ -220,7 +229,7 @@ class Stub:
 
     def kill(self) -> None:
         """SIGKILL."""
-        os.kill(self.pid, signal.SIGKILL)
+        processes.send(self.pid, signal.SIGKILL)
 
     def leave(self, status: int, *last: wire.Frame) -> None:
         """Write ``last`` and exit at once."""
@@ -243,7 +252,7 @@ class Stub:
         """Whether its process ends within ``seconds``."""
         self._control.settimeout(seconds * scale())
         try:
-            while self._lines.readline():
+            while self._line():
                 pass
             return True
         except TimeoutError:
@@ -294,6 +303,8 @@ class Under:
                 start_new_session=True,
             )
 
+        processes.note(self.process.pid)
+
     # ------------------------------------------------------------------------------------ workers
 
     def stub(self, requirement: str = "", seconds: float = LIMIT) -> Stub:
@@ -311,7 +322,12 @@ class Under:
                     if requirement:
                         raise Broken(requirement, f"no worker was started within {seconds * scale():g} s")
                     raise Failure(f"the parent started no worker within 20 s; {self._last_words()}")
-        made = Stub(self._control.accept()[0], self.process)
+        control = self._control.accept()[0]
+        try:
+            made = Stub(control, self.process)
+        except BaseException:
+            control.close()
+            raise
         self.stubs.append(made)
         return made
 
@@ -356,8 +372,8 @@ class Under:
     # ------------------------------------------------------------------------------- what it says
 
     def log(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(errors="replace")
+        """What it has written so far; the end of it, if that is much."""
+        return tail(self._log, 1 << 20)
 
     def logged(self, requirement: str, *words: str) -> None:
         """A line of its log must hold all of ``words``; one that ends in a figure is not the beginning of a longer."""
@@ -370,19 +386,12 @@ class Under:
             until(said, LIMIT, what="it")
         except TimedOut:
             wanted = " and ".join(repr(word) for word in words)
-            tail = self.log()[-600:] or "(nothing)"
-            raise Broken(requirement, f"no line of the log holds {wanted}; the log ends:\n{tail}") from None
+            last = tail(self._log) or "(nothing)"
+            raise Broken(requirement, f"no line of the log holds {wanted}; the log ends:\n{last}") from None
 
     def counters(self) -> dict[str, int]:
         """The counters of its status document."""
-        with socket.socket(socket.AF_UNIX) as reader:
-            reader.settimeout(15)
-            reader.connect(self.status_path)
-            data = b""
-            while part := reader.recv(1 << 16):
-                data += part
-        found: dict[str, int] = json.loads(data)["counters"]
-        return found
+        return dict(document.read(self.status_path).counters)
 
     def more(self) -> bool:
         """Whether it has started a worker that the case has not met."""
@@ -408,9 +417,7 @@ class Under:
 
     def close(self) -> None:
         """End it and all its workers."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        processes.end(self.process)
         for stub in self.stubs:
             stub.close()
         for client in self._clients:
@@ -421,5 +428,5 @@ class Under:
     def _last_words(self) -> str:
         status = self.process.poll()
         how = "it is still running" if status is None else f"its exit status is {status}"
-        tail = self.log()[-600:].strip()
-        return f"{how}; its output ends:\n{tail}" if tail else f"{how}, and it wrote nothing"
+        last = tail(self._log)
+        return f"{how}; its output ends:\n{last}" if last else f"{how}, and it wrote nothing"

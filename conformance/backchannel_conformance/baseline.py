@@ -20,6 +20,7 @@ from pathlib import Path
 from .errors import Mistake
 from .report import Case, Target
 from .requirements import Requirements
+from .text import printable
 
 __all__ = ["Baseline"]
 
@@ -67,6 +68,7 @@ class Baseline:
         """Why ``case`` is known to fail; ``None`` if it is not known to."""
         requirement = broken_by(case)
         reason = self._entries.get(implementation, {}).get(requirement)
+        reason = reason and printable(reason)
         if self._records:
             reason = reason or (case.seen or case.message).partition("\n")[0]
             self._found.setdefault(implementation, {})[requirement] = reason

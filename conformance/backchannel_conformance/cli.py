@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,10 +33,13 @@ from .replay import Deviation, check_trace
 from .requirements import Requirements
 from .sharing import OPTION, Helper, Sharing
 from .smoke import smoke, try_each
+from .text import printable
 from .waiting import scale
 
 __all__ = ["main"]
 
+LONGEST = 1 << 20
+"""Characters of a trace's line."""
 CASES = Path(__file__).parent / "cases"
 
 
@@ -51,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "list":
             return _list(options.role, extra)
         if options.command == "smoke":
+            say_whose_rights()
             found = manifest.load(options.manifest) if options.manifest else manifest.find(options.impl)
             scale(options.time_scale)
             return 0 if smoke(found) else 1
@@ -132,6 +137,7 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
         raise Mistake(f"--jobs {options.jobs}: give a number above 0; 1 runs one case after another")
     if options.helper is not None:
         return _help(options, extra)
+    say_whose_rights()
     targets = _targets(options)
     scale(options.time_scale)
     if not options.no_smoke:
@@ -159,6 +165,17 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
     if options.traces and not _check_traces(options.traces):
         return 1
     return 0 if status == pytest.ExitCode.OK else 1
+
+
+def say_whose_rights() -> None:
+    """Before anything is started: what a manifest's commands may do, in a line."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = f"number {os.geteuid()}"
+    what = f"the commands of a manifest, of its build too, run with the rights of user {user}"
+    advice = "WARNING: they may do anything here; test as an ordinary user" if os.geteuid() == 0 else "know them"
+    print(f"backchannel_conformance: {what}: {advice}", file=sys.stderr)
 
 
 def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
@@ -203,14 +220,18 @@ def _make_room(folder: Path) -> None:
 def _check_traces(folder: Path) -> bool:
     """Replay all traces; say what came of it."""
     wrong, lines = 0, 0
-    traces = sorted(folder.glob("*.jsonl"))
+    traces = sorted(path for path in folder.glob("*.jsonl") if path.is_file())
     for path in traces:
         try:
-            with path.open() as file:
-                lines += check_trace(file)
+            # a parent has written it: anything, of any length, under any name
+            with path.open(encoding="utf-8", errors="backslashreplace") as file:
+                lines += check_trace(iter(lambda: file.readline(LONGEST), ""))
         except Deviation as deviation:
             wrong += 1
-            print(f"trace {path}: {deviation}")
+            print(printable(f"trace {path}: {deviation}"))
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            wrong += 1
+            print(printable(f"trace {path}: it is none: {type(error).__name__}: {error}"))
     print(f"traces: {len(traces)} of {lines} lines were replayed, {wrong} deviate from the specification")
     return not wrong
 

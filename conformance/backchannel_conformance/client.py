@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from . import processes
+from .errors import Failure
 from .waiting import deadline_in, scale
 
 __all__ = ["Address", "Client", "Held", "NoAnswer", "Who"]
 
 TIMEOUT = 15.0
+LONGEST = 4096
+"""Octets of an answer."""
+_WHO = re.compile(rb"(-?\d{1,20}) (-|\d{1,10})(?: (\d{1,20}))?")
 
 Address = tuple[str, int] | str
 """Host and port, or the path of an AF_UNIX listener."""
@@ -32,9 +38,13 @@ class Who:
 
     @classmethod
     def parse(cls, line: bytes) -> Who:
-        """Read a *who*. ``ValueError``: it is none."""
-        pid, slot, *more = line.split()
-        return cls(int(pid), None if slot == b"-" else int(slot), int(more[0]) if more else None)
+        """Read a *who*. Raises :class:`Failure`: it is none, or names a process that is not the suite's to touch."""
+        found = _WHO.fullmatch(line)
+        if found is None:
+            raise Failure(f"the service answered {line[:100]!r}, and an answer is a process id and a slot, as '4711 3'")
+        pid, slot, switches = found.groups()
+        claim = processes.claimed(int(pid), f"the service in slot {slot.decode()} says that it")
+        return cls(claim, None if slot == b"-" else int(slot), None if switches is None else int(switches))
 
 
 class Held:
@@ -58,7 +68,7 @@ class Held:
         return port
 
     def answer(self, timeout: float = TIMEOUT) -> Who:
-        """Wait for the next *who*. Raises :class:`NoAnswer`."""
+        """Wait for the next *who*. Raises :class:`NoAnswer`; :class:`Failure` for an answer of another kind."""
         self.socket.settimeout(timeout * scale())
         while b"\n" not in self._buffer:
             try:
@@ -70,6 +80,8 @@ class Held:
             if not data:
                 raise NoAnswer("no answer: the connection was closed")
             self._buffer += data
+            if len(self._buffer) > LONGEST:
+                raise Failure(f"the service answered with more than {LONGEST} octets: {self._buffer[:100]!r} ...")
         line, _, self._buffer = self._buffer.partition(b"\n")
         return Who.parse(line)
 

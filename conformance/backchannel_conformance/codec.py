@@ -6,18 +6,21 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from . import processes
+from .errors import Failure
 from .manifest import DEFAULTS, Manifest
-from .pool import Failure
+from .text import tail
 from .waiting import scale
 
 __all__ = ["Codec"]
 
 LIMIT = 10.0
+LONGEST = 1 << 20
+"""Octets of an answer."""
 
 
 class Codec:
@@ -37,6 +40,7 @@ class Codec:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
+        processes.note(self._process.pid)
         self._buffer = b""
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +61,12 @@ class Codec:
                 if not part:
                     raise Failure(self._wrong(line, "the end of its output"))
                 self._buffer += part
+                if len(self._buffer) > LONGEST:
+                    raise Failure(self._wrong(line, f"more than {LONGEST} octets without the end of a line"))
         said, _, self._buffer = self._buffer.partition(b"\n")
         try:
             answer = json.loads(said)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise Failure(self._wrong(line, f"{said[:200]!r}, which is no JSON object"))
@@ -77,15 +83,13 @@ class Codec:
 
     def close(self) -> None:
         """End it, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        processes.end(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
     def _wrong(self, asked: str, came: str) -> str:
-        tail = self._log.read_text(errors="replace")[-600:].strip()
-        log = f"; its standard error ends:\n{tail}" if tail else "; it wrote nothing to its standard error"
+        last = tail(self._log)
+        log = f"; its standard error ends:\n{last}" if last else "; it wrote nothing to its standard error"
         return f"the codec of {self._name} was asked {asked[:200]} and answered with {came}{log}"

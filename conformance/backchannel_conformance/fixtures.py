@@ -15,6 +15,7 @@ from .as_parent import Peer
 from .as_workers import Under
 from .codec import Codec
 from .manifest import DEFAULTS, Manifest
+from .text import short_logs
 
 __all__ = ["Fixtures", "Parents", "Workers"]
 
@@ -120,7 +121,7 @@ class Fixtures:
     @pytest.fixture
     def codec(self, manifest: Manifest, tmp_path: Path) -> Iterator[Codec]:
         """The codec of the target."""
-        with _nothing_leaks():
+        with _nothing_leaks(), short_logs(tmp_path):
             made = Codec(manifest, tmp_path / "log")
             yield made
             made.close()
@@ -129,7 +130,7 @@ class Fixtures:
     @pytest.fixture
     def workers(self, manifest: Manifest, tmp_path: Path) -> Iterator[Workers]:
         """Workers of the target."""
-        with _nothing_leaks():
+        with _nothing_leaks(), short_logs(tmp_path):
             made = Workers(manifest, tmp_path)
             yield made
             made.close()
@@ -137,7 +138,7 @@ class Fixtures:
     @pytest.fixture
     def parents(self, manifest: Manifest, tmp_path: Path) -> Iterator[Parents]:
         """Parents of the target."""
-        with _nothing_leaks():
+        with _nothing_leaks(), short_logs(tmp_path):
             made = Parents(manifest, tmp_path)
             yield made
             made.close()

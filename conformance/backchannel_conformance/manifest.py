@@ -19,6 +19,7 @@ from typing import Any
 from . import CONTRACT, SPEC
 from .building import build
 from .errors import Mistake
+from .text import printable
 
 __all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load"]
 
@@ -147,10 +148,10 @@ def load(path: Path, *, built: bool = False) -> Manifest:
     """Read and check a manifest; build what it asks for, unless that is ``built``. Raises :class:`Mistake`."""
     path = path.resolve()
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Mistake(f"manifest {path}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Mistake(f"manifest {path} is no TOML: {error}") from None
     _check_keys(path, data)
     for key, version, verb in (("contract", CONTRACT, "speaks"), ("spec", SPEC, "tests")):
@@ -172,11 +173,11 @@ def load(path: Path, *, built: bool = False) -> Manifest:
     manifest = Manifest(
         path,
         name,
-        _need(path, about, "implementation", "language", str),
+        printable(_need(path, about, "implementation", "language", str), 100),
         frozenset(classes),
         roles,
-        frozenset(_strings(path, "expect.must_fail", expect.get("must_fail", []))),
-        frozenset(_strings(path, "expect.show", expect.get("show", []))),
+        frozenset(map(printable, _strings(path, "expect.must_fail", expect.get("must_fail", [])))),
+        frozenset(map(printable, _strings(path, "expect.show", expect.get("show", [])))),
     )
     if "build" in data and not built:
         _build(manifest, data["build"])

@@ -14,7 +14,6 @@ The first two see each worker (:class:`Watcher`), the first and the last a whole
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections import Counter
@@ -22,8 +21,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from . import kernel
-from .pool import Failure, Pool
+from . import kernel, processes
+from .errors import Failure
+from .pool import Pool
 from .waiting import until
 
 __all__ = ["Asked", "Gains", "Live", "Observer", "Portable", "Watcher", "watcher"]
@@ -124,12 +124,12 @@ class Asked:
         """One round: each worker's switches so far. Everybody is asleep at its begin, in its midst and at its end."""
         workers = list(workers)
         pool.settle()
-        os.kill(pool.pid, signal.SIGSTOP)
+        processes.send(pool.pid, signal.SIGSTOP)
         try:
             until(lambda: kernel.state(pool.pid) == "T", what="the parent to stop")
             held = [pool.client.send("hold") for _ in workers]
         finally:
-            os.kill(pool.pid, signal.SIGCONT)
+            processes.send(pool.pid, signal.SIGCONT)
         said = {who.pid: who.switches for who in (connection.answer() for connection in held)}
         if set(said) != set(workers):
             raise Failure(f"{len(workers)} held connections reached {sorted(said)}, the workers are {sorted(workers)}")

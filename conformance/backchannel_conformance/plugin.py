@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest._code.code import TerminalRepr
 
 from . import kernel, transcript
 from .baseline import Baseline
@@ -28,6 +30,7 @@ from .manifest import DEFAULTS, ROLES, Manifest
 from .pool import Pool
 from .report import Case, Report, Target
 from .requirements import Requirements
+from .text import MOST_WRITTEN, printable, short_logs
 
 __all__ = ["Pools", "Suite"]
 
@@ -50,6 +53,8 @@ class Suite:
         self.problems: list[str] = []
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        self._files = ExitStack()
+        self._files.enter_context(kernel.limits.files(MOST_WRITTEN))
         config.addinivalue_line("markers", "req(*ids): the requirements that the case checks")
         for role in ROLES:
             config.addinivalue_line("markers", f"{role}: a case of this role; set by its folder")
@@ -57,6 +62,9 @@ class Suite:
         config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
         config.addinivalue_line("markers", "kernel(*questions): asks the system this; see kernel.QUESTIONS")
         config.addinivalue_line("markers", "counts: its figures are counts, which other cases beside it do not change")
+
+    def pytest_unconfigure(self) -> None:
+        self._files.close()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         # so that pytest's own options select: -k BC-HERD-01 by requirement, -m worker by role
@@ -110,6 +118,7 @@ class Suite:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
         report: pytest.TestReport = yield  # type: ignore[assignment]
+        report.longrepr, report.sections = shown(report.longrepr), shown(report.sections)
         case = self._case(item, call, report)
         report.case = asdict(case)  # type: ignore[attr-defined]
         if not self.helps:
@@ -181,11 +190,12 @@ class Suite:
         """Starts pools of the target. Afterwards nothing of them may be left, nor any descriptor of ours."""
         before = len(os.listdir("/dev/fd"))
         pools = Pools(manifest, tmp_path)
-        try:
-            yield pools
-        finally:
-            left = pools.close()
-            pools.started.clear()
+        with short_logs(tmp_path):
+            try:
+                yield pools
+            finally:
+                left = pools.close()
+                pools.started.clear()
         after = len(os.listdir("/dev/fd"))
         if left:
             raise RuntimeError(f"processes {left} outlived their pool")
@@ -247,14 +257,26 @@ def requirements_of(item: pytest.Item) -> list[str]:
     return [name for mark in item.iter_markers("req") for name in mark.args]
 
 
+def shown(thing: Any) -> Any:
+    """What pytest is going to print, with all that a port has said in it made fit for that. Changed in place."""
+    if isinstance(thing, str):
+        return printable(thing)
+    if isinstance(thing, list | tuple):
+        return type(thing)(map(shown, thing))
+    if is_dataclass(thing) or isinstance(thing, TerminalRepr):
+        for name, value in vars(thing).items():
+            object.__setattr__(thing, name, shown(value))
+    return thing
+
+
 def verdict(call: pytest.CallInfo[None]) -> tuple[str, str]:
     """pytest's outcome as ours."""
     if call.excinfo is None:
         return "pass", ""
     error = call.excinfo.value
     if isinstance(error, pytest.skip.Exception):
-        message = str(error)
+        message = printable(error)
         return ("untestable" if message.startswith(UNTESTABLE) else "not-applicable"), message
     if isinstance(error, Broken):
         return ("warn" if Requirements.load().is_advice(error.requirement) else "fail"), str(error)
-    return "error", f"{type(error).__name__}: {error}"
+    return "error", printable(f"{type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import ipaddress
 import os
 import selectors
 import signal
@@ -13,56 +13,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from . import kernel
+from . import document, kernel, processes
 from .client import Address, Client
-from .errors import Broken
+from .document import Status
+from .errors import Broken, Failure
 from .manifest import DEFAULTS, Manifest
+from .text import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["Failure", "Pool", "Status"]
+__all__ = ["Pool", "Status"]
 
 READY_LIMIT = 30.0
 """Seconds that a pool has for its workers to be ready."""
+LONGEST = 4096
+"""Octets of the line with READY that are read."""
 SEES_PROCESSES = kernel.can("session_of") and kernel.can("state")
-
-
-class Failure(Exception):
-    """The pool did not do what the contract asks of it, so nothing can be tested: an error, not a verdict."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """A status document."""
-
-    counters: Mapping[str, int]
-    workers: tuple[Mapping[str, Any], ...]
-    state: str
-    generation: int = 1
-    reloading: bool = False
-    successor: int | None = None
-    pid: int = 0
-
-    def slots(self, state: str | None = None) -> dict[int, Mapping[str, Any]]:
-        """Workers by slot; only those in ``state`` if one is given."""
-        return {worker["slot"]: worker for worker in self.workers if state in (None, worker["state"])}
-
-    def pids(self) -> dict[int, int]:
-        """Process ids by slot."""
-        return {worker["slot"]: worker["pid"] for worker in self.workers}
-
-    @property
-    def open(self) -> int:
-        """Connections that all workers hold, by the parent's figures."""
-        return sum(worker["open"] for worker in self.workers)
-
-    @property
-    def quiet(self) -> bool:
-        """Every worker is READY and holds nothing."""
-        return all(worker["state"] == "READY" and not worker["open"] for worker in self.workers)
 
 
 _PASS = """
@@ -98,6 +66,7 @@ class Pool:
         template = self.role.command("command" if self.options["capacity"] == "1" else "command_event")
         environment = {key: manifest.fill(value, self.options) for key, value in self.role.environment.items()}
         command = [manifest.fill(part, self.options) for part in template]
+        self._passed = [f"unix:{sock.getsockname()}" for sock in passed]
         if passed:
             command = [
                 sys.executable,
@@ -117,6 +86,7 @@ class Pool:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
+        processes.note(self.process.pid)
         self.pid = self.process.pid
         """The parent: the process that was started, or what has replaced it."""
         self.usage = 0
@@ -138,10 +108,24 @@ class Pool:
         if not line.startswith(b"READY "):
             raise Failure(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
         try:
-            return [_address(word.decode()) for word in line.split()[1:]]
+            return [self._address(word.decode()) for word in line.split()[1:]]
         except ValueError:
-            what = f"it wrote {line!r}, and READY is followed by addresses, HOST:PORT or unix:PATH"
+            what = f"it wrote {line!r}, and READY is followed by addresses of this machine, HOST:PORT or unix:PATH"
             raise Failure(self._not_ready(what)) from None
+
+    def _address(self, word: str) -> Address:
+        """An address after READY. ``ValueError``: none, or none of a listener that was asked for: the suite puts a
+        load on it, and nobody else may be made to bear that.
+        """
+        if word.startswith("unix:"):
+            if word not in self.options["listen"].split(",") and word not in self._passed:
+                raise ValueError(word)
+            return word.removeprefix("unix:")
+        host, _, port = word.rpartition(":")
+        host = host.strip("[]")
+        if not ipaddress.ip_address(host).is_loopback or not 0 < int(port) < 1 << 16:
+            raise ValueError(word)
+        return host, int(port)
 
     def _not_ready(self, what: str) -> str:
         # who has closed its standard output may be about to exit
@@ -153,8 +137,8 @@ class Pool:
             if code is None
             else f"it has exited with status {code}"
         )
-        tail = self.log.read_text(errors="replace")[-600:].strip()
-        log = f"its standard error ends:\n{tail}" if tail else "its standard error is empty"
+        last = tail(self.log)
+        log = f"its standard error ends:\n{last}" if last else "its standard error is empty"
         return f"{self.manifest.name} did not say READY: {what}; {state}; {log}"
 
     # ------------------------------------------------------------------------------------- status
@@ -172,16 +156,8 @@ class Pool:
         return "status" in self.role.placeholders
 
     def status(self) -> Status:
-        """Read the status document."""
-        with socket.socket(socket.AF_UNIX) as reader:
-            reader.settimeout(15)
-            reader.connect(self.status_path)
-            data = b""
-            while part := reader.recv(1 << 16):
-                data += part
-        document = json.loads(data)
-        more = {key: document[key] for key in ("generation", "reloading", "successor", "pid") if key in document}
-        return Status(document["counters"], tuple(document["workers"]), document["state"], **more)
+        """Read the status document: see :func:`document.read`."""
+        return document.read(self.status_path)
 
     def workers(self) -> list[int]:
         """Process ids of the workers: by the status document, or else the rest of the session."""
@@ -226,7 +202,7 @@ class Pool:
 
     def signal(self, number: int) -> None:
         """Send a signal to the parent."""
-        os.kill(self.pid, number)
+        processes.send(self.pid, number)
 
     def gate(self, text: str = "") -> None:
         """What a worker finds while it starts: ``fail``, ``wait``, or nothing."""
@@ -274,35 +250,19 @@ class Pool:
         if hasattr(self, "client"):
             self.client.close()
         left: list[int] = []
-        if self.status_code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.status_code = self.process.returncode
-        elif SEES_PROCESSES:
+        if self.status_code is not None and SEES_PROCESSES:
             if self.pid != self.process.pid:
                 self.stop()
-            left = _alive(self.process.pid)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            left = processes.alive(self.process.pid)
+        processes.end(self.process)
+        if self.status_code is None:
+            self.status_code = self.process.returncode
         if SEES_PROCESSES:
-            until(lambda: not _alive(self.process.pid), what="the pool's processes to go")
+            until(lambda: not processes.alive(self.process.pid), what="the pool's processes to go")
         if self.process.stdout:
             self.process.stdout.close()
         self._directory.cleanup()
         return left
-
-
-def _address(word: str) -> Address:
-    if word.startswith("unix:"):
-        return word.removeprefix("unix:")
-    host, _, port = word.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-def _alive(leader: int) -> list[int]:
-    """Processes of the session that run. Orphans that are dead wait for init, and that is not the pool's fault."""
-    return [pid for pid in kernel.session_of(leader) if kernel.state(pid) not in ("", "Z")]
 
 
 def _read_line(stream: IO[bytes], seconds: float) -> bytes:
@@ -311,7 +271,7 @@ def _read_line(stream: IO[bytes], seconds: float) -> bytes:
     data = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        while not data.endswith(b"\n"):
+        while not data.endswith(b"\n") and len(data) < LONGEST:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 break
             if not (part := os.read(stream.fileno(), 1)):

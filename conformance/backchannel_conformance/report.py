@@ -17,6 +17,7 @@ from typing import Any
 from . import CONTRACT, SPEC, SUITE
 from .manifest import Manifest
 from .page import page
+from .text import printable
 
 __all__ = ["STATUSES", "Case", "Report", "Target"]
 
@@ -140,4 +141,4 @@ def _plain(value: Any) -> str:
         return f"{len(value)} points"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(value)

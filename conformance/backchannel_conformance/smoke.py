@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import wire
+from . import kernel, wire
 from .as_parent import Peer
 from .as_workers import Under
 from .codec import Codec
-from .errors import Broken, Mistake
+from .errors import Broken, Failure, Mistake
 from .manifest import DEFAULTS, OFFERS, Manifest, Role
-from .pool import Failure, Pool
+from .pool import Pool
+from .text import MOST_WRITTEN, printable
 
 __all__ = ["smoke", "try_each"]
 
@@ -92,18 +93,23 @@ _CHECKS: dict[str, Callable[[Manifest, Path], str]] = {
 def smoke(manifest: Manifest) -> bool:
     """One exchange for each role; prints what came of it. ``True`` if all went well."""
     well = True
-    for role, check in _CHECKS.items():
+    for role in _CHECKS:
         offered = manifest.roles.get(role)
         if offered is None:
             print(f"{role:<7} not offered: nothing of it will be tested")
             continue
-        with tempfile.TemporaryDirectory(prefix="bc-") as folder:
-            try:
-                print(f"{role:<7} well: it {check(manifest, Path(folder))}{_left_out(offered)}")
-            except Exception as error:
-                well = False
-                print(f"{role:<7} WRONG: {_said(error)}\n        the command is: {_command(manifest, offered)}")
+        try:
+            said = f"{role:<7} well: it {_try(role, manifest)}{_left_out(offered)}"
+        except Exception as error:
+            well = False
+            said = f"{role:<7} WRONG: {_said(error)}\n        the command is: {_command(manifest, offered)}"
+        print(printable(said))
     return well
+
+
+def _try(role: str, manifest: Manifest) -> str:
+    with tempfile.TemporaryDirectory(prefix="bc-") as folder, kernel.limits.files(MOST_WRITTEN):
+        return _CHECKS[role](manifest, Path(folder))
 
 
 def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
@@ -115,15 +121,14 @@ def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
         offered = manifest.roles.get(role)
         if offered is None:
             continue
-        with tempfile.TemporaryDirectory(prefix="bc-") as folder:
-            try:
-                _CHECKS[role](manifest, Path(folder))
-            except Broken:
-                pass
-            except Exception as error:
-                what = f"role {role} of {manifest.name}: {_said(error)}\nthe command is: {_command(manifest, offered)}"
-                advice = "nothing was tested; smoke tries the other roles, --no-smoke tests all the same"
-                raise Mistake(f"{what}\n{advice}") from None
+        try:
+            _try(role, manifest)
+        except Broken:
+            pass
+        except Exception as error:
+            what = f"role {role} of {manifest.name}: {_said(error)}\nthe command is: {_command(manifest, offered)}"
+            advice = "nothing was tested; smoke tries the other roles, --no-smoke tests all the same"
+            raise Mistake(f"{what}\n{advice}") from None
 
 
 def _left_out(role: Role) -> str:

@@ -9,7 +9,6 @@ promises never to happen (BC-LOSS-01).
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import socket
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from . import kernel
+from . import kernel, processes
 from .client import Address
 from .waiting import scale, until
 
@@ -176,7 +175,7 @@ def kill_one(pid: int, port: int, clients: Clients, *, linger: float = 0.0) -> s
     A worker stopped while it had nothing to do is ordered meanwhile, and dies before it has read its order.
     """
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
+        processes.send(pid, signal.SIGSTOP)
         until(lambda: kernel.state(pid) in ("T", "Z", ""), what=f"process {pid} to stop")
         if linger:
             time.sleep(linger)
@@ -185,7 +184,7 @@ def kill_one(pid: int, port: int, clients: Clients, *, linger: float = 0.0) -> s
         except OSError:
             return set()
         clients.hold(held)
-        os.kill(pid, signal.SIGKILL)
+        processes.send(pid, signal.SIGKILL)
         return held
     return set()
 

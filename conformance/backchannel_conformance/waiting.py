@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from .text import printable
+
 __all__ = ["TimedOut", "deadline_in", "scale", "until"]
 
 T = TypeVar("T")
@@ -19,6 +21,9 @@ _scale = 1.0
 
 class TimedOut(Exception):
     """Something that was waited for did not come."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def scale(factor: float | None = None) -> float:

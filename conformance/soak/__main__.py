@@ -18,7 +18,9 @@ from pathlib import Path
 
 import plot
 from backchannel_conformance import kernel, manifest
+from backchannel_conformance.cli import say_whose_rights
 from backchannel_conformance.errors import Mistake
+from backchannel_conformance.text import MOST_WRITTEN, printable
 from run import Run
 
 
@@ -46,6 +48,7 @@ def main() -> int:
     options = arguments()
     options.report.mkdir(parents=True, exist_ok=True)
     status = 0
+    say_whose_rights()
     try:
         targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
     except Mistake as error:
@@ -56,12 +59,12 @@ def main() -> int:
         if "pool" not in target.roles or "status" not in target.roles["pool"].placeholders:
             print(f"python conformance/soak: {name} offers no pool with a status, which this asks", file=sys.stderr)
             return 2
-        with tempfile.TemporaryDirectory(prefix="bc-soak-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bc-soak-") as folder, kernel.limits.files(MOST_WRITTEN):
             run = Run(target, options.minutes * 60, options.capacity, options.seed, Path(folder) / "log")
             run.go()
         print(f"\n{name}, capacity {options.capacity}, {options.minutes:g} minutes, seed {options.seed}")
         for line in run.lines():
-            print(f"  {line}")
+            print(printable(f"  {line}"))
         (options.report / f"{name}.svg").write_text(plot.page(f"{name}: {options.minutes:g} minutes", run.samples))
         document = {"figures": run.figures, "verdict": run.verdict, "samples": run.samples}
         (options.report / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")

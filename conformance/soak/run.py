@@ -8,7 +8,6 @@ there is room for, all of whom must be answered, and as fast as fewer are.
 
 from __future__ import annotations
 
-import os
 import signal
 import statistics
 import threading
@@ -17,8 +16,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Held, NoAnswer
+from backchannel_conformance.errors import Failure
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.pool import Pool, Status
 from backchannel_conformance.storm import Clients, chosen, kill_one
@@ -88,7 +88,7 @@ class Run:
                 self._judge_clients()
                 self._judge_pool()
                 self._judge_stop()
-            except (TimedOut, NoAnswer, OSError) as error:
+            except (TimedOut, NoAnswer, Failure, OSError) as error:
                 self.figures["it went no further"] = f"after {self._elapsed:.0f} s: {error}"
                 self.verdict["the pool went on to the end"] = False
                 self._judge_clients()
@@ -164,23 +164,23 @@ class Run:
         self._done["stopped parents"] += 1
 
     def _pause(self, pid: int, seconds: float) -> None:
-        os.kill(pid, signal.SIGSTOP)
+        processes.send(pid, signal.SIGSTOP)
         try:
             time.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            processes.send(pid, signal.SIGCONT)
 
     def _reload(self) -> None:
         """Killing goes on meanwhile."""
         generation = self.pool.status().generation
-        os.kill(self._parent, signal.SIGHUP)
+        processes.send(self._parent, signal.SIGHUP)
         self._kill(2)
         self.pool.until("the end of a reload", lambda s: s.generation > generation and not s.reloading, 60)
         self._done["reloads"] += 1
 
     def _replace(self) -> None:
         old = self._parent
-        os.kill(old, signal.SIGUSR2)
+        processes.send(old, signal.SIGUSR2)
         until(lambda: self._successor(old), 60, what="the successor")
         if self.pool.pid == self.pool.process.pid:
             self.pool.wait()
@@ -191,7 +191,7 @@ class Run:
     def _successor(self, old: int) -> bool:
         try:
             status = self.pool.status()
-        except (OSError, ValueError):
+        except (OSError, Failure):
             return False  # between two owners of the status socket
         if status.pid in (0, old):
             return False
@@ -260,7 +260,7 @@ class Run:
                 # one that has served nothing has hardly touched its memory yet
                 workers = [kernel.memory(worker["pid"]) for worker in status.workers if worker["accepted"]]
                 memory = kernel.memory(status.pid or self._parent)
-            except (OSError, ValueError, IndexError):
+            except (OSError, Failure, IndexError):
                 continue  # somebody was killed as we looked
             taken = sorted(self.clients.take_latencies())
             self.samples.append(
@@ -362,7 +362,7 @@ class Run:
         held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
         with Clients(self.pool.addresses[0], 4) as clients:
             clients.wait_for(100)
-            os.kill(self._parent, signal.SIGTERM)
+            processes.send(self._parent, signal.SIGTERM)
             self.pool.until("a pool that drains", lambda s: len(s.workers) == len(s.slots("DRAINING")), 60)
             went_on = all(connection.again() == who for connection, who in held)
             for connection, _ in held:

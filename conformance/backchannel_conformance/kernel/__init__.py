@@ -10,8 +10,8 @@ BACKCHANNEL_PROC names another directory to look for ``/proc`` in: one that does
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any, Final
@@ -27,6 +27,7 @@ __all__ = [
     "established",
     "faulty",
     "identity",
+    "is_process",
     "kept_at_exec",
     "kinds",
     "listener_flags",
@@ -57,7 +58,8 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "no_descriptors": (procfs,),
     "memory": (procfs, ps),
     "clients": (procfs,),
-    "parent": (procfs,),
+    "parent": (procfs, ps),
+    "is_process": (procfs, ps),
     "faulty": (strace,),
     "room": (limits,),
 }
@@ -165,9 +167,9 @@ def kept_at_exec(pid: int) -> list[int]:
 
 
 def no_descriptors(pid: int) -> AbstractContextManager[None]:
-    """For a while, the system gives a process no new descriptor."""
+    """For a while, the system gives a process no new descriptor. The process must be the suite's to touch."""
     found: AbstractContextManager[None] = _ask("no_descriptors", pid)
-    return found
+    return _held(pid, found)
 
 
 def memory(pid: int) -> int:
@@ -188,10 +190,27 @@ def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[
     ``accept``, ``send``, ``fork``, or ``count``: how many connections are pending.
     """
     found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
-    return found
+    return _held(pid, found)
+
+
+@contextmanager
+def _held(pid: int, change: AbstractContextManager[None]) -> Iterator[None]:
+    """What changes a process is kept from all but those of the suite."""
+    from .. import processes  # which asks this package who is whose
+
+    with ExitStack() as changed:
+        with processes.held(pid):
+            changed.enter_context(change)
+        yield
 
 
 def parent(pid: int) -> int:
     """The parent of a process: who must wait for it when it is dead."""
     found: int = _ask("parent", pid)
+    return found
+
+
+def is_process(pid: int) -> bool:
+    """Whether there is a process of this number, and not merely a thread: some systems number both alike."""
+    found: bool = _ask("is_process", pid)
     return found

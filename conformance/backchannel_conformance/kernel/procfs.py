@@ -54,6 +54,15 @@ def parent(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
+def is_process(pid: int) -> bool:
+    # /proc/N is there for a thread's number as well, though nothing lists it
+    try:
+        match = re.search(r"^Tgid:\s*(\d+)", (PROC / f"{pid}/status").read_text(), re.MULTILINE)
+    except _GONE:
+        return False
+    return match is not None and int(match[1]) == pid
+
+
 def cpu_seconds(pid: int) -> float:
     fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

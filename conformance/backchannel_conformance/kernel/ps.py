@@ -13,7 +13,15 @@ from typing import Final
 
 NEEDS: Final = "ps does not print it"
 
-_COLUMNS: Final = {"switches": "nvcsw", "state": "state", "cpu_seconds": "time", "session_of": "pgid", "memory": "rss"}
+_COLUMNS: Final = {
+    "switches": "nvcsw",
+    "state": "state",
+    "cpu_seconds": "time",
+    "session_of": "pgid",
+    "memory": "rss",
+    "parent": "ppid",
+    "is_process": "pid",
+}
 _TIME: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+\.\d+)")
 
 
@@ -23,7 +31,7 @@ def can(question: str) -> bool:
         return False
     said = _column(_COLUMNS[question], os.getpid())
     match question:
-        case "switches" | "session_of" | "memory":
+        case "switches" | "session_of" | "memory" | "parent" | "is_process":
             return said.isdecimal()
         case "cpu_seconds":
             return _TIME.fullmatch(said) is not None  # whole seconds, as Linux prints, are too coarse
@@ -44,6 +52,14 @@ def state(pid: int) -> str:
     # I: asleep for long (BSD); D, U: asleep and not to be disturbed; further letters are flags
     letter = _column("state", pid)[:1]
     return {"I": "S", "U": "D"}.get(letter, letter)
+
+
+def parent(pid: int) -> int:
+    return int(_column("ppid", pid))
+
+
+def is_process(pid: int) -> bool:
+    return _column("pid", pid) == str(pid)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import processes, wire
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.waiting import scale, until
@@ -136,7 +135,7 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
     began = time.monotonic()
     under.connect()
     silent.order("BC-PICK-01")
-    os.kill(silent.pid, signal.SIGSTOP)
+    processes.send(silent.pid, signal.SIGSTOP)
     other.order("BC-SILENT-01")
     other.take()
     silent.killed("BC-SILENT-05", "it was silent")
@@ -195,11 +194,11 @@ def test_stopped_worker_delays_nobody(parents: Parents) -> None:
     """A worker is stopped before it reads its order: a second client is ordered to the other one at once."""
     under = parents.pool(2, order_deadline=30)
     stopped, other = under.workers
-    os.kill(stopped.pid, signal.SIGSTOP)
+    processes.send(stopped.pid, signal.SIGSTOP)
     under.connect(2)
     other.order("BC-WAIT-01")
     other.take()
-    os.kill(stopped.pid, signal.SIGCONT)
+    processes.send(stopped.pid, signal.SIGCONT)
     stopped.order("BC-PICK-01")
 
 

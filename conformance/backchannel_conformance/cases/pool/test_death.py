@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools
 from backchannel_conformance.waiting import TimedOut, until
@@ -20,7 +19,7 @@ def test_killed_worker_takes_its_own_only(pools: Pools) -> None:
     pool = pools(4)
     held = [pool.client.hold() for _ in range(3)]
     victim, who = held.pop(1)
-    os.kill(who.pid, signal.SIGKILL)
+    processes.send(who.pid, signal.SIGKILL)
     check(victim.ended(), "BC-DEATH-02", "the killed worker's connection did not end")
     for connection, before in held:
         check(connection.again() == before, "BC-LOSS-02", "another worker's connection changed hands")
@@ -68,7 +67,7 @@ def test_parent_killed(pools: Pools, capacity: int) -> None:
     pool = pools(4, capacity=capacity)
     held, who = pool.client.hold()
     pids = pool.workers()
-    os.kill(pool.pid, signal.SIGKILL)
+    processes.send(pool.pid, signal.SIGKILL)
     pool.wait()
     idle = [pid for pid in pids if pid != who.pid]
     until(lambda: all(kernel.state(pid) in ("", "Z") for pid in idle), what="idle workers to exit after their parent")
@@ -92,7 +91,7 @@ def test_parent_started_again(pools: Pools) -> None:
     old = pools(2, capacity=2)
     held, who = old.client.hold()
     port = old.port
-    os.kill(old.pid, signal.SIGKILL)
+    processes.send(old.pid, signal.SIGKILL)
     old.wait()
 
     def is_free() -> bool:

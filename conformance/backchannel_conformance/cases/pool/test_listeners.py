@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Client, Held
 from backchannel_conformance.errors import check
 from backchannel_conformance.manifest import DEFAULTS, Manifest
@@ -198,7 +198,7 @@ def test_low_port_without_root(pools: Pools) -> None:
     port = low_port()
     pool = pools(2, listen=f"127.0.0.1:{port}", user="nobody", **python_for("nobody", pools.manifest))
     victim = pool.client.ask().pid
-    os.kill(victim, signal.SIGKILL)
+    processes.send(victim, signal.SIGKILL)
     pool.until("a new worker", lambda s: len(s.slots("READY")) == 2 and victim not in s.pids().values())
     check(pool.client.ask().pid != victim, "BC-FORK-10", "the port is not served by the new worker")
     for pid in (pool.pid, *pool.workers()):

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.errors import check
 from backchannel_conformance.plugin import Pools
 from backchannel_conformance.pool import Pool
@@ -68,12 +68,12 @@ def test_parent_sleeps_on_an_order(pools: Pools, figures: dict[str, Any]) -> Non
     pool = pools(2, order_deadline=30)
     pool.settle()
     pid = pool.status().pids()[0]
-    os.kill(pid, signal.SIGSTOP)
+    processes.send(pid, signal.SIGSTOP)
     until(lambda: kernel.state(pid) == "T", what="the worker to stop")
     connection = pool.client.send("who")
     pool.until("its order", lambda s: s.slots()[0]["orders"] == 1)
     quiet(pool, "with an order unanswered", figures)
-    os.kill(pid, signal.SIGCONT)
+    processes.send(pid, signal.SIGCONT)
     check(connection.answer().pid == pid, "BC-WORK-04", "the order was not attempted after all")
 
 
@@ -110,7 +110,7 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
 def replace(pool: Pool, victim: int) -> None:
     """Kill a worker, and wait for the one that takes its place."""
     before = len(pool.workers())
-    os.kill(victim, signal.SIGKILL)
+    processes.send(victim, signal.SIGKILL)
     until(lambda: victim not in pool.workers() and len(pool.workers()) == before, what="the new worker")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Any
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.load import Load
 from backchannel_conformance.plugin import Pools
@@ -89,7 +88,7 @@ def test_workers_do_not_hold_the_baton(pools: Pools) -> None:
     victim = pool.workers()[0]
     pool.signal(signal.SIGUSR2)
     successor = pool.until("the successor", lambda s: s.successor is not None).successor
-    os.kill(victim, signal.SIGKILL)
+    processes.send(victim, signal.SIGKILL)
     pool.until("a new worker of the old parent", lambda s: len(s.slots("STARTING")) == 1)
     # the old parent and its two, the successor and its two
     until(lambda: len(kernel.session_of(pool.pid)) == 6, what="the successor's workers to start")
@@ -140,7 +139,7 @@ def test_old_parent_dies_first(pools: Pools) -> None:
     pool.signal(signal.SIGUSR2)
     pool.until("the successor", lambda s: s.successor is not None)
     waiting = pool.client.send("who")
-    os.kill(pool.pid, signal.SIGKILL)
+    processes.send(pool.pid, signal.SIGKILL)
     pool.gate()
     pool.replaced()
     check(waiting.answer().pid in pool.workers(), "BC-LOSS-01", "a connection was lost with the old parent")
@@ -176,7 +175,7 @@ def gone(pid: int, clause: str, why: str) -> None:
 
 def silence(pid: int) -> None:
     """Stop a process."""
-    os.kill(pid, signal.SIGSTOP)
+    processes.send(pid, signal.SIGSTOP)
     until(lambda: kernel.state(pid) == "T", what=f"process {pid} to stop")
 
 
@@ -210,9 +209,9 @@ def test_stop_during_the_hand_over(pools: Pools) -> None:
     check(left >= held, "BC-BATON-07", f"the parent held {held} AF_UNIX sockets, and holds {left}: not the baton")
     # first in, first out: slot 1, which is ordered for the second client, takes the one that slot 0 has not taken
     check(first.answer().pid == old[1], "BC-STOP-01", "the first client was not served by slot 1")
-    os.kill(old[0], signal.SIGCONT)
+    processes.send(old[0], signal.SIGCONT)
     check(second.answer().pid == old[0], "BC-STOP-01", "the second client was not served by slot 0")
-    os.kill(successor, signal.SIGCONT)
+    processes.send(successor, signal.SIGCONT)
     gone(successor, "BC-BATON-06", "the parent that it was to replace was told to stop")
     check(pool.wait() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
 
@@ -232,11 +231,11 @@ def test_nobody_is_replaced_during_the_hand_over(pools: Pools) -> None:
     first = pool.client.send("who")
     pool.until("its order", lambda s: s.slots()[0]["orders"] == 2)
     yielding(pool)
-    os.kill(victim, signal.SIGKILL)
+    processes.send(victim, signal.SIGKILL)
     pool.until("the death", lambda s: victim not in s.pids().values())
     status = pool.status()
     check(set(status.pids()) == {0}, "BC-BATON-05", f"during the hand-over a worker was started: {status.pids()}")
-    os.kill(old[0], signal.SIGCONT)
+    processes.send(old[0], signal.SIGCONT)
     check(first.answer().pid == old[0], "BC-BATON-02", "the order that was under way was not carried out")
     check(pool.replaced() == 0, "BC-BATON-02", f"exit status {pool.status_code} instead of 0")
 
@@ -255,7 +254,7 @@ def test_stop_on_standby(pools: Pools) -> None:
     assert successor is not None
     until(lambda: len(kernel.session_of(pool.pid)) == 4, what="the successor's worker to start")
     waiting = pool.client.send("who")
-    os.kill(successor, signal.SIGTERM)
+    processes.send(successor, signal.SIGTERM)
     try:
         until(lambda: not listening(successor), what="the successor to close the listener")
     except TimedOut:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import time
 from typing import Any
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import NoAnswer
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools
@@ -73,7 +72,7 @@ def refilled(pool: Pool, shortage: contextlib.AbstractContextManager[None], what
     pool.settle()
     with shortage:
         used = kernel.cpu_seconds(pool.pid)
-        os.kill(victim, signal.SIGKILL)
+        processes.send(victim, signal.SIGKILL)
         until(lambda: "cannot start a worker" in pool.log.read_text(), what="a line that says so")
         over = time.monotonic() + 1.5
         while time.monotonic() < over:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import Any, Final
 
 import pytest
-from backchannel_conformance import kernel
+from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Client, NoAnswer, Who
 from backchannel_conformance.errors import Broken, check
 from backchannel_conformance.plugin import Pools
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.kernel("state"), pytest.mark.needs("status")]
 
 def freeze(pid: int) -> None:
     """Stop a process, and wait until it has stopped."""
-    os.kill(pid, signal.SIGSTOP)
+    processes.send(pid, signal.SIGSTOP)
     until(lambda: kernel.state(pid) == "T", what=f"process {pid} to stop")
 
 
@@ -63,7 +62,7 @@ def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
     for _ in range(5):
         who = served("BC-SILENT-01", "a connection while one worker is suspect", pool.client)
         check(who.slot != 0, "BC-ORDER-02", "a suspect worker was given a connection")
-    os.kill(pid, signal.SIGCONT)
+    processes.send(pid, signal.SIGCONT)
     status = pool.until("the late answer", lambda s: s.slots()[0]["state"] == "READY")
     check(status.open == 0, "BC-SILENT-04", f"after the late answer {status.open} connections are counted")
     who = served("BC-SILENT-04", "a connection after the late answer", pool.client)
@@ -92,7 +91,7 @@ def test_others_are_served_meanwhile(pools: Pools, poller: str) -> None:
     check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1")
     voids = pool.status().counters["voids"]
     check(voids == 0, "BC-SILENT-01", f"{voids} orders became void before their deadline")
-    os.kill(pid, signal.SIGCONT)
+    processes.send(pid, signal.SIGCONT)
     who = later.answer()
     check(who.slot == 0, "BC-WORK-04", f"the continued worker did not attempt its order: slot {who.slot} served it")
 
@@ -131,7 +130,7 @@ def test_death_before_accept(pools: Pools) -> None:
         freeze(pid)
         client = pool.client.send("who")
         ordered(pool, 0)
-        os.kill(pid, signal.SIGKILL)
+        processes.send(pid, signal.SIGKILL)
         try:
             client.answer(5)
         except NoAnswer as error:
@@ -154,10 +153,10 @@ def test_stopped_parent_punishes_nobody(pools: Pools) -> None:
     ordered(pool, 0)
     until(lambda: kernel.state(pool.pid) == "S", what="the parent to sleep, and not to be in the middle of a pass")
     freeze(pool.pid)
-    os.kill(before[0], signal.SIGCONT)
+    processes.send(before[0], signal.SIGCONT)
     client.answer()  # so the worker has answered its order as well
     time.sleep(1.2 * deadline)  # not evidence: the deadlines have to pass while the parent cannot see it
-    os.kill(pool.pid, signal.SIGCONT)
+    processes.send(pool.pid, signal.SIGCONT)
     status = pool.until("the report", lambda s: s.open == 1)
     voids, kills = status.counters["voids"], status.counters["kills"]
     check(voids == 0, "BC-PASS-02", f"{voids} orders became void, although their answers were waiting")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import processes, wire
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
 
@@ -35,9 +34,9 @@ def test_signal_in_the_middle(workers: Workers, capacity: int) -> None:
     """Stopped and continued, which interrupts its wait, the worker goes on as before."""
     worker = workers.greeted(capacity=capacity)
     for _ in range(5):
-        os.kill(worker.pid, signal.SIGSTOP)
+        processes.send(worker.pid, signal.SIGSTOP)
         worker.order(0)
-        os.kill(worker.pid, signal.SIGCONT)
+        processes.send(worker.pid, signal.SIGCONT)
         frame = worker.frame("BC-CHAN-05")
         check(frame is not None, "BC-CHAN-05", "a signal has ended the worker")
 
