@@ -21,7 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -36,7 +38,7 @@ static double order_deadline = 0.1, silence_deadline = 30, start_deadline = 30, 
               stop_deadline = 5;
 static unsigned workers = 2, capacity = 1;
 static const double rest = 0.1, young = 5, young_delay = 1, young_delay_ceiling = 32;
-enum { SHORT_IN_A_ROW = 3, ORDER_DEADLINE_DOUBLINGS = 10, CAPACITY_CEILING = 1048576, FRAMES_PER_TURN = 64 };
+enum { SHORT_IN_A_ROW = 3, ORDER_DEADLINE_DOUBLINGS = 10, CAPACITY_CEILING = 1048576, MOST_WORKERS = 4096 };
 enum { EXIT_USAGE = 2, EXIT_PROTOCOL = 76, EXIT_CONFIGURATION = 78, INTERRUPTED = 130 };
 
 /* The machine of the page "The parent". A slot that is FREE has no worker; GREETED is STARTING after the hello. */
@@ -48,6 +50,7 @@ struct worker {
     int channel; /* -1 once it is closed */
     struct cutter incoming;
     int behind;             /* there may be more to read: no deadline is judged (BC-PASS-02) */
+    int unread;             /* of what was there when a deadline passed, so many octets are unread; -1: none has passed */
     uint32_t open, capacity; /* as last reported */
     uint32_t order;         /* the number of the last one sent */
     uint32_t max;           /* of the unanswered order */
@@ -86,15 +89,18 @@ static double now(void)
 /* A line for the log, if it is taken at once: nobody waits for a reader that stands still. */
 static void say(const char *format, ...)
 {
-    struct pollfd asked = {.fd = STDERR_FILENO, .events = POLLOUT};
-    char line[512];
+    struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+    char line[1024] = "parent: ";
+    size_t length = strlen(line);
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    vsnprintf(line + length, sizeof line - length - 1, format, arguments);
     va_end(arguments);
-    if (poll(&asked, 1, 0) > 0)
-        dprintf(STDERR_FILENO, "parent: %s\n", line);
+    strcat(line, "\n");
+    /* a pipe that nobody reads would stop the pool: the line is lost instead, and so it is on a full disk */
+    if (poll(&log, 1, 0) > 0 && log.revents == POLLOUT && write(STDERR_FILENO, line, strlen(line)) < 0)
+        return;
 }
 
 static unsigned slot_of(const struct worker *w)
@@ -144,8 +150,8 @@ static void put_down(struct worker *w, const char *why)
     close_channel(w);
     counters.kills++;
     w->state = KILLED;
-    if (w->pid > 0)
-        kill(w->pid, SIGKILL);
+    if (w->pid > 0 && kill(w->pid, SIGKILL) < 0) /* EPERM: it has become another user. It ends with its channel, or never */
+        say("slot %u (pid %ld): %s", slot_of(w), (long)w->pid, strerror(errno));
 }
 
 static void violation(struct worker *w, const char *requirement)
@@ -232,15 +238,20 @@ static void died_young(const struct worker *w)
     say("slot %u died young: no worker is spawned for %g s", slot_of(w), delay);
 }
 
+static void kill_all(void)
+{
+    for (unsigned i = 0; i < slots; i++)
+        if (pool[i].state != FREE && pool[i].pid > 0) /* kill(0) and kill(-1) would be everybody */
+            kill(pool[i].pid, SIGKILL);
+}
+
 /* BC-SCALE-13: a worker that can never start stops a parent that has never had one. */
 static void give_up(int status, const char *why)
 {
     if (ever_ready || stopping)
         return;
     say("no worker can start: the first one %s", why);
-    for (unsigned i = 0; i < slots; i++)
-        if (pool[i].state != FREE && pool[i].pid > 0)
-            kill(pool[i].pid, SIGKILL);
+    kill_all();
     exit(status);
 }
 
@@ -372,8 +383,8 @@ static void frame(struct worker *w, const uint8_t octets[FRAME_SIZE])
         drain(w); /* retiring (BC-CAP-03) */
 }
 
-/* Read a turn's worth from one channel, and act on it (BC-CHAN-09). */
-static void listen_to(struct worker *w)
+/* Read a turn's worth from one channel, and act on it (BC-CHAN-09). The octets that came. */
+static int listen_to(struct worker *w)
 {
     uint8_t octets[FRAME_SIZE];
     size_t room;
@@ -382,16 +393,27 @@ static void listen_to(struct worker *w)
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         w->behind = errno == EINTR;
-        return;
+        return 0;
     }
     if (n <= 0) {
         lose(w); /* ECONNRESET comes after everything that could be read (BC-CHAN-06) */
-        return;
+        return 0;
     }
     w->incoming.have += (size_t)n;
     w->behind = (size_t)n == room; /* a short read says that the channel was empty then */
+    if (w->unread > 0)
+        w->unread = n < w->unread ? w->unread - (int)n : 0;
     while (w->channel >= 0 && cutter_next(&w->incoming, octets))
         frame(w, octets);
+    return (int)n;
+}
+
+/* How many octets are there to be read. */
+static int waiting_on(const struct worker *w)
+{
+    int count = 0;
+
+    return w->channel >= 0 && ioctl(w->channel, FIONREAD, &count) == 0 ? count : 0;
 }
 
 /* --------------------------------------------------------------------------------------------------------- one pass */
@@ -412,20 +434,31 @@ static void judge_death(struct worker *w, int status)
         died_young(w);
 }
 
+/* Whether waitpid() has returned it. ECHILD, which nothing here brings about, says that it is no child of ours any more. */
+static int has_ended(pid_t pid, int *status)
+{
+    pid_t found = waitpid(pid, status, WNOHANG);
+
+    if (found < 0 && errno == ECHILD) {
+        *status = 0;
+        return 1;
+    }
+    return found == pid;
+}
+
 static void reap(void)
 {
     for (unsigned i = 0; i < slots; i++) {
         struct worker *w = &pool[i];
         int status;
 
-        if (w->state == FREE || waitpid(w->pid, &status, WNOHANG) != w->pid)
+        if (w->state == FREE || !has_ended(w->pid, &status))
             continue;
         w->pid = 0; /* the number may be another process's from now on */
-        do { /* its last reports, to the end or to would-block: a grandchild may hold the other end (BC-DEATH-01) */
-            w->behind = 0;
-            if (w->channel >= 0)
-                listen_to(w);
-        } while (w->channel >= 0 && w->behind);
+        /* Its last reports are there by now (BC-DEATH-01). What comes later is a grandchild's, which may hold the other
+         * end and write for ever. */
+        for (int left = waiting_on(w), came = 1; w->channel >= 0 && left > 0 && came > 0; left -= came)
+            came = listen_to(w);
         drop_order(w);
         close_channel(w);
         counters.deaths += !w->drained && w->state != KILLED;
@@ -449,6 +482,35 @@ static void read_reports(const struct pollfd *polled)
     }
 }
 
+static int owes_in_time(const struct worker *w)
+{
+    return w->owes && w->max && !w->is_void;
+}
+
+/* When this worker's next deadline is; 1e300 for never. */
+static double next_deadline(const struct worker *w)
+{
+    double next = 1e300;
+
+    if (w->state != FREE && w->state != READY && w->state != KILLED)
+        next = w->deadline;
+    if (owes_in_time(w) && w->void_at < next)
+        next = w->void_at;
+    return next;
+}
+
+/* Whether its deadlines may be judged (BC-PASS-02). A worker that writes without a pause never lets its channel run dry:
+ * then what was there when the deadline had passed has to be read, for that is all that can have come in time. */
+static int is_read(struct worker *w, double t)
+{
+    if (w->behind && w->unread < 0 && t >= next_deadline(w))
+        w->unread = waiting_on(w);
+    if (w->behind && w->unread)
+        return 0;
+    w->unread = -1;
+    return 1;
+}
+
 static void judge_deadlines(void)
 {
     double t = now();
@@ -456,9 +518,9 @@ static void judge_deadlines(void)
     for (unsigned i = 0; i < slots; i++) {
         struct worker *w = &pool[i];
 
-        if (w->state == FREE || w->behind)
+        if (w->state == FREE || !is_read(w, t))
             continue;
-        if (w->owes && w->max && !w->is_void && t >= w->void_at) {
+        if (owes_in_time(w) && t >= w->void_at) {
             say("slot %u has not answered order %u", i, w->order);
             uncover(w); /* its room stays reserved until it answers (BC-ROOM-01) */
             w->is_void = 1;
@@ -512,22 +574,25 @@ static void dispatch(int readable)
 
 /* ---------------------------------------------------------------------------------------------------- the exec binding */
 
+/* Nothing of the parent's own channel, if it has one, is for its workers. */
+static void forget_variables(void)
+{
+    char **to = environ;
+
+    for (char **at = environ; *at; at++)
+        if (strncmp(*at, "BACKCHANNEL_", 12) != 0)
+            *to++ = *at;
+    *to = NULL;
+}
+
 static void become_worker(unsigned slot, int channel, char *command)
 {
     char text[64];
     sigset_t none;
 
-    for (int number = 1; number < 32; number++)
+    for (int number = 1; number < NSIG; number++)
         signal(number, SIG_DFL); /* one that is ignored would stay so (BC-EXEC-04) */
-    for (char **at = environ; *at;) {
-        char name[64];
-        if (strncmp(*at, "BACKCHANNEL_", 12) == 0 && strcspn(*at, "=") < sizeof name) {
-            snprintf(name, strcspn(*at, "=") + 1, "%s", *at);
-            unsetenv(name);
-        } else {
-            at++;
-        }
-    }
+    forget_variables();
     snprintf(text, sizeof text, "%u", slot);
     setenv("BACKCHANNEL_SLOT", text, 1);
     snprintf(text, sizeof text, "%u", capacity);
@@ -539,8 +604,10 @@ static void become_worker(unsigned slot, int channel, char *command)
     /* above the places first, so that neither is overwritten before it has been copied */
     channel = fcntl(channel, F_DUPFD, 5);
     listener = fcntl(listener, F_DUPFD, 5);
-    dup2(channel, 3);
-    dup2(listener, 4);
+    if (channel < 0 || listener < 0 || dup2(channel, 3) < 0 || dup2(listener, 4) < 0) {
+        say("cannot start a worker: %s", strerror(errno)); /* out of descriptors, perhaps */
+        _exit(1);
+    }
     close(channel);
     close(listener);
     sigemptyset(&none);
@@ -574,7 +641,7 @@ static void spawn(char *command)
     }
     set_flags(ends[0]);
     fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    *w = (struct worker){.state = STARTING, .channel = ends[0], .capacity = UINT32_MAX, .spawned = now()};
+    *w = (struct worker){.state = STARTING, .channel = ends[0], .capacity = UINT32_MAX, .unread = -1, .spawned = now()};
     w->deadline = w->spawned + start_deadline;
     w->pid = fork();
     if (w->pid == 0)
@@ -630,7 +697,7 @@ static void open_listener(const char *where)
         copy[strlen(copy) - 1] = '\0';
         memmove(copy, copy + 1, strlen(copy));
     }
-    error = colon ? getaddrinfo(copy, colon + 1, &hints, &found) : EAI_NONAME;
+    error = colon && strtoul(colon + 1, NULL, 10) <= 65535 ? getaddrinfo(copy, colon + 1, &hints, &found) : EAI_NONAME;
     if (error) {
         say("--listen %s: %s; write HOST:PORT or [HOST]:PORT, in figures", where, gai_strerror(error));
         exit(EXIT_USAGE);
@@ -650,22 +717,47 @@ static void open_listener(const char *where)
     freeaddrinfo(found);
 }
 
-/* The status document: whoever connects is sent it, and nobody is waited for. */
+/* What may stand where the status socket is to be: nothing, or the socket of a parent that has gone. */
+static void remove_stale(const char *path, const struct sockaddr_un *name)
+{
+    struct stat found;
+    int probe;
+
+    if (lstat(path, &found) < 0)
+        return; /* bind() will say what is wrong with it, if anything is */
+    if (!S_ISSOCK(found.st_mode)) {
+        say("--status %s: there is something that is no socket; move it, or name another path", path);
+        exit(EXIT_USAGE);
+    }
+    probe = socket(AF_UNIX, SOCK_STREAM, 0);
+    set_flags(probe); /* one that has stopped would let us wait */
+    if (connect(probe, (const struct sockaddr *)name, sizeof *name) == 0 || errno != ECONNREFUSED) {
+        say("--status %s: another process answers there, or may; end it, or name another path", path);
+        exit(EXIT_USAGE);
+    }
+    close(probe);
+    unlink(path);
+}
+
+/* The status document: whoever connects is sent it, and nobody is waited for. It is for the pool's own user. */
 static void open_status(const char *path)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
+    mode_t before;
 
     if (strlen(path) >= sizeof name.sun_path) {
         say("--status %s: too long for a socket's name; %zu octets at most", path, sizeof name.sun_path - 1);
         exit(EXIT_USAGE);
     }
     strcpy(name.sun_path, path);
-    unlink(path);
+    remove_stale(path, &name);
     status_socket = socket(AF_UNIX, SOCK_STREAM, 0);
+    before = umask(0177); /* mode 0600 from its first moment, whatever the umask is */
     if (bind(status_socket, (struct sockaddr *)&name, sizeof name) < 0 || listen(status_socket, 16) < 0) {
         say("--status %s: %s", path, strerror(errno));
         exit(EXIT_USAGE);
     }
+    umask(before);
     set_flags(status_socket);
 }
 
@@ -681,6 +773,7 @@ static void tell_status(void)
         status_rests_until = now() + rest;
         return;
     }
+    /* A reader that takes nothing is sent what its buffer holds, enough for some thousand workers, and no more. */
     setsockopt(reader, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     set_flags(reader);
     fprintf(to, "{\"spec\": \"1.0\", \"pid\": %ld, \"state\": \"%s\", \"listeners\": [{\"address\": \"%s\"}],\n",
@@ -723,9 +816,7 @@ static int is_readable(int fd)
 static void stop(void)
 {
     if (got_int) {
-        for (unsigned i = 0; i < slots; i++)
-            if (pool[i].state != FREE)
-                kill(pool[i].pid, SIGKILL);
+        kill_all();
         exit(INTERRUPTED);
     }
     if (got_term && !stopping) {
@@ -752,6 +843,7 @@ static void stop(void)
 static int patience(void)
 {
     double next = stopping && !draining_all ? stop_at : 1e300, t = now();
+    unsigned free_slots = in_state(FREE);
 
     for (unsigned i = 0; i < slots; i++) {
         struct worker *w = &pool[i];
@@ -759,10 +851,8 @@ static int patience(void)
             continue;
         if (w->behind)
             return 0;
-        if (w->owes && w->max && !w->is_void && w->void_at < next)
-            next = w->void_at;
-        if (w->state != READY && w->deadline < next)
-            next = w->deadline;
+        if (next_deadline(w) < next)
+            next = next_deadline(w);
         if (w->rests_until > t && w->rests_until < next)
             next = w->rests_until;
     }
@@ -770,10 +860,13 @@ static int patience(void)
         next = listener_rests_until;
     if (status_rests_until > t && status_rests_until < next)
         next = status_rests_until;
-    if (!stopping && slots - in_state(FREE) - in_state(DRAINING) < workers && spawn_not_before < next)
+    /* where all slots are taken by workers that drain, there is nothing to be done about it until one has ended */
+    if (!stopping && free_slots && slots - free_slots - in_state(DRAINING) < workers && spawn_not_before < next)
         next = spawn_not_before;
     if (next == 1e300)
         return -1;
+    if (next - t > 3600) /* an int of milliseconds ends after 24 days */
+        return 3600000;
     return next <= t ? 0 : (int)((next - t) * 1000) + 1;
 }
 
@@ -824,7 +917,7 @@ static int usage(void)
 }
 
 /* The first thing: signals wait until there is somebody to obey them. */
-static sigset_t hold_signals(void)
+static void hold_signals(void)
 {
     sigset_t held;
 
@@ -833,7 +926,19 @@ static sigset_t hold_signals(void)
     sigaddset(&held, SIGINT);
     sigprocmask(SIG_BLOCK, &held, NULL);
     signal(SIGPIPE, SIG_IGN); /* BC-CHAN-05 */
-    return held;
+}
+
+/* An option's value, of these characters and within these limits. */
+static double number(const char *option, const char *text, const char *digits, double least, double most)
+{
+    char *end;
+    double value = strtod(text, &end); /* which would take "nan", "inf" and "0x10" as well */
+
+    if (!*text || strspn(text, digits) != strlen(text) || *end || value < least || value > most) {
+        say("%s %s: give a number from %.0f to %.0f", option, text, least, most);
+        exit(EXIT_USAGE);
+    }
+    return value;
 }
 
 int main(int argc, char **argv)
@@ -848,27 +953,28 @@ int main(int argc, char **argv)
     };
     struct sigaction action = {.sa_handler = caught};
     const char *where = NULL, *status = NULL;
+    sigset_t none;
     char *command;
-    sigset_t held = hold_signals();
 
+    hold_signals();
     for (int i = 1; i + 1 < argc - 1; i += 2) {
-        char *end = argv[i + 1];
-        double value = strtod(argv[i + 1], &end);
-        int known = 0;
-        for (size_t j = 0; j < sizeof deadlines / sizeof *deadlines; j++)
-            if (strcmp(argv[i], deadlines[j].name) == 0) {
-                *deadlines[j].value = value;
-                known = 1;
-            }
-        if (strcmp(argv[i], "--workers") == 0 && (known = value >= 1))
-            workers = (unsigned)value;
-        if (strcmp(argv[i], "--capacity") == 0 && (known = value >= 1))
-            capacity = (unsigned)value;
-        if (strcmp(argv[i], "--listen") == 0)
+        int known = 1;
+        if (strcmp(argv[i], "--workers") == 0)
+            workers = (unsigned)number(argv[i], argv[i + 1], "0123456789", 1, MOST_WORKERS);
+        else if (strcmp(argv[i], "--capacity") == 0)
+            capacity = (unsigned)number(argv[i], argv[i + 1], "0123456789", 1, CAPACITY_CEILING);
+        else if (strcmp(argv[i], "--listen") == 0)
             where = argv[i + 1];
         else if (strcmp(argv[i], "--status") == 0)
             status = argv[i + 1];
-        else if (!known || *end || value < 0)
+        else
+            known = 0;
+        for (size_t j = 0; j < sizeof deadlines / sizeof *deadlines; j++)
+            if (strcmp(argv[i], deadlines[j].name) == 0) {
+                *deadlines[j].value = number(argv[i], argv[i + 1], "0123456789.", 0, 1e9);
+                known = 1;
+            }
+        if (!known)
             return usage();
     }
     if (!where || argc % 2)
@@ -891,7 +997,8 @@ int main(int argc, char **argv)
     sigaction(SIGCHLD, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    sigprocmask(SIG_UNBLOCK, &held, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL); /* now they may come, also where whoever started us had blocked them */
     keep_size(command);
     for (;;)
         pass(command);

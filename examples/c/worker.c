@@ -28,6 +28,7 @@ extern char **environ;
 
 enum { CHANNEL = 3, FIRST_LISTENER = 4 };
 enum { EXIT_PROTOCOL = 76, EXIT_CONFIGURATION = 78 };
+#define LONGEST 4294967295. /* of all numbers; as seconds more than a century */
 
 struct connection {
     int fd;
@@ -44,6 +45,7 @@ static double drain_deadline;
 static unsigned long quota, accepted_so_far;
 
 static struct connection *connections;
+static struct pollfd *polled; /* one for each, and one for the channel */
 static size_t opened, allocated;
 
 static double seconds(clockid_t clock)
@@ -119,36 +121,33 @@ static int act(struct connection *c)
     return 0;
 }
 
-/* Read and act until the client has nothing more. 0: the connection is done. */
+/* Read once, and act on it: a client that sends without a pause is not served alone. 0: the connection is done. */
 static int serve(struct connection *c)
 {
     char data[512];
+    ssize_t n;
 
     if (!write_owed(c))
         return 0;
-    while (!c->owed) {
-        ssize_t n = read(c->fd, data, sizeof data);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 && errno == EAGAIN;
-        for (ssize_t i = 0; i < n; i++) {
-            if (c->holding) {
-                c->owed += data[i] == '\n';
-            } else if (data[i] == '\n') {
-                c->line[c->have] = '\0';
-                if (!act(c))
-                    return 0;
-            } else if (c->have + 1 == sizeof c->line) {
+    if (c->owed)
+        return 1; /* nothing more is read until it has taken its answers */
+    n = read(c->fd, data, sizeof data);
+    if (n <= 0)
+        return n < 0 && (errno == EAGAIN || errno == EINTR);
+    for (ssize_t i = 0; i < n; i++) {
+        if (c->holding) {
+            c->owed += data[i] == '\n';
+        } else if (data[i] == '\n') {
+            c->line[c->have] = '\0';
+            if (!act(c))
                 return 0;
-            } else {
-                c->line[c->have++] = data[i];
-            }
-        }
-        if (!write_owed(c))
+        } else if (c->have + 1 == sizeof c->line) {
             return 0;
+        } else {
+            c->line[c->have++] = data[i];
+        }
     }
-    return 1;
+    return write_owed(c);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the protocol */
@@ -242,19 +241,31 @@ static uint8_t reason_of(int error)
     return UNUSABLE;
 }
 
+/* Twice as much, on the heap: a hundred thousand connections do not fit on a stack. */
+static int make_room(void)
+{
+    size_t more = allocated ? 2 * allocated : 8;
+    struct connection *grown = realloc(connections, more * sizeof *grown);
+    struct pollfd *widened;
+
+    if (!grown)
+        return 0;
+    connections = grown;
+    widened = realloc(polled, (more + 1) * sizeof *widened);
+    if (!widened)
+        return 0;
+    polled = widened;
+    allocated = more;
+    return 1;
+}
+
 /* One attempt: a new connection at the end of the table, or 0 with errno set. */
 static int accept_one(unsigned listener)
 {
     int fd;
 
-    if (opened == allocated) {
-        size_t more = allocated ? 2 * allocated : 8;
-        struct connection *grown = realloc(connections, more * sizeof *grown);
-        if (!grown)
-            return 0; /* errno is ENOMEM */
-        connections = grown;
-        allocated = more;
-    }
+    if (opened == allocated && !make_room())
+        return 0; /* errno is ENOMEM */
     do
         fd = accept(FIRST_LISTENER + (int)listener, NULL, NULL);
     while (fd < 0 && errno == EINTR);
@@ -344,7 +355,6 @@ static void take_orders(void)
 
 static void turn(void)
 {
-    struct pollfd polled[opened + 1];
     size_t count = opened;
     int timeout = -1;
 
@@ -354,10 +364,14 @@ static void turn(void)
     polled[count] = (struct pollfd){.fd = draining && !unsent ? -1 : CHANNEL, .events = unsent ? POLLOUT : POLLIN};
     if (draining) {
         double left = drain_at - now();
-        timeout = left > 0 ? (int)(left * 1000) + 1 : 0;
+        timeout = left > 3600 ? 3600000 : left > 0 ? (int)(left * 1000) + 1 : 0;
     }
-    if (poll(polled, (nfds_t)count + 1, timeout) < 0)
-        return; /* EINTR */
+    if (poll(polled, (nfds_t)count + 1, timeout) < 0) {
+        if (errno == EINTR)
+            return;
+        perror("worker: poll");
+        exit(1);
+    }
     for (size_t i = count; i-- > 0;) /* from the end, because end() fills the hole with the last one */
         if (polled[i].revents && !serve(&connections[i]))
             end(i);
@@ -367,22 +381,26 @@ static void turn(void)
     report_changes();
 }
 
-static double variable(const char *name, const char *digits, double least)
+/* A number in decimal digits, which a frame's word can hold; "fraction": perhaps with a point and further digits, and
+ * of any size (BC-EXEC-02). strtod() alone takes more, as "nan", " 1", "1e3" or "1.". */
+static double variable(const char *name, int fraction, double least)
 {
-    const char *text = getenv(name);
-    char *rest;
-    double value;
+    static const char digits[] = "0123456789";
+    const char *text = getenv(name), *end = text;
+    double value = -1;
 
-    if (!text || !*text || strspn(text, digits) != strlen(text)) {
-        fprintf(stderr, "worker: %s is %s: the parent must set it (BC-EXEC-02)\n", name, text ? text : "missing");
+    if (text) {
+        end += strspn(text, digits);
+        if (fraction && *end == '.' && isdigit((unsigned char)end[1]))
+            end += 1 + strspn(end + 1, digits);
+        if (isdigit((unsigned char)*text) && !*end)
+            value = strtod(text, NULL);
+    }
+    if (value < least || (!fraction && value > UINT32_MAX)) {
+        fprintf(stderr, "worker: %s is %.40s: the parent must set it (BC-EXEC-02)\n", name, text ? text : "missing");
         exit(EXIT_CONFIGURATION);
     }
-    value = strtod(text, &rest);
-    if (*rest || value < least) {
-        fprintf(stderr, "worker: %s is %s\n", name, text);
-        exit(EXIT_CONFIGURATION);
-    }
-    return value;
+    return value < LONGEST ? value : LONGEST;
 }
 
 /* "1.0" as its octet, 16; 0 for what is no version. "rest" is what follows it. */
@@ -413,11 +431,12 @@ static int are_versions(const char *text)
 static void start(void)
 {
     struct stat found;
+    char **to = environ;
 
-    slot = (unsigned)variable("BACKCHANNEL_SLOT", "0123456789", 0);
-    capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", "0123456789", 1);
-    listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", "0123456789", 1);
-    drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", "0123456789.", 0);
+    slot = (unsigned)variable("BACKCHANNEL_SLOT", 0, 0);
+    capacity = (unsigned)variable("BACKCHANNEL_CAPACITY", 0, 1);
+    listeners = (unsigned)variable("BACKCHANNEL_LISTENERS", 0, 1);
+    drain_deadline = variable("BACKCHANNEL_DRAIN_DEADLINE", 1, 0);
     if (!getenv("BACKCHANNEL_VERSIONS") || !are_versions(getenv("BACKCHANNEL_VERSIONS"))) {
         fprintf(stderr, "worker: BACKCHANNEL_VERSIONS is missing or senseless\n");
         exit(EXIT_CONFIGURATION);
@@ -432,15 +451,10 @@ static void start(void)
             fprintf(stderr, "worker: BACKCHANNEL_LISTENERS is %u, and descriptor %u is not open\n", listeners, 4 + i);
             exit(EXIT_CONFIGURATION);
         }
-    for (char **at = environ; *at;) {
-        char name[64];
-        if (strncmp(*at, "BACKCHANNEL_", 12) == 0 && strcspn(*at, "=") < sizeof name) {
-            snprintf(name, strcspn(*at, "=") + 1, "%s", *at);
-            unsetenv(name); /* moves the others up */
-        } else {
-            at++;
-        }
-    }
+    for (char **at = to; *at; at++) /* they are not for what this process may start (BC-EXEC-05) */
+        if (strncmp(*at, "BACKCHANNEL_", 12) != 0)
+            *to++ = *at;
+    *to = NULL;
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -455,6 +469,10 @@ int main(int argc, char **argv)
         return EXIT_CONFIGURATION;
     }
     start();
+    if (!make_room()) {
+        perror("worker");
+        return 1;
+    }
     HELLO(hello) = (uint32_t)VERSION << 24 | VERSION << 16 | RESPONSIVE;
     report(hello);
     while (!(draining && (now() >= drain_at || (!opened && !unsent && (mute || told_open == 0)))))
