@@ -173,9 +173,9 @@ def say_whose_rights() -> None:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         user = f"number {os.geteuid()}"
-    what = f"the commands of a manifest, of its build too, run with the rights of user {user}"
-    advice = "WARNING: they may do anything here; test as an ordinary user" if os.geteuid() == 0 else "know them"
-    print(f"backchannel_conformance: {what}: {advice}", file=sys.stderr)
+    what = f"The commands of a manifest, its build included, run with the rights of user {user}."
+    advice = "WARNING: they may do anything here; test strangers' ports as an ordinary user."
+    print(f"{what} {advice}" if os.geteuid() == 0 else what, file=sys.stderr)
 
 
 def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:

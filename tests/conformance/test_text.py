@@ -199,9 +199,7 @@ def test_build_that_leaves_its_output_to_somebody(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- whose rights
 
 
-@pytest.mark.parametrize(
-    ("user", "said"), [(0, "WARNING: they may do anything here"), (12345, "number 12345: know them")]
-)
+@pytest.mark.parametrize(("user", "said"), [(0, "WARNING: they may do anything here"), (12345, "number 12345.")])
 def test_whose_rights_is_said_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], user: int, said: str
 ) -> None:
@@ -211,7 +209,7 @@ def test_whose_rights_is_said_before_anything_starts(
     for command in ("run", "smoke"):
         assert main([command, "--manifest", str(tmp_path / "m.toml")]) == 2
         first, second, third = capfd.readouterr().err.splitlines()
-        assert "the commands of a manifest, of its build too, run with the rights of user" in first
+        assert "The commands of a manifest, its build included, run with the rights of user" in first
         assert said in first
         assert "build.command failed with status 1" in second
         assert third == "built"
