@@ -92,15 +92,17 @@ def ask(address: tuple[str, int], seconds: float = 30) -> bytes:
 BABBLERS = {
     "a grandchild of a dead worker": """
 if slot == 0:
-    if not os.fork() or not os.fork():
+    if not all((os.fork(), os.fork(), os.fork())):  # seven of them: one is always awake
         babble()
     os._exit(3)
 serve()
 """,
-    "a worker": "babble() if slot == 0 else serve()",
+    "a worker": "(os.fork(), os.fork(), babble()) if slot == 0 else serve()",
     "a worker with an order unanswered": """
 if slot == 0:
     hear()
+    os.fork()
+    os.fork()
     babble()
 serve()
 """,
@@ -112,10 +114,61 @@ def test_nobody_that_writes_without_a_pause_keeps_the_parent(port: Path, tmp_pat
     """The others are served meanwhile, and an order to it becomes void."""
     options = ("--order-deadline", "0.2")
     with parent(port, tmp_path, BABBLERS[who], *options) as (process, address):
+        # whoever reads less often than the other one writes never finds the channel empty
+        os.setpriority(os.PRIO_PROCESS, process.pid, 15)
         for _ in range(5):
             assert ask(address) in (b"0\n", b"1\n")
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
+
+
+SHIM = r"""
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* read() for the parent: a channel on which a report with capacity 7 came never runs dry from then on. */
+ssize_t babbling_read(int fd, void *to, size_t room)
+{
+    static ino_t babbler;
+    static size_t position;
+    struct stat found;
+    unsigned char *octets = to;
+    ssize_t n;
+
+    if (fstat(fd, &found) < 0 || found.st_ino != babbler) {
+        n = read(fd, to, room);
+        for (ssize_t at = 0; at + 20 <= n; at += 20)
+            if (octets[at + 1] == 'I' && octets[at + 19] == 7)
+                babbler = found.st_ino;
+        return n;
+    }
+    for (size_t i = 0; i < room; i++, position++) {
+        size_t at = position % 20;
+        octets[i] = at == 0 ? 16 : at == 1 ? 'I' : at == 19 ? 5 + position / 20 % 2 : 0;
+    }
+    return (ssize_t)room;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "say('I', capacity=7)\n    os._exit(3)",
+        "hear()\n    say('I', capacity=7)\n    for at in range(6000): time.sleep(0.01); say('I', capacity=6 - at % 2)",
+    ],
+)
+def test_channel_that_never_runs_dry(port: Path, tmp_path: Path, body: str) -> None:
+    """The same without the race: whatever the parent reads from the dead, or from one that owes an answer, is full."""
+    (tmp_path / "shim.c").write_text(SHIM)
+    sources = [port.parent / "parent.c", tmp_path / "shim.o"]
+    subprocess.run(["cc", "-c", "-o", tmp_path / "shim.o", tmp_path / "shim.c"], check=True)
+    subprocess.run(["cc", "-Dread=babbling_read", "-o", tmp_path / "parent", *sources], check=True)
+    body = f"if slot == 0:\n    {body}\nserve()"
+    with parent(tmp_path, tmp_path, body, "--order-deadline", "0.2") as (_, address):
+        for _ in range(5):
+            assert ask(address) in (b"0\n", b"1\n")
 
 
 def test_drain_deadline_of_a_worker_that_writes_without_a_pause(port: Path, tmp_path: Path) -> None:
