@@ -93,6 +93,13 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "conformance/mutants", *session.posargs)
 
 
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Measure the suite by mechanical mutants of the sync reference: --sample N, --seed S, --module NAME, --list."""
+    session.install("-e", ".[conformance]")
+    session.run("python", "conformance/mutation", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the project's own tests, by every supported Python that is installed; one that is missing is skipped."""

@@ -2,6 +2,7 @@
 
     python mutate.py MUTANT -m backchannel_sync ARGUMENTS...
     python mutate.py MUTANT conformance/adapters/sync_codec.py
+    python mutate.py MODULE=FILE -m backchannel_sync ARGUMENTS...    # FILE holds MODULE as it is to be
 
 A mutant is a line of ``mutants.toml``: in one module, one piece of text is another. The module is changed as it is
 imported, in this process alone; its file is not touched.
@@ -16,7 +17,8 @@ import os
 import runpy
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,36 +60,45 @@ def changed(mutant: dict[str, Any], source: str) -> str:
 class Finder(importlib.abc.MetaPathFinder):
     """Finds the one module, and has it loaded changed."""
 
-    def __init__(self, mutant: dict[str, Any]) -> None:
-        self._mutant = mutant
+    def __init__(self, module: str, change: Callable[[str], str]) -> None:
+        self._module = module
+        self._change = change
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The module's own place, and this loader."""
-        if name != self._mutant["module"]:
+        if name != self._module:
             return None
         found = importlib.machinery.PathFinder.find_spec(name, path, target)
         assert found
         assert found.origin
-        loader = _Loader(name, found.origin, self._mutant)
+        loader = _Loader(name, found.origin, self._change)
         return importlib.util.spec_from_file_location(name, found.origin, loader=loader)
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    def __init__(self, name: str, path: str, mutant: dict[str, Any]) -> None:
+    def __init__(self, name: str, path: str, change: Callable[[str], str]) -> None:
         super().__init__(name, path)
-        self._mutant = mutant
+        self._change = change
 
     def get_code(self, fullname: str) -> Any:
-        return compile(changed(self._mutant, Path(self.path).read_text()), self.path, "exec")
+        return compile(self._change(Path(self.path).read_text()), self.path, "exec")
+
+
+def finder(name: str) -> Finder:
+    """Of a mutant of the table, or of ``MODULE=FILE``."""
+    module, equals, file = name.partition("=")
+    if equals:
+        return Finder(module, lambda _source: Path(file).read_text())
+    (mutant,) = (one for one in table() if one["name"] == name)
+    return Finder(mutant["module"], partial(changed, mutant))
 
 
 def main() -> None:
     """Break the rule, and be the program."""
     name, what, *rest = sys.argv[1:]
-    (mutant,) = (one for one in table() if one["name"] == name)
-    sys.meta_path.insert(0, Finder(mutant))
+    sys.meta_path.insert(0, finder(name))
     sys.path.pop(0)
     if what == "-m":
         sys.argv = rest
