@@ -23,6 +23,7 @@ from backchannel_sync.crew import Crew
 from backchannel_sync.pool import Pool
 from backchannel_sync.replacing import READY, Successor
 from backchannel_sync.spawning import WAITED_FOR_BY_ANOTHER, dead_children
+from backchannel_sync.status import StatusSocket
 from test_server import Server
 
 NOBODY = 65534
@@ -332,6 +333,32 @@ def test_successor_that_never_stops_writing(octets: bytes, caplog: pytest.LogCap
             heard += pool._yielding
             pool._yielding = False
     assert heard == len(caplog.records) == (1 if octets.startswith(READY) else 0)
+
+
+def test_no_room_to_watch_the_status_socket_or_its_reader(tmp_path: Path) -> None:
+    """The reader gets what its socket took at once; those that come later are served when there is room again."""
+    path = str(tmp_path / "status")
+    with Refusing() as selector, socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as reader:
+        listener.bind(path)
+        listener.listen()
+        listener.setblocking(False)
+        selector.refused = 1
+        status = StatusSocket(listener, selector, lambda: {"long": "x" * 10_000_000})
+        reader.connect(path)
+        selector.refused = 0
+        status._greet(0)
+        got = 0
+        while part := reader.recv(1 << 20):
+            got += len(part)
+        assert 0 < got < 10_000_000
+        selector.unregister(listener)
+        status._rests_until = 0.0
+        selector.refused = 0
+        status.look(1.0)
+        assert status.next_look() == 2.0
+        status.look(2.0)
+        assert status.next_look() is None
+        status.stop()
 
 
 def test_children_are_waited_for_although_whoever_started_us_ignores_their_deaths(tmp_path: Path) -> None:

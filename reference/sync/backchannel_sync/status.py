@@ -77,7 +77,10 @@ class StatusSocket:
         self._let_late_ones_go(now)
         if self._rests_until is not None and now >= self._rests_until:
             self._rests_until = None
-            self._selector.register(self._listener, selectors.EVENT_READ, self._greet)
+            try:
+                self._selector.register(self._listener, selectors.EVENT_READ, self._greet)
+            except OSError:  # no room to watch it, as with epoll's limit for a user's watches
+                self._rests_until = now + REST
 
     def stop(self) -> None:
         """Serve nobody any more, and close the socket."""
@@ -122,7 +125,10 @@ class StatusSocket:
         if not reader.rest:
             self._let_go(sock)
         elif sock not in self._selector.get_map():
-            self._selector.register(sock, selectors.EVENT_WRITE, lambda _mask: self._write(sock))
+            try:
+                self._selector.register(sock, selectors.EVENT_WRITE, lambda _mask: self._write(sock))
+            except OSError:  # no room to watch it: the reader is cut short, and may come again
+                self._let_go(sock)
 
     def _let_late_ones_go(self, now: float) -> None:
         for sock, reader in list(self._waiting.items()):
