@@ -26,7 +26,7 @@ from .actions import Action, CloseListeners, GiveUp, Release, Reloaded
 from .deadlines import Deadline, Kind
 from .dispatching import Dispatching
 from .errors import Violation
-from .frames import FRAME_SIZE, VERSION, Accept, Busy, Idle, decode, decode_hello
+from .frames import VERSION, Accept, Busy, Idle, decode, decode_hello
 from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
 from .roster import READING
 from .table import Worker
@@ -48,9 +48,6 @@ class Parent(Dispatching):
 
     watches = True
     """Whether it wants to hear of arrivals at all."""
-
-    message_size = FRAME_SIZE
-    """Octets of what a worker writes at a time."""
 
     # ---------------------------------------------------------------------------------------------- what the shell asks
 
@@ -75,11 +72,6 @@ class Parent(Dispatching):
             return _NOBODY
         listeners = (Kind.LISTENER_REST, Kind.STOP)
         return {item.subject for item in self._deadlines.due(now) if item.kind not in listeners}
-
-    @property
-    def octets_per_turn(self) -> int:
-        """How much may be read from one channel before all others have had their turn (BC-CHAN-09)."""
-        return self.settings.frames_per_turn * self.message_size
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 from .actions import Action, HalfClose, Kill, Note, Spawn
 from .candidates import Candidates
 from .deadlines import Deadline, Deadlines, Kind
+from .frames import FRAME_SIZE
 from .generations import Generations
 from .ledger import Ledger
 from .machines import ParentEvent, PoolState, State
@@ -53,6 +54,9 @@ class Roster:
     All of the parent's state is in here, that of the two classes above it too: there is one place to look.
     """
 
+    message_size = FRAME_SIZE
+    """Octets of what a worker writes at a time."""
+
     def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
         self.rules = scaling
@@ -77,6 +81,11 @@ class Roster:
         """Workers that have ever become READY."""
         self._gave_up = False
         self._failed_spawns = (0, "")
+
+    @property
+    def octets_per_turn(self) -> int:
+        """How much may be read from one channel before all others have had their turn (BC-CHAN-09)."""
+        return self.settings.frames_per_turn * self.message_size
 
     # -------------------------------------------------------------------------------------------------- a worker's life
 
