@@ -34,6 +34,7 @@ def test_asgi_keeps_connections_and_forgets_closed_ones(tmp_path: Path) -> None:
 
 
 LIFE = """
+import sys
 
 async def application(scope, receive, send):
     assert scope["type"] == "lifespan"
