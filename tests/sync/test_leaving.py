@@ -54,7 +54,7 @@ def test_what_a_worker_has_registered_is_done_at_its_end(kind: str, tmp_path: Pa
         assert not is_there(daemon)
 
 
-@pytest.mark.parametrize("kind", ["plain", "started", "trio"])
+@pytest.mark.parametrize("kind", ["plain", "trio"])
 def test_it_is_done_when_a_worker_retires(kind: str, tmp_path: Path) -> None:
     with serving(tmp_path, kind, "--quota", "1", more=FAREWELL) as server:
         with server.connect() as client:
