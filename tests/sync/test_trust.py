@@ -279,9 +279,10 @@ def a_swapped_directory_leads_root_nowhere(folder: Path) -> None:
 
     def bind_and_swap(path: str, option: str, *, mode: int | None = None) -> socket.socket:
         made = real(path, option, mode=mode)
+        acting_as = os.geteuid()
         os.seteuid(0)
         swap()
-        os.seteuid(nobody.uid)
+        os.seteuid(acting_as)
         return made
 
     listening.bind_unix = bind_and_swap
