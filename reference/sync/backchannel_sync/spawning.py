@@ -17,6 +17,7 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from backchannel import CONFIGURATION, Settings
 from backchannel.printing import one_line
@@ -135,6 +136,11 @@ def _undo_signals() -> None:
     leave_to_the_parent()
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Of a traditional worker that loads its code: until it can accept, it holds nothing."""
+    os._exit(0)
+
+
 def work(
     slot: int,
     channel: socket.socket,
@@ -152,7 +158,7 @@ def work(
     gc.freeze()  # what the parent had is never looked through for garbage here, so its pages stay shared
     enter(WorkerInfo(slot, settings.capacity))
     if traditional:
-        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))  # until it can accept, it holds nothing
+        signal.signal(signal.SIGTERM, _leave)
     try:
         handler = find_handler()
     except StartError as error:
