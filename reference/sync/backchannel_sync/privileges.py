@@ -64,9 +64,9 @@ class Identity:
     def current(self) -> bool:
         """Whether this process is it already, and nothing else: real, effective and saved, with no group besides."""
         users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid(), *os.getgroups()}
-        if hasattr(os, "getresuid"):  # elsewhere a saved id shows when it is tried
-            users.update(os.getresuid())
-            groups.update(os.getresgid())
+        for name, found in (("getresuid", users), ("getresgid", groups)):
+            if hasattr(os, name):  # elsewhere a saved id shows when it is tried
+                found.update(getattr(os, name)())
         return users == {self.uid} and groups == {self.gid}
 
     def may_replace(self, path: str) -> bool:
