@@ -19,6 +19,7 @@ from pathlib import Path
 from . import frames, processes, transcript, wire
 from .client import Client, Held, NoAnswer
 from .errors import Broken, Failure, check
+from .kernel import handles
 from .manifest import DEFAULTS, Manifest
 from .spawn import spawn, variables
 from .text import tail
@@ -265,21 +266,9 @@ class Peer:
     def gone(self) -> bool:
         """Whether it has exited."""
         if self._status is None:
-            if hasattr(os, "waitid"):
-                # not waited for until it is closed: its number stays its own while its group may be signalled
-                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if found is not None:
-                    exited = found.si_code == os.CLD_EXITED
-                    self._status = found.si_status if exited else -found.si_status
-            else:
-                self._reap(os.WNOHANG)
+            # not waited for until it is closed, if that can be: its group may be signalled until then
+            self._status, self._reaped = handles.peek(self.pid)
         return self._status is not None
-
-    def _reap(self, options: int) -> None:
-        if not self._reaped:
-            pid, status = os.waitpid(self.pid, options)
-            if pid:
-                self._status, self._reaped = os.waitstatus_to_exitcode(status), True
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
         """Its exit status. That it does not exit breaks ``requirement``."""
@@ -304,7 +293,9 @@ class Peer:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             until(self.gone, 10, what="the killed worker to go")
-            self._reap(0)
+        if not self._reaped:
+            os.waitpid(self.pid, 0)
+            self._reaped = True
         processes.forget(self.pid)
 
     def _last_words(self) -> str:

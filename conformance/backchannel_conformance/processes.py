@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from . import kernel
 from .errors import Failure
+from .kernel import handles
 from .text import printable
 
 __all__ = ["Ended", "alive", "claimed", "end", "ended", "forget", "held", "note", "send"]
@@ -70,10 +71,7 @@ def ended(pid: int) -> bool:
 def send(pid: int, number: int) -> None:
     """Send a signal to a process that is the suite's to touch. Raises :class:`Failure`; :class:`Ended`."""
     with held(pid) as handle:
-        if handle is None:
-            os.kill(pid, number)
-        else:
-            signal.pidfd_send_signal(handle, number)  # type: ignore[attr-defined,unused-ignore]
+        handles.send(handle, pid, number)
 
 
 @contextlib.contextmanager
@@ -81,12 +79,7 @@ def held(pid: int) -> Iterator[int | None]:
     """While this context lasts, a descriptor that stands for this process and no later one of its number, on systems
     that have such a thing. Raises :class:`Failure` for a process that is not the suite's to touch.
     """
-    opened = getattr(os, "pidfd_open", None)
-    handle = None
-    # what else it raises (a thread's number, a sandbox) is for the look-up to judge
-    with contextlib.suppress(OSError):
-        if opened is not None and isinstance(pid, int) and pid > 1:
-            handle = opened(pid)
+    handle = handles.hold(pid) if isinstance(pid, int) else None
     try:
         # looked up behind the descriptor: what is found now is what the descriptor stands for, or that has ended
         claimed(pid, "what is to be signalled or traced")
