@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -205,3 +206,21 @@ def test_process_1_while_it_is_imported(
         program.until(lambda: "reload: generation 2 begins" in program.log, "the reload")
     else:
         assert program.process.wait(60) == (0 if number == signal.SIGTERM else 130)
+
+
+HELD_BACK = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {}); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize("kind", STARTING)
+def test_signals_that_are_held_back_when_it_is_started(tmp_path: Path, start: Start, kind: str) -> None:
+    """Who starts it may wait for its own children by other means, and pass the mask on: deaths are noticed anyway."""
+    module, more = STARTING[kind]
+    handler(tmp_path, module, 'b"%d" % os.getpid()')
+    prefix = (sys.executable, "-c", HELD_BACK.format("[signal.SIGCHLD, signal.SIGTERM]"))
+    program = start(tmp_path, "--workers", "2", *more, "greeter:handle", module=module, prefix=prefix).ready()
+    before = program.pids()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    program.until(lambda: len(program.pids() - before) == 2, "new workers")
+    program.signal(signal.SIGTERM)
+    assert program.process.wait(60) == 0

@@ -29,9 +29,13 @@ def held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
-    """While this lasts, they arrive, those first that were held back. Their handlers must be there."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS)
+def heard(numbers: Sequence[int] = PARENTS) -> Iterator[None]:
+    """While this lasts, ``numbers`` arrive, those first that were held back. Their handlers must be there.
+
+    A process that is started with signals blocked keeps them so. A parent in which that goes for SIGCHLD, because of
+    a supervisor that waits for it by other means, would never learn that a worker has died.
+    """
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield
     finally:
@@ -86,7 +90,7 @@ class WakeUp:
         before = {number: signal.signal(number, _nothing) for number in numbers}
         old = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         try:
-            with heard():
+            with heard(numbers):
                 yield
         finally:
             signal.set_wakeup_fd(old)

@@ -48,6 +48,7 @@ from backchannel_sync.opening import Opened
 from backchannel_sync.place import Place
 from backchannel_sync.replacing import READY, Successor
 from backchannel_sync.reporting import document
+from backchannel_sync.signals import heard
 from backchannel_sync.traces import trace_if_asked
 
 from .watching import Channels, Sleeps, StatusSocket, ended, hear_arrivals
@@ -179,7 +180,7 @@ class Pool:
         """
         trio.lowlevel.add_instrument(self._sleeps)
         try:
-            with trio.open_signal_receiver(signal.SIGCHLD) as deaths:
+            with trio.open_signal_receiver(signal.SIGCHLD) as deaths, heard([signal.SIGCHLD]):
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     channels = Channels(nursery, lambda: self._due.set())
