@@ -203,3 +203,42 @@ def test_directory_that_cannot_be_entered(tmp_path: Path) -> None:
         Place.find("current")
     with pytest.raises(StartError, match=r"--chdir /.*/none: No such file"):
         Place.find(str(tmp_path / "none"))
+
+
+def test_relative_directory_on_the_path(tmp_path: Path, start: Start, way: tuple[str, tuple[str, ...]]) -> None:
+    """What PYTHONPATH names within the release comes from the new one, too."""
+    module, arguments = way
+    for release in (tmp_path / "releases").iterdir():
+        (release / "lib").mkdir()
+        (release / "greeter.py").rename(release / "lib" / "greeter.py")
+    more = {**in_current(tmp_path), "environment": {"PYTHONPATH": "lib"}}
+    program = start(tmp_path, *arguments, module=module, **more).ready()
+    assert program.ask() == b"release 1"
+    switch(tmp_path, 2)
+    assert "serves" in program.reload()
+    assert program.ask() == b"release 2"
+
+
+def test_what_the_new_release_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment of the old one alone is still searched; a directory of a similar name is left alone."""
+    for name in ("1/lib", "1/venv", "2/lib", "10"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    before = [str(tmp_path / name) for name in ("1", "1/lib", "1/venv", "10")]
+    monkeypatch.setattr(sys, "path", before)
+    Place(str(tmp_path / "2"), str(tmp_path / "1")).load_from_here()
+    assert sys.path == [str(tmp_path / name) for name in ("2", "2/lib", "1/venv", "10")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_reload_without_a_directory(tmp_path: Path, start: Start, module: str) -> None:
+    """The directory has gone before the server starts: there is nothing to enter again, and nothing else is wrong."""
+    handler(tmp_path / "code", module, 'b"served"')
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    prefix = ("sh", "-c", f'rmdir {gone} && exec "$@"', "sh")
+    environment = {"PYTHONPATH": str(tmp_path / "code"), "PWD": None}
+    program = start(tmp_path, "greeter:handle", module=module, cwd=gone, prefix=prefix, environment=environment).ready()
+    assert "generation 2 serves" in program.reload()
+    program.replace()
+    assert program.ask() == b"served"

@@ -65,12 +65,21 @@ class Place:
         """In a new worker: enter it, and search it for modules instead of what it was at the start."""
         self.enter()
         here = _here()
-        if here and here != self.real:
-            sys.path[:] = [here if entry == self.real else entry for entry in sys.path]
+        if here and self.real and here != self.real:
+            sys.path[:] = [self._moved(entry, here) for entry in sys.path]
+
+    def _moved(self, entry: str, here: str) -> str:
+        """``entry`` of the path, if it lies in the directory as it was at the start, in ``here`` instead: Python has
+        made what PYTHONPATH says of that directory absolute. What there is in the old one alone stays.
+        """
+        if not f"{entry}/".startswith(f"{self.real.rstrip('/')}/"):
+            return entry
+        moved = os.path.normpath(os.path.join(here, os.path.relpath(entry, self.real)))
+        return moved if os.path.exists(moved) or not os.path.exists(entry) else entry
 
     def now(self) -> str:
         """Where the name leads now, for the log."""
-        return os.path.realpath(self.name)
+        return os.path.realpath(self.name) if self.name else "a directory that had gone before the start"
 
     def renewed(self, path: str) -> str:
         """``path``, if it lies within the directory as it was at the start, by the directory's name."""
