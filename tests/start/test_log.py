@@ -177,3 +177,20 @@ def test_worker_of_one_s_own_and_a_full_log(tmp_path: Path, start: Start) -> Non
     with full_pipe() as (_, writer):
         options = ("--workers", "2", "--worker", command)
         replaced(start(tmp_path, *options, stderr=writer, stdout=subprocess.DEVNULL).ready())
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("when", ["before", "later"])
+def test_trace_that_cannot_be_written(tmp_path: Path, start: Start, module: str, when: str) -> None:
+    """Its directory is not there, or has gone: that is said once, and nothing else depends on it."""
+    handler(tmp_path, module, 'b"%d" % os.getpid()')
+    traces = tmp_path / "traces"
+    if when == "later":
+        traces.mkdir()
+    program = start(tmp_path, *TWO, module=module, environment={"BACKCHANNEL_TRACE": str(traces)}).ready()
+    if when == "later":
+        assert list(traces.iterdir())
+        # moved, because the server may be writing another line while its files are removed
+        traces.rename(tmp_path / "elsewhere")
+    replaced(program)
+    assert program.log.count("ends here") == 1

@@ -1,11 +1,13 @@
 """A trace of the parent, for whoever looks for a fault: set ``BACKCHANNEL_TRACE`` to a directory.
 
 Each parent then writes a file of its own there, a line for each thing that it learns and does
-(:mod:`backchannel.tracing`). It is slow, and for tests and hunts only.
+(:mod:`backchannel.tracing`). It is slow, and for tests and hunts only. One that cannot be written ends, which is said
+once; the pool goes on.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
@@ -13,6 +15,8 @@ from backchannel import Parent
 from backchannel.tracing import record
 
 __all__ = ["VARIABLE", "trace_if_asked"]
+
+log = logging.getLogger("backchannel")
 
 VARIABLE = "BACKCHANNEL_TRACE"
 
@@ -24,9 +28,19 @@ def trace_if_asked(parent: Parent) -> None:
         return
     path = os.path.join(folder, f"parent-{os.getpid()}-{time.monotonic_ns()}.jsonl")
 
+    ended = False
+
     def write(line: str) -> None:
-        # closed between lines, so that no worker inherits it
-        with open(path, "a") as file:
-            file.write(line)
+        nonlocal ended
+        if ended:
+            return
+        try:
+            # closed between lines, so that no worker inherits it
+            with open(path, "a") as file:
+                file.write(line)
+        except OSError as error:
+            ended = True  # with a gap it would tell of things that have not happened
+            text = "the trace %s ends here (%s): for a whole one mend that, and start the server again"
+            log.error(text, path, error.strerror, extra={"event": "trace ended"})
 
     record(parent, write)
