@@ -208,6 +208,49 @@ def test_process_1_while_it_is_imported(
         assert program.process.wait(60) == (0 if number == signal.SIGTERM else 130)
 
 
+@pytest.mark.parametrize("kind", STARTING)
+def test_stop_with_a_deadline_of_a_year(tmp_path: Path, start: Start, kind: str) -> None:
+    """Which no poller can wait for at once: who holds a connection finishes what it does."""
+    module, more = STARTING[kind]
+    handler(tmp_path, module, 'b"served"')
+    year = ("--drain-deadline", "31536000", "--stop-deadline", "31536000")
+    program = start(tmp_path, "--workers", "1", *year, *more, "greeter:handle", module=module).ready()
+    with program.connect() as client:
+        program.until(lambda: any(worker["open"] for worker in program.document()["workers"]), "the connection")
+        program.signal(signal.SIGTERM)
+        program.until(lambda: program.document()["state"] == "stopping", "the stop")
+        client.sendall(b"?\n")
+        assert client.recv(100) == b"served"
+    assert program.process.wait(60) == 0
+
+
+LONG_WAITS = """
+import os
+from backchannel_sync import Wait
+
+def handle(connection):
+    if (yield from connection.recv(100)) == b"wait\\n":
+        yield Wait(0, until=float("inf"))
+    yield from connection.sendall(b"%d" % os.getpid())
+"""
+
+
+def test_handler_that_waits_for_ever(tmp_path: Path, start: Start) -> None:
+    """A time that no poller can wait for is no reason to end others, nor is a worker's own deadline."""
+    (tmp_path / "waiting.py").write_text(LONG_WAITS)
+    options = ("--workers", "1", "--capacity", "9", "--drain-deadline", "31536000")
+    program = start(tmp_path, *options, "waiting:handle").ready()
+    before = program.ask()
+    with program.connect() as waiting, program.connect() as client:
+        waiting.sendall(b"wait\n")
+        assert program.ask() == before
+        program.until(lambda: program.document()["workers"][0]["open"] == 2, "both connections")
+        program.signal(signal.SIGHUP)
+        program.until(lambda: program.document()["board"].count("D") == 1, "the drain")
+        client.sendall(b"?\n")
+        assert client.recv(100) == before
+
+
 HELD_BACK = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {}); os.execv(sys.argv[1], sys.argv[1:])"
 
 

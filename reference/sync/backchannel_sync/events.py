@@ -32,7 +32,7 @@ from backchannel import Violation, WorkerSide
 from .accepting import attempt
 from .clients import claim, close, stands_for, tell
 from .context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
-from .system import selector_class
+from .system import seconds_until, selector_class
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
 
@@ -181,7 +181,7 @@ class _Worker:
         times = [self.timers[0][0]] if self.timers else []
         if self.give_up is not None:
             times.append(self.give_up)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return seconds_until(min(times)) if times else None
 
     # ------------------------------------------------------------------------------------ channel
 

@@ -161,7 +161,7 @@ class Pool:
                     return self._selector.select(0)
                 self._crew.read(self._ordered)
                 return ()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        timeout = None if deadline is None else system.seconds_until(deadline)
         events = self._selector.select(timeout)
         self.wakeups += 1
         return events

@@ -24,6 +24,7 @@ import select
 import selectors
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -35,6 +36,7 @@ elif sys.platform != "win32":
     from . import kqueue as native
 
 __all__ = [
+    "LONGEST",
     "POLLERS",
     "Counts",
     "EdgePoller",
@@ -44,6 +46,7 @@ __all__ = [
     "edge_poller",
     "forget",
     "listener_watch",
+    "seconds_until",
     "selector_class",
     "unix_address",
     "usable_cpus",
@@ -53,6 +56,15 @@ POLLERS: Final = tuple(
     name for name in ("epoll", "kqueue", "poll", "select") if hasattr(selectors, f"{name.capitalize()}Selector")
 )
 """The pollers of this system, best first."""
+
+
+LONGEST: Final = 86400.0
+"""Seconds of one wait at most. Pollers refuse what does not fit into their numbers: epoll and poll 25 days."""
+
+
+def seconds_until(when: float) -> float:
+    """How long to wait until ``when``, by the monotonic clock; whoever has to wait longer then waits again."""
+    return min(max(0.0, when - time.monotonic()), LONGEST)
 
 
 def selector_class(poller: str) -> type[selectors.BaseSelector]:
