@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from backchannel_sync import StartError
@@ -58,3 +62,22 @@ def test_numbers_and_names() -> None:
     assert Identity.find("12345", "23456") == Identity(12345, 23456)
     with pytest.raises(StartError, match="give a --group as well"):
         Identity.find("12345")
+
+
+@root
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "unix:{}/theirs/socket"])
+def test_root_that_may_not_change_users(tmp_path: Path, listen: str) -> None:
+    """As in a container without the capabilities: wherever it is noticed, it is one line."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("there is no setpriv")
+    nobody = pwd.getpwnam("nobody")
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", nobody.pw_uid, nobody.pw_gid)
+    without = ("setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps", "-all")
+    command = (sys.executable, "-P", "-m", "backchannel_sync", "--user", "nobody", "--listen", listen.format(tmp_path))
+    done = subprocess.run(
+        [*without, *command, "module:handler"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == os.EX_OSERR
+    assert "--user: the system refuses to change users: Operation not permitted" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -72,6 +72,13 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--user", "no-such-user"], "there is no such user"),
         (["--user", "root"], "that keeps the rights of root"),
         (["--user", "nobody", "--group", "no-such-group"], "there is no such group"),
+        (["--user", "99999999999", "--group", "1"], "the number of a user and of a group is 4294967294 at most"),
+        (["--user", "1", "--group", "99999999999"], "the number of a user and of a group is 4294967294 at most"),
+        (["--workers", "99999999999999999999"], "max is 99999999999999999999: it must be at most 65536"),
+        (["--max", "65537"], "max is 65537: it must be at most 65536"),
+        (["--ready-fd", "99999999999"], "no descriptor has such a number"),
+        (["--listen", "example..org:80"], "cannot resolve 'example..org': a part of a name has from 1 to 63"),
+        (["--listen", f"{'x' * 64}.example.org:80"], "a part of a name has from 1 to 63"),
         (["--listen", "unix:"], "there is no path"),
         (["--listen", "unix:/tmp/" + "x" * 200], "the path is too long"),
     ],
@@ -157,3 +164,21 @@ def test_reasons_that_all_differ_fill_no_memory() -> None:
         assert reasons.take() == [f"attempt {number}"]
     reasons.close()
     assert len(reasons._said) <= SAID_AT_MOST + 1
+
+
+@pytest.mark.parametrize("limit", [6, 8, 10])
+def test_hardly_a_descriptor(folder: Path, limit: int) -> None:
+    """What the system refuses at the start is said in one line."""
+    arguments = ["--listen", "127.0.0.1:0", "--status", "status", "handlers_for_tests:plain"]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", sys.executable, "-m", "backchannel_sync", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == os.EX_OSERR
+    assert "the system refuses what a server needs: Too many open files" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (folder / "status").exists()

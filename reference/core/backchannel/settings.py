@@ -15,6 +15,9 @@ __all__ = ["POLICIES", "Scaling", "Settings"]
 
 POLICIES = ("lowest", "least-loaded")
 
+MOST_WORKERS = 1 << 16
+"""Of one pool: what is told of each slot has to fit into one document, and all are started in one turn."""
+
 
 def _at_least(owner: object, name: str, least: float) -> None:
     value = getattr(owner, name)
@@ -84,6 +87,8 @@ class Scaling:
         for name in ("start", "min_spare", "max_spare", "young", "young_delay"):
             _at_least(self, name, 0)
         _at_least(self, "period", 0.001)
+        if self.max > MOST_WORKERS:
+            raise SettingError(f"max is {self.max}: it must be at most {MOST_WORKERS}")
         if self.min > self.max:
             raise SettingError(f"min is {self.min} and max {self.max}: min must not be above max")
         if not self.min <= self.start <= self.max:

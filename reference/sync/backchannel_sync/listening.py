@@ -147,8 +147,9 @@ def bind(address: str, *, mode: int | None = None) -> socket.socket:
     host = host.removeprefix("[").removesuffix("]")
     try:
         found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise StartError(2, f"--listen {address}: cannot resolve {host!r}: {error.strerror}") from None
+    except (socket.gaierror, UnicodeError) as error:
+        why = getattr(error, "strerror", "a part of a name has from 1 to 63 characters")
+        raise StartError(2, f"--listen {address}: cannot resolve {host!r}: {why}") from None
     family, kind, protocol, _, where = found[0]
     try:
         listener = socket.socket(family, kind, protocol)

@@ -43,9 +43,10 @@ class Notifier:
         if ready_fd is not None:
             try:
                 self._what = _what(ready_fd)
-            except OSError as error:
+            except (OSError, OverflowError) as error:
+                why = getattr(error, "strerror", "no descriptor has such a number")
                 raise StartError(
-                    2, f"--ready-fd {ready_fd}: {error.strerror}; give a descriptor that is open for writing"
+                    2, f"--ready-fd {ready_fd}: {why}; give a descriptor that is open for writing"
                 ) from None
 
     def ready(self, addresses: Sequence[str]) -> None:

@@ -26,6 +26,9 @@ __all__ = ["Identity"]
 
 log = logging.getLogger("backchannel")
 
+HIGHEST = 2**32 - 2
+"""The number of a user or a group at most; the next one means nobody at all to the system."""
+
 OF_THE_SESSION = ("MAIL", "OLDPWD", "SSH_", "SUDO_", "DOAS_", "XDG_", "XAUTHORITY", "DBUS_SESSION_")
 """Beginnings of variables that tell of whoever has logged in."""
 
@@ -56,6 +59,8 @@ class Identity:
                 gid = pwd.getpwuid(uid).pw_gid
             except KeyError:
                 raise StartError(2, f"--user {user}: this number has no entry, so give a --group as well") from None
+        if max(uid, gid) > HIGHEST:
+            raise StartError(2, f"--user {user}: the number of a user and of a group is {HIGHEST} at most")
         if not uid or not gid:
             raise StartError(2, f"--user {user}: that keeps the rights of root; give a user and a group without them")
         return cls(uid, gid)
@@ -99,7 +104,7 @@ class Identity:
             os.setgid(self.gid)
             os.setuid(self.uid)
         except OSError as error:
-            raise StartError(os.EX_OSERR, f"--user: the system refuses to change users: {error.strerror}") from None
+            raise _refused(error) from None
         if not self.current or _way_back():
             raise StartError(os.EX_OSERR, "--user: privileges could not be dropped for good; nothing is served")
         self.settle(os.environ)
@@ -112,15 +117,19 @@ class Identity:
             yield
             return
         group, groups = os.getegid(), os.getgroups()
-        os.setgroups([self.gid])
-        os.setegid(self.gid)
-        os.seteuid(self.uid)
         try:
+            try:
+                os.setgroups([self.gid])
+                os.setegid(self.gid)
+                os.seteuid(self.uid)
+            except OSError as error:  # root without the capabilities, as in a container that has dropped them
+                raise _refused(error) from None
             yield
         finally:
             os.seteuid(0)
             os.setegid(group)
-            os.setgroups(groups)
+            if os.getgroups() != groups:
+                os.setgroups(groups)
 
     def settle(self, environment: MutableMapping[str, str]) -> None:
         """Let ``environment`` tell of it, and no more of whoever started this process."""
@@ -143,6 +152,10 @@ class Identity:
         elif found := _safepath.code_of(self.uid, _safepath.groups_of(self.uid, self.gid)):
             text = "let only root write what root runs"
             log.warning("--user may write %s, from where root has run code before the drop: %s", found, text)
+
+
+def _refused(error: OSError) -> StartError:
+    return StartError(os.EX_OSERR, f"--user: the system refuses to change users: {error.strerror}")
 
 
 def _way_back() -> bool:

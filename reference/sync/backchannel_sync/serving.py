@@ -13,7 +13,7 @@ from functools import partial
 from backchannel import CONFIGURATION, Scaling, Settings
 
 from .early import take_standard_descriptors
-from .errors import StartError
+from .errors import StartError, starting
 from .handlers import Handler, check, explain, load, split
 from .launching import Launcher
 from .opening import STATUS_MODE, open_all
@@ -90,14 +90,15 @@ def serve(
         check(handler, settings.capacity)
         function = handler
         find = lambda: function  # noqa: E731
-    opened = open_all(
-        [listen] if isinstance(listen, str) else listen,
-        status=status,
-        status_mode=status_mode,
-        socket_mode=socket_mode,
-        identity=None if user is None else Identity.find(user, group),
-        ready_fd=ready_fd,
-    )
+    with starting():
+        opened = open_all(
+            [listen] if isinstance(listen, str) else listen,
+            status=status,
+            status_mode=status_mode,
+            socket_mode=socket_mode,
+            identity=None if user is None else Identity.find(user, group),
+            ready_fd=ready_fd,
+        )
     try:
         if traditional and len(opened.listeners.sockets) > 1:
             raise StartError(
@@ -107,20 +108,21 @@ def serve(
             with interruptible():
                 function = _preloaded(handler, settings.capacity)
             find = lambda: function  # noqa: E731
-        pool = Pool(
-            find,
-            opened,
-            settings,
-            scaling or Scaling(),
-            quota=quota,
-            poller=poller,
-            on_ready=on_ready,
-            launcher=launcher,
-            reload_at_once=reload_at_once,
-            kept=_kept(handler),
-            traditional=traditional,
-            place=place,
-        )
+        with starting():
+            pool = Pool(
+                find,
+                opened,
+                settings,
+                scaling or Scaling(),
+                quota=quota,
+                poller=poller,
+                on_ready=on_ready,
+                launcher=launcher,
+                reload_at_once=reload_at_once,
+                kept=_kept(handler),
+                traditional=traditional,
+                place=place,
+            )
         return pool.run()
     except Interrupted as signalled:
         log.info("%s while the handler was being loaded: nothing has been served", signalled)

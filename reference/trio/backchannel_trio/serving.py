@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import trio
 from backchannel import Scaling, Settings
-from backchannel_sync.errors import StartError
+from backchannel_sync.errors import StartError, starting
 from backchannel_sync.handlers import split
 from backchannel_sync.launching import Launcher
 from backchannel_sync.opening import STATUS_MODE, open_all
@@ -70,18 +70,25 @@ async def serve(
     # a program that serves among other things has its directory to itself
     place = Place.find(directory) if signals or directory is not None else None
     launcher = Launcher(command, place)
-    opened = open_all(
-        [listen] if isinstance(listen, str) else listen,
-        status=status,
-        status_mode=status_mode,
-        socket_mode=socket_mode,
-        identity=None if user is None else Identity.find(user, group),
-        ready_fd=ready_fd,
-    )
-    try:
-        pool = Pool(
-            launcher, opened, settings or Settings(), scaling or Scaling(), reload_at_once=reload_at_once, place=place
+    with starting():
+        opened = open_all(
+            [listen] if isinstance(listen, str) else listen,
+            status=status,
+            status_mode=status_mode,
+            socket_mode=socket_mode,
+            identity=None if user is None else Identity.find(user, group),
+            ready_fd=ready_fd,
         )
+    try:
+        with starting():
+            pool = Pool(
+                launcher,
+                opened,
+                settings or Settings(),
+                scaling or Scaling(),
+                reload_at_once=reload_at_once,
+                place=place,
+            )
         if signals:
             return await _run_by_signals(pool, task_status)
         await pool.run(task_status=task_status)
