@@ -18,6 +18,7 @@ from pathlib import Path
 
 from backchannel.printing import printable
 
+from .output import NotTaken, put
 from .status import Sample, StatusError, read
 
 __all__ = ["main"]
@@ -45,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = "cannot start, the old one goes on serving; the pool's log says why. Mend it, and reload again"
         print(f"reload: generation {done.generation} {text}", file=sys.stderr)
         return 1
-    print(f"generation {done.generation} serves")
+    try:
+        with put():
+            print(f"generation {done.generation} serves")
+    except NotTaken as error:  # which changes nothing: it serves
+        if str(error):
+            print(f"reload: generation {done.generation} serves, but {error}", file=sys.stderr)
     return 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from backchannel.printing import printable
 
 from . import plain, prometheus
+from .output import NotTaken, put
 from .status import Rates, Sample, StatusError, read
 
 __all__ = ["main"]
@@ -42,22 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--interval {options.interval:g}: give seconds between 0.05 and 3600")
     try:
         if options.json:
-            print(json.dumps(as_json(read(options.status))))
+            _print(json.dumps(as_json(read(options.status))) + "\n")
         elif options.prometheus:
-            print(prometheus.text(read(options.status)), end="")
+            _print(prometheus.text(read(options.status)))
         elif options.pid:
-            print(read(options.status).parent)
+            _print(f"{read(options.status).parent}\n")
         elif options.rates:
             before = read(options.status)
             time.sleep(options.interval)
             after = read(options.status)
-            print(plain.text(after, Rates.between(before, after)), end="")
+            _print(plain.text(after, Rates.between(before, after)))
         elif options.once or not _live():
-            print(plain.text(read(options.status)), end="")
+            _print(plain.text(read(options.status)))
         else:
             from .live import show
 
             show(options.status, options.interval)
+    except NotTaken as error:
+        if str(error):
+            print(f"top: {error}", file=sys.stderr)
+            return 1
     except (StatusError, RecursionError) as error:
         text = str(error) if isinstance(error, StatusError) else "the document is nested too deeply to be printed"
         print(f"top: {printable(text)}", file=sys.stderr)
@@ -71,6 +76,11 @@ def as_json(sample: Sample) -> dict[str, object]:
     """The pool's own document, with what is computed from it under ``derived``."""
     derived = {"open": sample.open, "capacity": sample.capacity, "spare": sample.spare, "served": sample.served}
     return {**sample.document, "derived": derived}
+
+
+def _print(text: str) -> None:
+    with put():
+        print(text, end="")
 
 
 def _live() -> bool:

@@ -19,6 +19,7 @@ from backchannel.printing import printable
 
 from .capture import NOTE, CaptureError, Event, describe, read
 from .chart import draw
+from .output import NotTaken, put
 
 __all__ = ["lines", "main"]
 
@@ -51,10 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"trace: {options.file or 'standard input'}: {printable(str(error))}", file=sys.stderr)
         return 1
     try:
-        for line in draw(events, ascii_only=options.ascii) if options.chart else lines(events):
-            print(line)
-    except BrokenPipeError:  # head has seen enough
-        sys.stderr.close()
+        with put():
+            for line in draw(events, ascii_only=options.ascii) if options.chart else lines(events):
+                print(line)
+    except NotTaken as error:
+        if str(error):
+            print(f"trace: {error}", file=sys.stderr)
+            return 1
     except UnicodeEncodeError:
         print("trace: this terminal's encoding has no such lines: use --ascii", file=sys.stderr)
         return 1
