@@ -128,7 +128,7 @@ async def test_status_socket_closed_after_a_connection() -> None:
         listener.bind(path)
         listener.listen()
         status = StatusSocket(listener, dict)
-        closer = Closer("serve_one_listener", status.close)
+        closer = Closer("StatusSocket.serve", status.close)
         async with closed_when_woken(closer) as nursery:
             nursery.start_soon(status.serve)
             await asleep(closer)

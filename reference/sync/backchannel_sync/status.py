@@ -19,7 +19,7 @@ from typing import Final
 
 from .listening import BACKLOG
 
-__all__ = ["PATIENCE", "READERS", "StatusSocket", "claim"]
+__all__ = ["PATIENCE", "READERS", "REST", "StatusSocket", "claim"]
 
 PATIENCE: Final = 5.0
 """Seconds that a reader has, from its connection to the last octet."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from backchannel_sync.status import PATIENCE, READERS, claim
+from backchannel_sync.status import PATIENCE, READERS, REST, claim
 from backchannel_sync.system import EdgePoller
 
 __all__ = ["Channels", "Sleeps", "StatusSocket", "ended", "hear_arrivals"]
@@ -118,9 +118,20 @@ class StatusSocket:
         claim(listener)
 
     async def serve(self) -> None:
-        """Serve until :meth:`close`."""
+        """Serve until :meth:`close`. After whatever the system refuses it rests, and tries again."""
         with self._scope:
-            await trio.serve_listeners(self._answer, [trio.SocketListener(self._listener)])
+            async with trio.open_nursery() as nursery:
+                while True:
+                    try:
+                        reader, _ = await self._listener.accept()
+                    except trio.ClosedResourceError:
+                        break
+                    except ConnectionError:  # it has gone
+                        await trio.lowlevel.checkpoint()
+                    except OSError:
+                        await trio.sleep(REST)
+                    else:
+                        nursery.start_soon(self._answer, trio.SocketStream(reader))
 
     def close(self) -> None:
         """Serve nobody any more."""
