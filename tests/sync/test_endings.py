@@ -68,6 +68,16 @@ def steps(connection):
             case "long": connection.socket.close(); yield from connection.sleep(0.01)
             case "no-socket": connection.socket = None; yield Wait(1)
             case "value": return 3
+            case "never": yield Wait(0, float("inf"))
+            case "no time": yield Wait(1, float("nan"))
+            case "catches":
+                for _ in range(1 << 24):
+                    try:
+                        yield 3
+                    except Exception:
+                        pass
+            case "no limit": yield Wait(1, float("inf"))
+            case "wall clock": yield Wait(1, time.monotonic() + 1.8e9)
             case "busy":
                 while True:
                     yield Wait(0, 0.0)
@@ -94,13 +104,29 @@ def test_a_generator_that_waits_for_nonsense_is_told_where_it_stands(tmp_path: P
                 "long": b"",
                 "no-socket": b"",
                 "value": b"",
+                "never": b"told",
+                "no time": b"told",
+                "catches": b"",
             }.items():
                 with server.connect() as client:
                     assert say(client, what) == told, what
                 with server.connect() as client:
                     assert say(client, "hi") == pid, what
-            assert len(server.lines("a handler failed")) == 7
+            assert len(server.lines("a handler failed")) == 10
             assert server.stop() == 0
+
+
+def test_a_generator_may_wait_for_longer_than_the_system_does_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path, "generator", more=NONSENSE) as server, server.connect() as held:
+        pid = say(held, "hi")
+        for what in ("no limit", "wall clock"):
+            with server.connect() as client:
+                client.sendall(what.encode() + b"\n")
+                with server.connect() as other:  # the worker has begun the first, and waits with it
+                    assert say(other, "hi") == pid, what
+                client.sendall(b"!\n")
+                assert answer(client) == pid, what
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

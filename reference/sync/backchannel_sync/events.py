@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
+import math
 import selectors
 import socket
 import time
@@ -111,8 +112,7 @@ class _Task:
         self.watched: socket.socket = self.accepted
         """What the selector knows: a handler may put TLS in the place of its socket."""
         self.events = 0
-        self.waits = 0
-        """Counts its waits, so that a timer of an earlier one is known to be stale."""
+        self.waits = 0  # counts them, so that a timer of an earlier one is known to be stale
 
 
 class _Worker:
@@ -136,8 +136,7 @@ class _Worker:
         self.quota = quota
         self.folds = is_brief(handler)
         self.served = 0
-        self.ended = 0
-        """Connections that have ended and were not told to the side yet."""
+        self.ended = 0  # connections that have ended and were not told to the side yet
         self.selector = selector_class(poller)()
         self.timers: list[tuple[float, int, int, _Task]] = []
         self.until_drain: set[_Task] = set()
@@ -272,6 +271,8 @@ class _Worker:
                     self.wait_for(task, wait)
                     break
                 except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+                    if wrong:
+                        raise error from wrong  # it catches what it is told, and would keep us here
                     wrong = error
         except StopIteration:
             leave_if_forked()
@@ -285,9 +286,9 @@ class _Worker:
         leave_if_forked()
         if not isinstance(wait, Wait):
             raise TypeError(f"a handler yields Wait, and {wait!r} is none: is a 'yield from' missing?")
-        if not (wait.events or wait.drain or wait.until is not None):
+        sock, until = task.connection.socket, math.inf if wait.until is None else float(wait.until)
+        if math.isnan(until) or not (wait.events or wait.drain or until < math.inf):
             raise ValueError("a handler waits for nothing, which would be for ever")
-        sock, until = task.connection.socket, None if wait.until is None else float(wait.until)
         if sock is not task.watched or sock.fileno() < 0:
             self.forget(task)
         if wait.events != task.events:
@@ -298,7 +299,7 @@ class _Worker:
             until = time.monotonic()
         elif wait.drain:
             self.until_drain.add(task)
-        if until is not None:
+        if until < math.inf:
             self.count += 1
             heapq.heappush(self.timers, (until, self.count, task.waits, task))
 
@@ -318,7 +319,6 @@ class _Worker:
         self.ended += 1
 
     def take_ended(self) -> int:
-        """How many connections have ended since the last call."""
         ended, self.ended = self.ended, 0
         return ended
 
