@@ -129,6 +129,43 @@ def test_a_generator_may_wait_for_longer_than_the_system_does_at_once(tmp_path: 
         assert server.stop() == 0
 
 
+WRAPPED = """
+import functools
+
+def wrapped(function):
+    @functools.wraps(function)
+    def wrapper(connection):
+        return function(connection)
+    return wrapper
+
+@wrapped
+def generator(connection):
+    yield from connection.recv(100)
+
+@wrapped
+async def coroutine(connection):
+    pass
+
+@wrapped
+async def agenerator(connection):
+    yield
+
+def plain(connection):
+    return globals()[connection.recv(100).decode().strip()](connection)
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "traditional"])
+def test_a_handler_that_is_another_kind_of_function_behind_a_decorator_is_said(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind, more=WRAPPED) as server:
+        for what in ("generator", "coroutine", "agenerator"):
+            with server.connect() as client:
+                assert say(client, what) == b""
+        for what in ("generator", "coroutine", "async_generator"):
+            server.until_logged(f"TypeError: the handler has returned <{what} object ", 1)
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_resets_is_one_line(kind: str, tmp_path: Path) -> None:
     with serving(tmp_path, kind, *([] if kind in ("started", "asyncio") else ["--log-format", "json"])) as server:

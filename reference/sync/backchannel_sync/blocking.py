@@ -14,7 +14,8 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Final
 
 from backchannel import Violation, WorkerSide
 
@@ -28,6 +29,8 @@ log = logging.getLogger("backchannel.worker")
 
 BlockingHandler = Callable[[socket.socket], object]
 """Serves one connection; the worker closes it when this returns or raises."""
+
+_UNRUN: Final = (AsyncGeneratorType, CoroutineType, GeneratorType)
 
 
 def run(
@@ -90,7 +93,10 @@ def serve_one(handler: BlockingHandler, accepted: socket.socket, address: object
     connection = claim(accepted)
     connection.setblocking(True)
     try:
-        handler(connection)
+        returned = handler(connection)
+        if isinstance(returned, _UNRUN):
+            # a decorator hides what kind of function is behind it; without a word, each connection would just end
+            raise TypeError(f"the handler has returned {returned!r}, which nothing runs: it must be a plain function")
     except BaseException as error:
         tell(error, address, stands_for(connection))
     leave_if_forked()
