@@ -166,6 +166,34 @@ def test_a_handler_that_is_another_kind_of_function_behind_a_decorator_is_said(k
         assert server.stop() == 0
 
 
+PIECES = """
+def plain(connection):
+    command = connection.recv(100).decode().strip()
+    connection.sendall(b"!")
+    match command:
+        case "sendmsg":
+            while True:
+                connection.sendmsg([b"x" * 1000, b"y" * 1000])
+        case "recvmsg": connection.recvmsg(100)
+        case "recvmsg_into": connection.recvmsg_into([bytearray(100)])
+        case "recvfrom": connection.recvfrom(100)
+        case "recvfrom_into": connection.recvfrom_into(bytearray(100))
+"""
+
+
+@pytest.mark.parametrize("what", ["sendmsg", "recvmsg", "recvmsg_into", "recvfrom", "recvfrom_into"])
+def test_whatever_is_called_on_a_connection_that_was_reset_is_one_line(what: str, tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", more=PIECES) as server:
+        client = server.connect()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(what.encode() + b"\n")
+        assert client.recv(1)  # it is at the call, or about to
+        client.close()
+        server.until_logged("has gone, or failed", 1)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log.read_text()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_resets_is_one_line(kind: str, tmp_path: Path) -> None:
     with serving(tmp_path, kind, *([] if kind in ("started", "asyncio") else ["--log-format", "json"])) as server:

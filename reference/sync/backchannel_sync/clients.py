@@ -52,9 +52,29 @@ class ClientSocket(socket.socket):
         """As of :class:`socket.socket`."""
         return super().recv_into(*arguments, **more)
 
+    def recvfrom(self, *arguments: Any) -> tuple[bytes, Any]:
+        """As of :class:`socket.socket`."""
+        return super().recvfrom(*arguments)
+
+    def recvfrom_into(self, *arguments: Any, **more: Any) -> tuple[int, Any]:
+        """As of :class:`socket.socket`."""
+        return super().recvfrom_into(*arguments, **more)
+
+    def recvmsg(self, *arguments: Any) -> Any:
+        """As of :class:`socket.socket`."""
+        return super().recvmsg(*arguments)
+
+    def recvmsg_into(self, *arguments: Any) -> Any:
+        """As of :class:`socket.socket`."""
+        return super().recvmsg_into(*arguments)
+
     def send(self, *arguments: Any) -> int:
         """As of :class:`socket.socket`."""
         return super().send(*arguments)
+
+    def sendmsg(self, *arguments: Any) -> int:
+        """As of :class:`socket.socket`."""
+        return super().sendmsg(*arguments)
 
     def sendall(self, *arguments: Any) -> None:
         """As of :class:`socket.socket`."""
