@@ -166,6 +166,27 @@ def test_a_handler_that_is_another_kind_of_function_behind_a_decorator_is_said(k
         assert server.stop() == 0
 
 
+CONFIGURED = """
+import logging.config
+logging.config.dictConfig({"version": 1})
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_handler_that_configures_logging_does_not_hide_what_fails(kind: str, tmp_path: Path) -> None:
+    with serving(tmp_path, kind, more=CONFIGURED) as server:
+        for number in range(2):
+            with server.connect() as client:
+                assert say(client, "exit") == b""
+            server.until_logged("a handler failed", number + 1)
+
+
+def test_a_preloaded_module_that_configures_logging_does_not_silence_the_parent(tmp_path: Path) -> None:
+    with serving(tmp_path, "plain", "--preload", more=CONFIGURED) as server:
+        assert server.stop() == 0
+        assert server.lines("stopping: ")
+
+
 PIECES = """
 def plain(connection):
     command = connection.recv(100).decode().strip()

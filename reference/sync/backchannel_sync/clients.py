@@ -147,6 +147,7 @@ def tell(error: BaseException, address: object, is_connection: Callable[[object]
     connection from all others.
     """
     leave_if_forked(error)
+    log.disabled = False  # by logging's configuration, as a rule: it disables all that it does not name
     who, slot = name_of(address), slot_for_log()
     extra = {"slot": slot, "client": who}
     try:

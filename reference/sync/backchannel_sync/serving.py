@@ -159,6 +159,7 @@ def _preloaded(name: str, capacity: int) -> Handler:
         raise
     except Exception as error:
         raise StartError(CONFIGURATION, explain(error)) from None
+    log.disabled = False  # a module that configures logging disables, as a rule, all that it does not name
     # what is here now is here for good: no worker's collector shall touch, and so copy, its pages
     gc.collect()
     gc.freeze()
