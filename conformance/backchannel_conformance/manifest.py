@@ -190,9 +190,15 @@ def load(path: Path, *, built: bool = False) -> Manifest:
 
 
 def _unusable(program: str) -> str:
-    if Path(program).is_dir():
+    try:
+        os.stat(program)
+    except PermissionError:
+        return f"{program!r} is where this user may not look; put it elsewhere, or open its directories (chmod +x)"
+    except (OSError, ValueError):
+        pass
+    if os.path.isdir(program):
         return f"{program!r} is a directory; name the program in it"
-    if os.sep in program and Path(program).exists():
+    if os.sep in program and os.path.exists(program):
         return f"{program!r} may not be executed; chmod +x it, or name its interpreter first"
     return f"there is no program {program!r}; build or install it, or mend the command"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,25 @@ def test_mistake(tmp_path: Path, old: str, new: str, said: str) -> None:
         load(tmp_path, GOOD.replace(old, new))
     assert said in str(caught.value)
     assert "mine.toml" in str(caught.value)
+
+
+def test_program_where_the_user_may_not_look() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        closed, path = Path(folder, "closed"), Path(folder, "mine.toml")
+        Path(folder).chmod(0o755)
+        closed.mkdir(mode=0o700)
+        path.write_text(GOOD.replace('"sh"', f'"{closed}/program"'))
+        user = os.geteuid()
+        if user:
+            closed.chmod(0)
+        else:
+            os.seteuid(65534)  # root may look everywhere
+        try:
+            with pytest.raises(Mistake, match="where this user may not look"):
+                manifest.load(path)
+        finally:
+            os.seteuid(user)
+            closed.chmod(0o700)
 
 
 def test_missing_file(tmp_path: Path) -> None:
