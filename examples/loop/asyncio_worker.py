@@ -45,6 +45,8 @@ class Worker:
         self.channel, self.listeners, self.handler = channel, listeners, handler
         self.patience = start.drain_deadline
         self.connections: set[asyncio.Task[None]] = set()
+        self.given_up: set[asyncio.Task[None]] = set()
+        """Those that are cancelled at the end of the patience, and not by themselves."""
         self.drained = asyncio.Event()
         tell_of_drain(self.drained.is_set, self.drained.wait)
         keep_from_children(channel, *listeners)
@@ -61,10 +63,10 @@ class Worker:
         for listener in self.listeners:
             listener.close()  # who keeps them keeps the port
         if self.connections:
-            _, late = await asyncio.wait(self.connections, timeout=self.patience)
-            for task in late:
+            _, self.given_up = await asyncio.wait(self.connections, timeout=self.patience)
+            for task in self.given_up:
                 task.cancel()
-            if late:
+            if self.given_up:
                 end_within(UNWINDING)
         self.flush()
         return self.side.exit_status
@@ -109,9 +111,8 @@ class Worker:
                 await self.handler(reader, writer)
                 leave_if_forked()
             except BaseException as error:
-                task = asyncio.current_task()
-                if not (isinstance(error, asyncio.CancelledError) and task and task.cancelling()):
-                    tell(error, address, stands_for(reader, writer))  # all but the end of the drain's patience
+                if not (isinstance(error, asyncio.CancelledError) and asyncio.current_task() in self.given_up):
+                    tell(error, address, stands_for(reader, writer))
             await self.close(writer)
         finally:
             connection.close()
@@ -162,10 +163,12 @@ def main() -> int:
         while not work.done():
             try:
                 loop.run_until_complete(work)
-            except (SystemExit, KeyboardInterrupt) as error:
-                # asyncio lets these two out of the loop, whichever task they end: here one that a handler has made
+            except BaseException as error:
+                # SystemExit and KeyboardInterrupt leave the loop whichever task they end, as one that a handler has
+                # made; RuntimeError says that a handler has stopped it
                 leave_if_forked(error)
-                log.error("a handler's task failed; the worker goes on", exc_info=error)
+                if not work.done():
+                    log.error("a handler's task failed; the worker goes on", exc_info=error)
         end_within(start.drain_deadline)  # what the loop still waits for, threads, exit functions
         return work.result()
 

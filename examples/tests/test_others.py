@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import signal
 import socket
@@ -74,6 +75,19 @@ def read(client: socket.socket, count: int) -> bytes:
     while len(data) < count:
         data += client.recv(count - len(data))
     return data
+
+
+def test_own_loop_says_nothing_of_a_line_without_an_end(tmp_path: Path) -> None:
+    command = LOOP.replace("told:handle", "hello:handle")
+    with running("loop", tmp_path, command) as service:
+        with service.connect() as client, contextlib.suppress(ConnectionError):  # it may end before all was sent
+            client.sendall(b"x" * 1000000)
+            while client.recv(100):
+                pass
+        with service.connect() as client:
+            client.sendall(b"?\n")
+            assert client.recv(10) == b"hello from"
+        assert "Traceback" not in service.server.log
 
 
 def test_own_loop_drains_and_keeps_its_workers_when_the_code_is_broken(tmp_path: Path) -> None:

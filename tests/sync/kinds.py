@@ -176,6 +176,11 @@ async def stream(reader, writer):
         if command == "task":
             asyncio.create_task(leaving())
             await asyncio.sleep(0)
+        if command == "stop":
+            asyncio.get_running_loop().stop()
+        if command == "cancels itself":
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
         answer = act(command, writer.get_extra_info("socket"))
         if answer is None:
             return

@@ -53,6 +53,19 @@ def test_a_task_that_a_handler_has_started_does_not_end_the_worker(tmp_path: Pat
         server.until_logged("a handler's task failed", 1)
 
 
+def test_a_handler_on_asyncio_does_not_stop_its_loop_nor_end_without_a_word(tmp_path: Path) -> None:
+    with serving(tmp_path, "asyncio") as server, server.connect() as held:
+        pid = say(held, "hi")
+        with server.connect() as client:
+            assert say(client, "stop") == pid
+        assert say(held, "hi") == pid
+        server.until_logged("a handler's task failed", 1)
+        with server.connect() as client:
+            assert say(client, "cancels itself") == b""
+        assert say(held, "hi") == pid
+        server.until_logged("a handler failed", 1)
+
+
 NONSENSE = """
 from backchannel_sync import Wait
 
