@@ -19,6 +19,7 @@ import os
 import pwd
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,6 +141,11 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
     say_whose_rights()
     targets = _targets(options)
     scale(options.time_scale)
+    _folder("--report", options.report)
+    if options.traces:
+        _folder("--traces", options.traces)
+    if options.write_baseline:
+        _folder("--write-baseline", options.write_baseline.parent)
     if not options.no_smoke:
         for target in targets[len(options.impl) :][: len(options.manifest)]:
             if not target.is_control:
@@ -150,7 +156,6 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
     suite = Suite(targets, strict=options.strict, baseline=baseline)
     if options.traces:
         _make_room(options.traces)
-    options.report.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "backchannel_conformance", *given]
     sharing = Sharing(suite, options.jobs, command, ["--", *extra])
     status = _pytest(options, extra, [f"--junit-xml={options.report / 'junit.xml'}"], [suite, sharing])
@@ -210,8 +215,20 @@ def _help(options: argparse.Namespace, extra: list[str]) -> int:
     return _pytest(options, extra, [], [suite, Helper(suite, socket.socket(fileno=options.helper))])
 
 
+def _folder(option: str, folder: Path) -> None:
+    """Make a directory if it is not there. Raises :class:`Mistake` when nothing can be written to it: that would be
+    found out when all cases have run.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        what = f"{option}: nothing can be written to the directory {folder} ({error.strerror})"
+        raise Mistake(f"{what}; give one where this user may write") from None
+
+
 def _make_room(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.jsonl"):
         old.unlink()
     os.environ["BACKCHANNEL_TRACE"] = str(folder.resolve())

@@ -106,6 +106,18 @@ def test_mistake_on_the_command_line(arguments: list[str], said: str, capsys: py
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--report", "--traces", "--write-baseline"])
+def test_nowhere_to_write_is_said_before_anything_runs(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(["run", "--impl", "sync", "--role", "codec", "--no-controls", option, "file/below"]) == 2
+    said = capsys.readouterr().err
+    assert f"{option}: nothing can be written to the directory file" in said
+    assert "give one where this user may write" in said
+
+
 def test_those_that_come_with_the_suite() -> None:
     for folder in ("manifests", "controls"):
         for name in manifest.names(folder):
