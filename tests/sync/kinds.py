@@ -18,6 +18,7 @@ LOOP = Path(__file__).parents[2] / "examples/loop/asyncio_worker.py"
 ACTS = """
 import asyncio, multiprocessing, os, signal, socket, struct, subprocess, sys, time
 
+import trio
 from backchannel_sync import current_worker
 
 KEPT = []
@@ -153,6 +154,11 @@ def steps(connection):
 async def task(stream):
     while line := await stream.receive_some(100):
         command = line.decode().strip()
+        if command == "child waits":
+            import trio
+            if not os.fork():
+                await trio.sleep(15)  # the worker waits for its end
+            await trio.to_thread.run_sync(os.wait)
         if command == "until-drain":
             await stream.send_all(b"waiting\\n")
             await current_worker().wait_draining()

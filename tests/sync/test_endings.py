@@ -53,6 +53,15 @@ def test_a_task_that_a_handler_has_started_does_not_end_the_worker(tmp_path: Pat
         server.until_logged("a handler's task failed", 1)
 
 
+def test_a_forked_child_that_waits_is_no_second_worker_on_trio(tmp_path: Path) -> None:
+    with serving(tmp_path, "trio") as server, server.connect() as held, server.connect() as client:
+        pid = say(held, "hi")
+        client.settimeout(10)
+        for _ in range(5):
+            assert say(client, "child waits") == pid
+            assert say(held, "hi") == pid
+
+
 def test_a_handler_on_asyncio_does_not_stop_its_loop_nor_end_without_a_word(tmp_path: Path) -> None:
     with serving(tmp_path, "asyncio") as server, server.connect() as held:
         pid = say(held, "hi")

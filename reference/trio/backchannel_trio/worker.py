@@ -19,6 +19,7 @@ cancelled, and may clean up (BC-DRAIN-05).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import os
@@ -118,6 +119,7 @@ class _Worker:
         channel.setblocking(False)
         tell_of_drain(self.drain.is_set, self.drain.wait)
         keep_from_children(channel, *listeners)
+        os.register_at_fork(after_in_child=_leave_at_the_first_wait)
 
     # ------------------------------------------------------------------------------------ channel
 
@@ -214,6 +216,20 @@ class _Worker:
             await trio.sleep_until(when)
             log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
             os._exit(self.side.exit_status)
+
+
+class _Leave(trio.abc.Instrument):
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """The handler waits, or has ended."""
+        leave_if_forked()
+
+
+def _leave_at_the_first_wait() -> None:
+    """In a process that was just forked: where the handler waits, trio would go on with the other handlers, on
+    connections and on an epoll set that are the worker's.
+    """
+    with contextlib.suppress(RuntimeError):  # forked by another thread: trio does not run here
+        trio.lowlevel.add_instrument(_Leave())
 
 
 def _sort(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
