@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -451,3 +454,46 @@ def plain(connection):
 def test_a_program_that_is_run_has_the_usual_signals(tmp_path: Path) -> None:
     with serving(tmp_path, "plain", more=RUN) as server, server.connect() as client:
         assert answer(client) == b"True set()"
+
+
+FORK = """
+import os, signal
+from backchannel_sync import context
+from backchannel_sync.signals import leave_to_the_parent
+
+leave_to_the_parent()
+context.enter(context.WorkerInfo(0, 1))
+mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+context._hold_signals()
+os.kill(os.getpid(), signal.SIGTERM)  # as to a child that has not had its first turn
+{after}()
+print(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "said"),
+    [("context._forked_by_a_handler", -signal.SIGTERM, ""), ("context._let_signals_in", 0, "True\n")],
+    ids=["in the child", "in the worker"],
+)
+def test_a_signal_to_a_child_that_was_just_forked(after: str, status: int, said: str) -> None:
+    """In the child it has its usual effect, however early it comes; in the worker it has none."""
+    program = FORK.format(after=after)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (status, said), done.stderr
+
+
+def test_a_child_of_a_child_keeps_what_that_one_has_set() -> None:
+    program = FORK.format(after="context._let_signals_in") + textwrap.dedent("""
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+            grandchild = os.fork()
+            if not grandchild:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n7\n", done.stderr

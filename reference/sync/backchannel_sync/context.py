@@ -166,10 +166,27 @@ def leave_if_forked(error: BaseException | None = None) -> None:
         os._exit(status & 0xFF)
 
 
+_masks: list[set[int]] = []
+
+
+def _hold_signals() -> None:
+    """A signal that comes to the child before its dispositions are the usual ones would be taken for the worker's, and
+    do nothing: ``Process.terminate()`` right after ``start()``, as at the exit of a worker, would be waited for in
+    vain.
+    """
+    if _current is not None and not _forked:
+        _masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, (*PARENTS, signal.SIGCHLD))))
+
+
+def _let_signals_in() -> None:
+    if _masks:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop())
+
+
 def _forked_by_a_handler() -> None:
     global _draining, _wait, _kept, _forked
-    if _current is None:
-        return  # a worker, or a child of a program that is none
+    if _current is None or _forked:
+        return  # a worker; a child of a program that is none; a child of such a child, which has what that one has set
     _draining, _wait, _forked = _not_draining, None, True
     signal.set_wakeup_fd(-1)
     for number in (*PARENTS, signal.SIGCHLD):
@@ -178,6 +195,7 @@ def _forked_by_a_handler() -> None:
     for held in _kept:
         held.close()
     _kept = ()
+    _let_signals_in()
 
 
-os.register_at_fork(after_in_child=_forked_by_a_handler)
+os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_in, after_in_child=_forked_by_a_handler)
