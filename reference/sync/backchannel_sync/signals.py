@@ -8,8 +8,8 @@ comes while the server starts is neither lost nor the end of it.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import socket
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -77,18 +77,22 @@ def interruptible() -> Iterator[None]:
 
 
 class WakeUp:
-    """A socket that becomes readable when a signal has come. ``reader`` is for the selector."""
+    """A descriptor that becomes readable when a signal has come. ``reader`` is for the selector.
+
+    It is a pipe, which holds many thousands of signals that come in one turn; a socket is full after some hundreds, and
+    a SIGTERM after those would be lost.
+    """
 
     def __init__(self) -> None:
-        self.reader, self._writer = socket.socketpair()
-        self.reader.setblocking(False)
-        self._writer.setblocking(False)
+        self.reader, self._writer = os.pipe()
+        for end in (self.reader, self._writer):
+            os.set_blocking(end, False)
 
     @contextlib.contextmanager
     def catching(self, numbers: Sequence[int]) -> Iterator[None]:
         """While this lasts, ``numbers`` arrive here and have no other effect."""
         before = {number: signal.signal(number, _nothing) for number in numbers}
-        old = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        old = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         try:
             with heard(numbers):
                 yield
@@ -100,14 +104,14 @@ class WakeUp:
     def take(self) -> bytes:
         """The numbers of the signals that have come."""
         try:
-            return self.reader.recv(4096)
+            return os.read(self.reader, 4096)
         except BlockingIOError:
             return b""
 
     def close(self) -> None:
         """Close both ends; in a worker, forget them."""
-        self.reader.close()
-        self._writer.close()
+        os.close(self.reader)
+        os.close(self._writer)
 
 
 def leave_to_the_parent() -> None:
