@@ -26,6 +26,7 @@ from backchannel_sync.handlers import load_to_serve
 from backchannel_sync.leaving import end_within
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.worker import inherit
+from backchannel_sync.worker_channel import read, write_owed
 
 log = logging.getLogger("worker")
 
@@ -73,12 +74,9 @@ class Worker:
 
     def read(self) -> None:
         """The channel can be read: orders, or its end."""
-        try:
-            data = self.channel.recv(4096)
-        except BlockingIOError:
+        data = read(self.channel)
+        if data is None:
             return
-        except ConnectionResetError:
-            data = b""
         if data:
             self.obey(data)
         else:
@@ -131,14 +129,8 @@ class Worker:
         """Write what is owed. What the channel does not take is made up anew when it does."""
         loop = asyncio.get_running_loop()
         loop.remove_writer(self.channel)
-        while data := self.side.outgoing():
-            try:
-                self.side.sent(self.channel.send(data))
-            except BlockingIOError:
-                loop.add_writer(self.channel, self.flush)
-                return
-            except (BrokenPipeError, ConnectionResetError):
-                self.side.parent_gone()
+        if not write_owed(self.side, self.channel):
+            loop.add_writer(self.channel, self.flush)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
@@ -22,6 +23,7 @@ from backchannel import Violation, WorkerSide
 from .accepting import attempt
 from .clients import claim, close, stands_for, tell
 from .context import is_brief, keep_from_children, leave_if_forked, tell_of_drain
+from .worker_channel import read, write_owed
 
 __all__ = ["BlockingHandler", "has_ended", "run", "serve_one"]
 
@@ -29,6 +31,9 @@ log = logging.getLogger("backchannel.worker")
 
 BlockingHandler = Callable[[socket.socket], object]
 """Serves one connection; the worker closes it when this returns or raises."""
+
+NO_ROOM_FOR: Final = 0.01
+"""Seconds until another try, when the system has no room for a frame: on this channel it cannot be waited for."""
 
 _UNRUN: Final = (AsyncGeneratorType, CoroutineType, GeneratorType)
 
@@ -50,10 +55,10 @@ def run(
     side.hello()
     _flush(side, channel)
     while not side.draining:
-        try:
-            data = channel.recv(4096)
-        except ConnectionResetError:
-            data = b""
+        data = read(channel)
+        if data is None:
+            time.sleep(NO_ROOM_FOR)
+            continue
         if not data:
             side.eof()
             break
@@ -115,12 +120,5 @@ def has_ended(channel: socket.socket) -> bool:
 
 def _flush(side: WorkerSide, channel: socket.socket) -> None:
     """The parent always reads, so this blocks for no longer than the parent is stopped."""
-    while data := side.outgoing():
-        try:
-            sent = channel.send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            side.parent_gone()
-            return
-        side.sent(sent)
-        if sent == len(data):
-            return
+    while not write_owed(side, channel):
+        time.sleep(NO_ROOM_FOR)

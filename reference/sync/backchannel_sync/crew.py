@@ -6,7 +6,6 @@ Everything here is done for the core and told to the core; nothing is decided he
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import selectors
@@ -19,6 +18,7 @@ from typing import Protocol
 from backchannel import Parent
 
 from .spawning import dead_children
+from .worker_channel import NO_ROOM
 
 __all__ = ["Crew", "Watcher"]
 
@@ -34,9 +34,6 @@ class Watcher(Protocol):
     def unregister(self, fileobj: socket.socket) -> object:
         """Watch it no more: it is about to be closed."""
 
-
-NO_ROOM = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
-"""What a channel that takes nothing now answers; anything else means that nobody is at its other end."""
 
 NUDGE = 0.05
 """Seconds between two signals to the same worker."""

@@ -34,6 +34,7 @@ from .accepting import attempt
 from .clients import claim, close, stands_for, tell
 from .context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
 from .system import seconds_until, selector_class
+from .worker_channel import read, write_owed
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
 
@@ -185,12 +186,9 @@ class _Worker:
     # ------------------------------------------------------------------------------------ channel
 
     def channel_ready(self) -> None:
-        try:
-            data = self.channel.recv(4096)
-        except BlockingIOError:
+        data = read(self.channel)
+        if data is None:
             return
-        except ConnectionResetError:
-            data = b""
         try:
             orders = self.side.receive(data) if data else []
         except Violation as violation:
@@ -226,19 +224,7 @@ class _Worker:
 
     def flush(self) -> None:
         """Write what is owed; what the channel does not take is made up anew when it does."""
-        blocked = False
-        while data := self.side.outgoing():
-            try:
-                sent = self.channel.send(data)
-            except BlockingIOError:
-                blocked = True
-                break
-            except (BrokenPipeError, ConnectionResetError):
-                self.side.parent_gone()
-                break
-            self.side.sent(sent)
-            if sent == len(data):
-                break
+        blocked = not write_owed(self.side, self.channel)
         self.watch_channel((0 if self.side.draining else READ) | (WRITE if blocked else 0))
 
     def watch_channel(self, events: int) -> None:

@@ -79,7 +79,7 @@ class _Worker:
     def say(self, word: bytes) -> None:
         try:
             self.channel.send(word)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:  # whatever it is: nobody hears of this worker any more
             self.leaving = True
 
     def look(self) -> bool:

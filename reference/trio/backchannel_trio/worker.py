@@ -46,6 +46,7 @@ from backchannel_sync.logs import FORMATS, configure
 from backchannel_sync.signals import leave_to_the_parent
 from backchannel_sync.standard import flush, say
 from backchannel_sync.worker import inherit
+from backchannel_sync.worker_channel import read, write_owed
 
 from .handlers import Handler, Service, find, living
 
@@ -129,12 +130,9 @@ class _Worker:
         self.flush()
         while not self.side.draining:
             await trio.lowlevel.wait_readable(self.channel)
-            try:
-                data = self.channel.recv(4096)
-            except BlockingIOError:
+            data = read(self.channel)
+            if data is None:
                 continue
-            except ConnectionResetError:
-                data = b""
             if data:
                 self.carry_out(data, connections)
             else:
@@ -171,15 +169,10 @@ class _Worker:
 
         What it does not take is made up anew when it does, so the parent is never told old figures (BC-CHAN-08).
         """
-        while data := self.side.outgoing():
-            try:
-                self.side.sent(self.channel.send(data))
-            except BlockingIOError:
-                self.due.unpark()
-                return False
-            except (BrokenPipeError, ConnectionResetError):
-                self.side.parent_gone()
-        return True
+        if write_owed(self.side, self.channel):
+            return True
+        self.due.unpark()
+        return False
 
     # -------------------------------------------------------------------------------- connections
 
