@@ -105,7 +105,8 @@ def tests(session: nox.Session) -> None:
     """Run the project's own tests, by every supported Python that is installed; one that is missing is skipped."""
     session.install("-e", ".[conformance,trio]")
     group(session, "test")
-    session.run("pytest", *session.posargs)
+    # several at once, because most of them wait; one after another: nox -s tests -- -n 0
+    session.run("pytest", "--numprocesses", "4", "--dist", "loadgroup", *session.posargs)
 
 
 @nox.session

@@ -141,15 +141,15 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
     say_whose_rights()
     targets = _targets(options)
     scale(options.time_scale)
+    if not options.no_smoke:
+        for target in targets[len(options.impl) :][: len(options.manifest)]:
+            if not target.is_control:
+                try_each(target, options.role or manifest.ROLES)
     _folder("--report", options.report)
     if options.traces:
         _folder("--traces", options.traces)
     if options.write_baseline:
         _folder("--write-baseline", options.write_baseline.parent)
-    if not options.no_smoke:
-        for target in targets[len(options.impl) :][: len(options.manifest)]:
-            if not target.is_control:
-                try_each(target, options.role or manifest.ROLES)
     baseline = Baseline.load(options.baseline) if options.baseline else None
     if options.write_baseline:
         baseline = Baseline.recorder(options.write_baseline)

@@ -197,8 +197,8 @@ def test_parent_sleeps_while_every_slot_drains(port: Path, tmp_path: Path) -> No
 
 def read(path: Path) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as reader:
+        reader.connect(str(path))  # before there is a time limit: with one, a backlog that is full is an error at once
         reader.settimeout(30)
-        reader.connect(str(path))
         found: dict[str, Any] = json.loads(b"".join(iter(lambda: reader.recv(1 << 16), b"")))
         return found
 

@@ -230,7 +230,7 @@ from backchannel_sync import Wait
 
 def handle(connection):
     if (yield from connection.recv(100)) == b"wait\\n":
-        yield Wait(0, until=float("inf"))
+        yield Wait(0, until=1e12)
     yield from connection.sendall(b"%d" % os.getpid())
 """
 

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line until it ends by itself."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "backchannel_sync", *arguments],
+        [sys.executable, "-W", "error", "-m", "backchannel_sync", "--listen", "127.0.0.1:0", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

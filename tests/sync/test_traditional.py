@@ -80,7 +80,16 @@ def test_quota() -> None:
     ],
 )
 def test_what_it_cannot_do(tmp_path: Path, arguments: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "backchannel_sync", "--traditional", *arguments, "module:handler"]
+    command = [
+        sys.executable,
+        "-m",
+        "backchannel_sync",
+        "--listen",
+        "127.0.0.1:0",
+        "--traditional",
+        *arguments,
+        "module:handler",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert said in done.stderr

@@ -301,7 +301,18 @@ def test_serve_inside_a_program(tmp_path: Path, end: str) -> None:
 def test_mistakes(tmp_path: Path, arguments: list[str], status: int, said: str) -> None:
     (tmp_path / "handlers_for_tests.py").write_text(HANDLERS)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "backchannel_trio", "--workers", "1", *arguments],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "backchannel_trio",
+            "--workers",
+            "1",
+            "--listen",
+            "127.0.0.1:0",
+            *arguments,
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
