@@ -97,6 +97,10 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
     (good,) = under.workers
     later = under.witness
     assert later
+    under.connect()
+    good.order("BC-PICK-01")
+    good.take()
+    good.finish()  # it has been ordered, so the parent knows by now that a worker can start
     began = time.monotonic()
     later.err(wire.hello(1, version, version))
     later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
