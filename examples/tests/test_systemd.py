@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from backchannel import Settings
 from running import EXAMPLES, Running
 from snippets import Server, Sitting, free_port
 
@@ -120,15 +121,9 @@ def test_start_reload_and_stop_do_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_the_end_is_waited_for() -> None:
-    options = subprocess.run(
-        [sys.executable, "-m", "backchannel_sync", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    deadlines = [
-        float(re.search(rf"--{name}-deadline\s.*?\(default\s+([\d.]+)\)", options, re.S)[1])  # type: ignore[index]
-        for name in ("stop", "drain")
-    ]
+    defaults = Settings()
     assert setting("KillMode") == ["mixed"]
-    assert float(setting("TimeoutStopSec")[0]) > sum(deadlines)
+    assert float(setting("TimeoutStopSec")[0]) > defaults.stop_deadline + defaults.drain_deadline
 
 
 @cache
