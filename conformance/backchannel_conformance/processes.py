@@ -52,7 +52,8 @@ def claimed(value: object, what: str) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 < value <= LARGEST:
         raise Failure(f"{what} is process {printable(repr(value), 60)}, which is no process id: {RIGHT}")
-    if not (ended(value) or _belongs(value)):
+    # asked again behind the look-up: one that ends meanwhile belongs to nobody any more
+    if not (ended(value) or _belongs(value) or ended(value)):
         raise Failure(f"{what} is process {value}, which {_who(value)}: {RIGHT}")
     return value
 

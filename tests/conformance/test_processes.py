@@ -312,3 +312,17 @@ def test_status_document_without_an_end(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(document, "LIMIT", 0.2)
     with telling(str(tmp_path / "t"), b"{", ends=False), pytest.raises(Failure, match=r"had not ended after 0\.2 s"):
         document.read(str(tmp_path / "t"))
+
+
+def test_a_process_that_ends_while_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had not ended at the first question, and at the second one there is no such process: no port has lied."""
+    with started(SLEEP, noted=False) as (process, _):
+        looked_up = processes._is_related
+
+        def ends_meanwhile(pid: int) -> bool:
+            process.kill()
+            process.wait()
+            return looked_up(pid)
+
+        monkeypatch.setattr(processes, "_is_related", ends_meanwhile)
+        assert processes.claimed(process.pid, "a worker") == process.pid
