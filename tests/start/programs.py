@@ -141,10 +141,14 @@ class Program:
         return done.stdout + done.stderr
 
     def replace(self) -> None:
-        """SIGUSR2, and wait until the successor has taken over."""
-        before = self.document()["pid"]
+        """SIGUSR2, and wait until the successor has taken over, and nobody is left that began with the old parent.
+
+        A worker of a traditional pool accepts until it has been told to leave, beside the successor's.
+        """
+        before, workers = self.document()["pid"], self.pids()
         self.signal(signal.SIGUSR2)
         self.until(lambda: self.document()["pid"] != before, "the successor")
+        self.until(lambda: not any(is_there(pid) for pid in workers), "the end of the old workers")
 
     def close(self) -> None:
         os.close(self._ready)
@@ -153,6 +157,15 @@ class Program:
                 os.killpg(self.process.pid, number)
                 self.process.wait(10)
         self._short.cleanup()
+
+
+def is_there(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class Gate:

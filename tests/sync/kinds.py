@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -273,12 +272,3 @@ def serving(folder: Path, kind: str, *options: str, more: str = "") -> Iterator[
             server.stop(signal.SIGINT)
         assert server.process.stdout
         server.process.stdout.close()
-
-
-def is_there(pid: int) -> bool:
-    """Whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

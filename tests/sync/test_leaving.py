@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from kinds import KINDS, is_there, say, serving
+from kinds import KINDS, say, serving
+from programs import is_there
 
 FAREWELL = """
 import atexit, threading, weakref
