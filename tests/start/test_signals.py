@@ -20,17 +20,21 @@ EARLY = {"backchannel_sync": "backchannel.parent", "backchannel_trio": "backchan
 """A module that is imported long before the loop runs."""
 
 
+def at_the_gate(folder: Path, start: Start, gate: Gate, module: str, prefix: tuple[str, ...] = ()) -> Program:
+    """A server that waits at the gate while it is imported."""
+    handler(folder, module, 'b"served"')
+    environment = at_import(folder, EARLY[module], gate.code, f"'-m' in sys.orig_argv and {module!r} in sys.orig_argv")
+    program = start(folder, "greeter:handle", module=module, environment=environment, prefix=prefix)
+    assert gate.pid() == program.process.pid
+    return program
+
+
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
 def test_while_the_server_is_imported(
     tmp_path: Path, start: Start, gate: Gate, module: str, number: signal.Signals
 ) -> None:
-    handler(tmp_path, module, 'b"served"')
-    environment = at_import(
-        tmp_path, EARLY[module], gate.code, f"'-m' in sys.orig_argv and {module!r} in sys.orig_argv"
-    )
-    program = start(tmp_path, "greeter:handle", module=module, environment=environment)
-    assert gate.pid() == program.process.pid
+    program = at_the_gate(tmp_path, start, gate, module)
     program.signal(number)
     gate.open()
     if number == signal.SIGTERM:
@@ -43,6 +47,21 @@ def test_while_the_server_is_imported(
         assert program.ask() == b"served"
         said = "reload: generation 2 begins" if number == signal.SIGHUP else "workers spawned"
         program.until(lambda: said in program.log, said)
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_ignored_by_whoever_starts_it(
+    tmp_path: Path, start: Start, gate: Gate, module: str, number: signal.Signals
+) -> None:
+    """As a shell does with SIGINT for what it puts into the background, and ``nohup`` with SIGHUP."""
+    program = at_the_gate(tmp_path, start, gate, module, ("sh", "-c", 'trap "" INT HUP && exec "$@"', "sh"))
+    program.signal(number)
+    gate.open()
+    if number == signal.SIGINT:
+        assert program.process.wait(60) == 130
+    else:
+        program.until(lambda: "reload: generation 2 begins" in program.log, "the reload")
 
 
 def test_replacement_asked_for_while_the_server_is_imported(tmp_path: Path, start: Start, gate: Gate) -> None:

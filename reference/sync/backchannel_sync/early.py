@@ -47,6 +47,18 @@ def _is_program() -> bool:
     return False
 
 
-if _is_program():
+def hold_signals() -> None:
+    """Hold back the pool's signals, those too that whoever starts this has ignored.
+
+    A shell starts what it puts into the background with SIGINT ignored, and ``nohup`` does so with SIGHUP. A signal
+    that waits is dropped when anybody ignores it again, as code does that saves a handler and puts it back.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS)
+    for number in PARENTS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+if _is_program():
+    hold_signals()
     take_standard_descriptors()
