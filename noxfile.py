@@ -20,6 +20,7 @@ nox.options.sessions = ["tests", "conformance", "examples", "lint", "types", "do
 PROJECT = nox.project.load_toml("pyproject.toml")
 ROOTS = (
     "reference/core/backchannel",
+    "reference/server/backchannel_server",
     "reference/sync/backchannel_sync",
     "reference/trio/backchannel_trio",
     "reference/tools/backchannel_tools",

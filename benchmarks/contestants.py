@@ -24,7 +24,7 @@ __all__ = ["SERVICES", "Contestant", "Running", "alternative", "service", "sync"
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SOURCES = (
-    *("benchmarks", "reference/core", "reference/sync", "reference/trio", "conformance/controls"),
+    *("benchmarks", "reference/core", "reference/server", "reference/sync", "reference/trio", "conformance/controls"),
     *("examples/wsgi", "examples/asgi"),
 )
 

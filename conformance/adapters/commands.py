@@ -6,7 +6,7 @@ import os
 import resource
 import time
 
-from backchannel_sync import current_worker
+from backchannel_server import current_worker
 
 
 def pass_gate() -> None:

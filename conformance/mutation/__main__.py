@@ -47,13 +47,13 @@ MODULES = {
     "backchannel.scaling": PARENT,
     "backchannel.sizing": PARENT,
     "backchannel.table": PARENT,
-    "backchannel_sync.accepting": WORKER,
+    "backchannel_server.accepting": WORKER,
     "backchannel_sync.blocking": WORKER,
     "backchannel_sync.events": WORKER,
     "backchannel_sync.worker": WORKER,
-    "backchannel_sync.crew": PARENT,
+    "backchannel_server.channels": PARENT,
     "backchannel_sync.pool": PARENT,
-    "backchannel_sync.launching": PARENT,
+    "backchannel_server.exec_binding": PARENT,
 }
 """What is changed, and the roles that run it: the first ones are the likeliest to notice."""
 
@@ -71,7 +71,7 @@ class Verdict:
 def path_of(module: str) -> Path:
     """The module's file."""
     package = module.partition(".")[0]
-    folder = {"backchannel": "core", "backchannel_sync": "sync"}[package]
+    folder = {"backchannel": "core", "backchannel_server": "server", "backchannel_sync": "sync"}[package]
     return ROOT / "reference" / folder / f"{module.replace('.', '/')}.py"
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import trio
 from backchannel import FRAME_SIZE, ExecStart
-from backchannel_sync.launching import Launcher
+from backchannel_server.exec_binding import Launcher
 from backchannel_trio import worker
 
 HANDLER = "backchannel_trio.worker:find"  # never called: nothing is ordered

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
-from backchannel_sync.handlers import load
+from backchannel_server.handlers import load
 from backchannel_trio import current_worker
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config

@@ -18,15 +18,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from backchannel import CONFIGURATION, ExecStart, Violation, WorkerSide
-from backchannel_sync import StartError, WorkerInfo
-from backchannel_sync.accepting import attempt
-from backchannel_sync.clients import stands_for, tell
-from backchannel_sync.context import enter, keep_from_children, leave_if_forked, tell_of_drain
-from backchannel_sync.handlers import load_to_serve
-from backchannel_sync.leaving import end_within
-from backchannel_sync.signals import leave_to_the_parent
-from backchannel_sync.worker import inherit
-from backchannel_sync.worker_channel import read, write_owed
+from backchannel_server import StartError, WorkerInfo
+from backchannel_server.accepting import attempt
+from backchannel_server.clients import stands_for, tell
+from backchannel_server.context import enter, keep_from_children, leave_if_forked, tell_of_drain
+from backchannel_server.exec_worker import inherit
+from backchannel_server.handlers import load_to_serve
+from backchannel_server.leaving import end_within
+from backchannel_server.signals import leave_to_the_parent
+from backchannel_server.worker_channel import read, write_owed
 
 log = logging.getLogger("worker")
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.handlers import SimpleHandler, format_date_time
 
 import httptools
-from backchannel_sync.handlers import load
+from backchannel_server.handlers import load
 
 log = logging.getLogger("wsgi")
 

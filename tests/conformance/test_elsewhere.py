@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from backchannel_sync import system
+from backchannel_server import platform
 
 ELSEWHERE = Path(__file__).parents[2] / "conformance" / "elsewhere"
 
@@ -27,7 +27,7 @@ def test_no_process_has_a_poller_of_its_system_alone() -> None:
     assert run(PRINTS, "--worker", "'python' -m backchannel_trio.worker service:handle") == "False", "a parent of such"
 
 
-@pytest.mark.skipif(system.POLLERS[0] in ("poll", "select"), reason="this system has no poller to keep")
+@pytest.mark.skipif(platform.POLLERS[0] in ("poll", "select"), reason="this system has no poller to keep")
 def test_but_a_worker_on_trio_has() -> None:
     assert run(PRINTS, "-m", "backchannel_trio.worker", "service:handle") == "True"
 

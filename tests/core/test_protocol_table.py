@@ -11,7 +11,7 @@ import backchannel
 import pytest
 from backchannel import FRAME_SIZE, VERSION, Features, Reason, Scaling, Settings, Type
 from backchannel.machines import PARENT, POOL, WORKER, PoolEvent, PoolState
-from backchannel_sync.accepting import reason_for
+from backchannel_server.accepting import reason_for
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL: dict[str, Any] = tomllib.loads((ROOT / "spec" / "1.0" / "protocol.toml").read_text())

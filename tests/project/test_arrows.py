@@ -10,12 +10,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 IO_MODULES = {"socket", "os", "select", "selectors", "signal", "time", "trio", "subprocess", "threading", "asyncio"}
-PACKAGES = {"backchannel", "backchannel_sync", "backchannel_trio", "backchannel_tools", "backchannel_conformance"}
+PACKAGES = {
+    "backchannel",
+    "backchannel_server",
+    "backchannel_sync",
+    "backchannel_trio",
+    "backchannel_tools",
+    "backchannel_conformance",
+}
 ARROWS = {
     "reference/core": IO_MODULES | PACKAGES - {"backchannel"},
-    "reference/sync": PACKAGES - {"backchannel", "backchannel_sync"} | {"trio", "asyncio", "threading"},
-    # what a server needs besides its loop (addresses, options, privileges, the exec binding) is written once, in sync
-    "reference/trio": PACKAGES - {"backchannel", "backchannel_sync", "backchannel_trio"}
+    # no loop at all, but that what it knows of a system's pollers is behind the interface of ``selectors``
+    "reference/server": PACKAGES - {"backchannel", "backchannel_server"} | {"trio", "asyncio", "threading"},
+    "reference/sync": PACKAGES - {"backchannel", "backchannel_server", "backchannel_sync"}
+    | {"trio", "asyncio", "threading"},
+    "reference/trio": PACKAGES - {"backchannel", "backchannel_server", "backchannel_trio"}
     | {"asyncio", "threading", "selectors", "subprocess"},
     # they know the contract and the frames: any pool's document, any port's octets
     "reference/tools": PACKAGES - {"backchannel", "backchannel_tools"} | {"trio", "asyncio", "threading", "subprocess"},

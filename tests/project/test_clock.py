@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WALL_CLOCK = {"time", "time_ns", "localtime", "gmtime", "clock_gettime"}
-FILES = [path for name in ("core", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))]
+FILES = [
+    path for name in ("core", "server", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))
+]
 
 
 def asks(tree: ast.AST) -> Iterator[str]:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = [path for name in ("core", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))]
+FILES = [
+    path for name in ("core", "server", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))
+]
 FORKS = {"fork", "forkpty", "fork_worker", "to_thread", "run_in_executor"}
 ALLOWED = {
-    "reference/sync/backchannel_sync/spawning.py": {"fork"},
+    "reference/server/backchannel_server/fork_binding.py": {"fork"},
     "reference/sync/backchannel_sync/pool.py": {"fork_worker"},
 }
 

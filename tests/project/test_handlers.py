@@ -13,22 +13,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = [path for name in ("core", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))]
+FILES = [
+    path for name in ("core", "server", "sync", "trio") for path in sorted((ROOT / "reference" / name).rglob("*.py"))
+]
 DISPOSITIONS = {"SIG_DFL", "SIG_IGN", "default_int_handler"}
 """The last is what Python does at SIGINT by itself."""
 IN_WORKERS = {
     # a traditional worker, which sleeps in accept: its handler says that it was asked to leave
     "reference/sync/backchannel_sync/traditional.py": {"worker.asked_to_leave"},
     # the same one while it loads its code: it ends
-    "reference/sync/backchannel_sync/spawning.py": {"_leave"},
+    "reference/sync/backchannel_sync/forked.py": {"_leave"},
 }
 BEFORE = {
     # while a handler is preloaded: there is no worker yet, and so no table
-    "reference/sync/backchannel_sync/signals.py": {"interrupt"},
+    "reference/server/backchannel_server/signals.py": {"interrupt"},
 }
 RESTORED = {
     # what was there before the parent came, which is the business of whoever set it
-    "reference/sync/backchannel_sync/signals.py": {"handler"},
+    "reference/server/backchannel_server/signals.py": {"handler"},
 }
 OTHER_WAYS = {"siginterrupt", "setitimer", "alarm", "add_signal_handler", "sigaction"}
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 SOURCES = ("reference", "conformance/backchannel_conformance", "conformance/adapters", "conformance/controls")
 PLATFORM_MODULES = (
-    "reference/sync/backchannel_sync/system/",
+    "reference/server/backchannel_server/platform/",
     "conformance/backchannel_conformance/kernel/",
     "reference/tools/backchannel_tools/peer.py",
 )
@@ -28,7 +28,7 @@ ALLOWED = {
     # names of pollers that a person chooses from; what is not there is not offered
     "conformance/backchannel_conformance/cases/pool/test_herd.py": {"epoll", "kqueue"},
     # what a handler may call on its connection, and every POSIX system has; no descriptor is passed by it
-    "reference/sync/backchannel_sync/clients.py": {"recvmsg", "recvmsg_into", "sendmsg"},
+    "reference/server/backchannel_server/clients.py": {"recvmsg", "recvmsg_into", "sendmsg"},
 }
 
 

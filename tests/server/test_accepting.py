@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from backchannel import Accept, Reason
-from backchannel_sync.accepting import attempt, reason_for
+from backchannel_server.accepting import attempt, reason_for
 
 
 class Listener:

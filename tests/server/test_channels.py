@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, encode
-from backchannel_sync.crew import Crew
+from backchannel_server.channels import Crew
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from backchannel_sync import system
-from backchannel_sync.listening import bind
-from backchannel_sync.system import kqueue
-from backchannel_sync.system.watching import LevelWatch
+from backchannel_server import platform
+from backchannel_server.listeners import bind
+from backchannel_server.platform import kqueue
+from backchannel_server.platform.watching import LevelWatch
 
 
 @dataclass
@@ -227,7 +227,7 @@ def test_a_real_number_is_not_closed_in_a_child() -> None:
 
 
 class Selector(selectors.BaseSelector):
-    """Looks like the parent's selector on kqueue to :func:`system.forget`."""
+    """Looks like the parent's selector on kqueue to :func:`platform.forget`."""
 
     closed = False
     register = unregister = select = get_map = None  # type: ignore[assignment]
@@ -239,13 +239,13 @@ class Selector(selectors.BaseSelector):
 @pytest.mark.usefixtures("world")
 def test_a_worker_never_closes_the_selector_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[object] = []
-    monkeypatch.setattr(system, "_forgotten", kept)
+    monkeypatch.setattr(platform, "_forgotten", kept)
     inherited = type("KqueueSelector", (Selector,), {})()
-    system.forget(inherited)
+    platform.forget(inherited)
     assert not inherited.closed
     assert kept == [inherited]
     other = Selector()
-    system.forget(other)
+    platform.forget(other)
     assert other.closed, "a poller of another kind is closed, not kept"
 
 

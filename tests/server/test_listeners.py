@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backchannel_sync import StartError, listening
-from backchannel_sync.listening import Listeners, OwnPath, adopt, bind, name_of, passed
+from backchannel_server import StartError, listeners
+from backchannel_server.listeners import Listeners, OwnPath, adopt, bind, name_of, passed
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_passed_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
         name = name_of(made)
         number = os.dup(made.fileno())
         os.set_inheritable(number, True)
-        monkeypatch.setattr(listening, "FIRST_PASSED", number)
+        monkeypatch.setattr(listeners, "FIRST_PASSED", number)
         environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", "HOME": "/"}
         (found,) = passed(environment)
         with found:
@@ -106,7 +106,7 @@ def test_listeners_passed_to_somebody_else() -> None:
 def test_passed_descriptor_that_is_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     with socket.socket() as silent:
-        monkeypatch.setattr(listening, "FIRST_PASSED", silent.fileno())
+        monkeypatch.setattr(listeners, "FIRST_PASSED", silent.fileno())
         with pytest.raises(StartError, match="is no listening stream socket"):
             passed(dict(environment))
     with pytest.raises(StartError, match="no number of sockets"):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backchannel_sync import system
-from backchannel_sync.listening import bind, name_of
+from backchannel_server import platform
+from backchannel_server.listeners import bind, name_of
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -32,7 +32,7 @@ def connect(listener: socket.socket) -> socket.socket:
 
 
 def test_pending_counts(listener: socket.socket) -> None:
-    counts = system.Counts([listener])
+    counts = platform.Counts([listener])
     assert counts.exact
     assert counts.pending(0, news=False) == 0
     clients = [connect(listener) for _ in range(3)]
@@ -45,8 +45,8 @@ def test_pending_counts(listener: socket.socket) -> None:
 
 
 def test_pending_without_a_count(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    monkeypatch.setattr(system.native, "count", lambda _listener: None)
-    counts = system.Counts([listener])
+    monkeypatch.setattr(platform.native, "count", lambda _listener: None)
+    counts = platform.Counts([listener])
     assert not counts.exact
     assert counts.pending(0, news=True) == 0
     with connect(listener), connect(listener):
@@ -56,8 +56,8 @@ def test_pending_without_a_count(monkeypatch: pytest.MonkeyPatch, listener: sock
 def test_count_that_is_wrong_once_is_never_believed_again(
     monkeypatch: pytest.MonkeyPatch, listener: socket.socket
 ) -> None:
-    counts = system.Counts([listener])
-    monkeypatch.setattr(system.native, "count", lambda _listener: 0)
+    counts = platform.Counts([listener])
+    monkeypatch.setattr(platform.native, "count", lambda _listener: 0)
     with connect(listener):
         assert counts.pending(0, news=False) == 0
         assert counts.exact
@@ -69,9 +69,9 @@ def test_count_that_is_wrong_once_is_never_believed_again(
 
 
 def test_arrival_between_count_and_look_is_no_error(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    counts = system.Counts([listener])
+    counts = platform.Counts([listener])
     said = iter((0, 1))
-    monkeypatch.setattr(system.native, "count", lambda _listener: next(said))
+    monkeypatch.setattr(platform.native, "count", lambda _listener: next(said))
     with connect(listener):
         assert counts.pending(0, news=True) == 1
     assert counts.exact
@@ -79,7 +79,7 @@ def test_arrival_between_count_and_look_is_no_error(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(not hasattr(socket, "AF_NETLINK"), reason="netlink is Linux's")
 def test_no_count_where_netlink_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from backchannel_sync.system import linux
+    from backchannel_server.platform import linux
 
     diag = linux._UnixDiag()
     monkeypatch.setattr(linux._UnixDiag, "NETLINK_SOCK_DIAG", 99999)
@@ -91,10 +91,10 @@ def test_no_count_where_netlink_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
         assert diag.count(made) is None, "what was refused once is not asked again"
 
 
-def watched(poller: str, listener: socket.socket) -> tuple[selectors.BaseSelector, list[int], system.ListenerWatch]:
-    selector = system.selector_class(poller)()
+def watched(poller: str, listener: socket.socket) -> tuple[selectors.BaseSelector, list[int], platform.ListenerWatch]:
+    selector = platform.selector_class(poller)()
     news: list[int] = []
-    watch = system.listener_watch(selector)
+    watch = platform.listener_watch(selector)
     watch.start([listener], news.append)
     return selector, news, watch
 
@@ -104,7 +104,7 @@ def turn(selector: selectors.BaseSelector) -> None:
         key.data(mask)
 
 
-@pytest.mark.skipif(system.POLLERS[0] not in ("epoll", "kqueue"), reason="this system has no edge-triggered poller")
+@pytest.mark.skipif(platform.POLLERS[0] not in ("epoll", "kqueue"), reason="this system has no edge-triggered poller")
 def test_edge_comes_once_for_each_arrival(listener: socket.socket) -> None:
     selector, news, watch = watched("auto", listener)
     with connect(listener):
@@ -129,7 +129,7 @@ def always(_index: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("poller", [name for name in system.POLLERS if name in ("poll", "select")])
+@pytest.mark.parametrize("poller", [name for name in platform.POLLERS if name in ("poll", "select")])
 def test_level_watch_is_silent_while_disarmed(listener: socket.socket, poller: str) -> None:
     selector, news, watch = watched(poller, listener)
     with connect(listener):
@@ -180,11 +180,11 @@ def test_ipv6_name() -> None:
 
 
 def test_name_that_is_no_path_is_of_linux_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for platform, address in (("linux", "\0run/s"), ("freebsd14", "@run/s")):
-        monkeypatch.setattr(system.sys, "platform", platform)
-        assert system.unix_address("@run/s") == address
-        assert system.unix_address("/run/s") == "/run/s"
+    for name, address in (("linux", "\0run/s"), ("freebsd14", "@run/s")):
+        monkeypatch.setattr(platform.sys, "platform", name)
+        assert platform.unix_address("@run/s") == address
+        assert platform.unix_address("/run/s") == "/run/s"
 
 
 def test_usable_cpus() -> None:
-    assert system.usable_cpus() >= 1
+    assert platform.usable_cpus() >= 1

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from backchannel_server.privileges import Identity
 from backchannel_sync import StartError
-from backchannel_sync.privileges import Identity
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="untestable here: needs root")
 

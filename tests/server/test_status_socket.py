@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from backchannel_sync import status
-from backchannel_sync.status import READERS, StatusSocket
+from backchannel_server import status_socket
+from backchannel_server.status_socket import READERS, StatusSocket
 
 LARGE = {"x": "y" * 2_000_000}
 """More than any socket takes at once."""
@@ -24,7 +24,7 @@ class Served:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = str(path)
         self.now = time.monotonic()
-        monkeypatch.setattr(status.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(status_socket.time, "monotonic", lambda: self.now)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
@@ -75,7 +75,7 @@ def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
     client = served.connect()
     assert served.waited_for() == 1
     due = served.socket.next_look()
-    assert due == served.now + status.PATIENCE, "the loop has to wake for it"
+    assert due == served.now + status_socket.PATIENCE, "the loop has to wake for it"
     served.now = due - 0.001
     served.turn()
     assert served.waited_for() == 1
@@ -87,7 +87,7 @@ def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
 
 def test_to_take_a_little_now_and_then_buys_no_time(served: Served) -> None:
     client = served.connect()
-    for _ in range(int(status.PATIENCE) - 1):
+    for _ in range(int(status_socket.PATIENCE) - 1):
         served.now += 1
         assert client.recv(100_000)
         served.turn()

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from backchannel_server.systemd import Notifier
 from backchannel_sync import StartError
-from backchannel_sync.notifying import Notifier
 
 
 @pytest.fixture

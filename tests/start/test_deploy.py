@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backchannel_server.place import Place
 from backchannel_sync import StartError
-from backchannel_sync.place import Place
 from programs import MODULES, Program, handler
 
 Start = Callable[..., Program]

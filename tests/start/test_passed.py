@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backchannel_server.listeners import passed
 from backchannel_sync import StartError, listening
-from backchannel_sync.listening import passed
 from programs import MODULES, Program, handler
 
 Start = Callable[..., Program]

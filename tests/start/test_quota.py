@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from backchannel_sync.context import retires_after
+from backchannel_server.context import retires_after
 from programs import Program
 
 Start = Callable[..., Program]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from backchannel_sync.signals import Interrupted, held, interruptible
+from backchannel_server.signals import Interrupted, held, interruptible
 from programs import MODULES, Gate, Program, at_import, handler, needs
 
 Start = Callable[..., Program]

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 from backchannel import FRAME_SIZE, Accept, Idle, Reason, WorkerSide, decode, encode
+from backchannel_server.accepting import attempt
+from backchannel_server.channels import Crew
+from backchannel_server.listeners import bind
 from backchannel_sync import blocking, events
-from backchannel_sync.accepting import attempt
-from backchannel_sync.crew import Crew
-from backchannel_sync.listening import bind
 
 
 @pytest.fixture

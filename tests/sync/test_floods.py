@@ -25,8 +25,8 @@ from backchannel import (
     State,
     encode,
 )
-from backchannel.traditional import Traditional
-from backchannel_sync.crew import Crew
+from backchannel_server.channels import Crew
+from backchannel_server.traditional import Traditional
 from test_server import Server
 
 WORKER = """

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, State, encode
-from backchannel_sync.crew import Crew
+from backchannel_server.channels import Crew
+from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
+from backchannel_server.status_socket import StatusSocket
+from backchannel_server.upgrade import READY, Successor
 from backchannel_sync.pool import Pool
-from backchannel_sync.replacing import READY, Successor
-from backchannel_sync.spawning import WAITED_FOR_BY_ANOTHER, dead_children
-from backchannel_sync.status import StatusSocket
 from test_server import Server
 
 NOBODY = 65534
@@ -133,7 +133,7 @@ def test_traditional_worker_that_has_become_another_user(tmp_path: Path) -> None
 OUT_OF_REACH = """
 import os, selectors, signal, sys
 from backchannel import Parent, Scaling, Settings
-from backchannel_sync.crew import Crew
+from backchannel_server.channels import Crew
 import logging
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 closed = [(os.POSIX_SPAWN_CLOSE, 1), (os.POSIX_SPAWN_CLOSE, 2)]

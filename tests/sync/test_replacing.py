@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from backchannel import PoolState, Scaling, Settings
-from backchannel_sync.opening import Opened, open_all
+from backchannel_server.opening import Opened, open_all
 from backchannel_sync.pool import Pool
 
 

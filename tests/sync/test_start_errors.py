@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from backchannel_server.fork_binding import SAID_AT_MOST, Reasons
 from backchannel_sync.cli import main
-from backchannel_sync.spawning import SAID_AT_MOST, Reasons
 
 HANDLERS = """
 import time

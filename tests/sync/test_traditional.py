@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from backchannel_sync.listening import bind
+from backchannel_server.listeners import bind
 from backchannel_sync.traditional import _Leave, _Worker, run
 
 

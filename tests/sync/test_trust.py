@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from backchannel_sync import _safepath, listening
-from backchannel_sync.listening import Listeners
-from backchannel_sync.notifying import Notifier
-from backchannel_sync.privileges import Identity
+from backchannel_server import _safepath
+from backchannel_server import listeners as opening
+from backchannel_server.listeners import Listeners
+from backchannel_server.privileges import Identity
+from backchannel_server.systemd import Notifier
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="untestable here: needs root")
 
@@ -66,7 +67,7 @@ def python_of_nobody() -> tuple[str, list[str]]:
     """
     own = [entry for entry in sys.path if entry and "lib-dynload" not in entry and not entry.endswith(".zip")]
     found = [entry for entry in own if (Path(entry) / "trio").is_dir()]
-    found += [str(Path(_safepath.__file__).parents[2] / name) for name in ("core", "sync", "trio")]
+    found += [str(Path(_safepath.__file__).parents[2] / name) for name in ("core", "server", "sync", "trio")]
     for python, paths in ((sys.executable, []), (f"/usr/bin/python3.{sys.version_info.minor}", found)):
         env = {"PYTHONPATH": ":".join(paths)} if paths else {}
         command = [python, "-P", "-c", "import backchannel_trio"]
@@ -270,7 +271,7 @@ def a_swapped_directory_leads_root_nowhere(folder: Path) -> None:
     (folder / "roots").mkdir()
     precious = folder / "roots" / "x"
     precious.write_text("root's own")
-    real = listening.bind_unix
+    real = opening.bind_unix
 
     def swap() -> None:
         with nobody.acting():
@@ -285,7 +286,7 @@ def a_swapped_directory_leads_root_nowhere(folder: Path) -> None:
         os.seteuid(acting_as)
         return made
 
-    listening.bind_unix = bind_and_swap
+    opening.bind_unix = bind_and_swap
     listeners = Listeners(identity=nobody)
     listeners.open([f"unix:{run}/x"])
     listeners.close()
@@ -302,7 +303,7 @@ def a_stale_path_is_removed_as_the_user(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{folder}/roots/x")
     (app / "run").symlink_to(folder / "roots")
-    with pytest.raises(listening.StartError):
+    with pytest.raises(opening.StartError):
         Listeners(identity=nobody).open([f"unix:{app}/run/x"])
     assert (folder / "roots" / "x").is_socket()
 
@@ -363,7 +364,7 @@ def test_environment_is_the_users(module: str, user: str, folder: Path) -> None:
 def test_who_is_that_user_already_must_be_nothing_else(become: str) -> None:
     entry = pwd.getpwnam("nobody")
     code = (
-        "import os, sys\nfrom backchannel_sync import StartError\nfrom backchannel_sync.privileges import Identity\n"
+        "import os, sys\nfrom backchannel_sync import StartError\nfrom backchannel_server.privileges import Identity\n"
         f"U, G = {entry.pw_uid}, {entry.pw_gid}\nnobody = Identity(U, G)\n{become}\n"
         "try:\n    nobody.check()\nexcept StartError as error:\n    print(error)\n    sys.exit(error.status)"
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 from backchannel import FRAME_SIZE, WorkerSide
+from backchannel_server.signals import WakeUp
+from backchannel_server.worker_channel import read, write_owed
 from backchannel_sync import blocking
-from backchannel_sync.signals import WakeUp
-from backchannel_sync.worker_channel import read, write_owed
 
 FOR_A_MOMENT = [errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM]
 FOR_GOOD = [errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EIO, errno.EBADF]

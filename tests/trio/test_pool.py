@@ -13,8 +13,8 @@ import pytest
 import trio
 import trio.testing
 from backchannel import ExecStart, Scaling, Settings
-from backchannel_sync.errors import StartError
-from backchannel_sync.opening import open_all
+from backchannel_server.errors import StartError
+from backchannel_server.opening import open_all
 from backchannel_trio.handlers import Handler
 from backchannel_trio.pool import Pool
 from backchannel_trio.worker import run
@@ -40,7 +40,7 @@ class Workers:
         self.mute = False
 
     def start(self, start: ExecStart, channel: socket.socket, listeners: Sequence[socket.socket]) -> int:
-        """As :meth:`backchannel_sync.launching.Launcher.start`."""
+        """As :meth:`backchannel_server.exec_binding.Launcher.start`."""
         if self.refuse:
             raise OSError(11, "Resource temporarily unavailable")
         pid = FIRST_PID + len(self.started)

@@ -328,7 +328,7 @@ def test_mistakes(tmp_path: Path, arguments: list[str], status: int, said: str) 
 @pytest.mark.parametrize("module", ["backchannel_trio", "backchannel_trio.worker"])
 def test_without_trio_it_says_so_in_one_line(module: str) -> None:
     reference = Path(__file__).parents[2] / "reference"
-    path = os.pathsep.join(str(reference / name) for name in ("core", "sync", "trio"))
+    path = os.pathsep.join(str(reference / name) for name in ("core", "server", "sync", "trio"))
     command = [sys.executable, "-S", "-m", module, "nothing:here"]
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

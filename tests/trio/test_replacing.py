@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 from backchannel import PoolState, Scaling, Settings
-from backchannel_sync.opening import open_all
+from backchannel_server.opening import open_all
 from backchannel_trio.pool import Pool
 
 pytestmark = pytest.mark.trio

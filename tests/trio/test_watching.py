@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from backchannel_sync import system
-from backchannel_sync.status import PATIENCE, READERS
+from backchannel_server import platform
+from backchannel_server.status_socket import PATIENCE, READERS
 from backchannel_trio.watching import Channels, StatusSocket, ended, hear_arrivals
 
 pytestmark = pytest.mark.trio
@@ -52,13 +52,13 @@ async def asleep(closer: Closer) -> None:
 
 
 async def test_poller_closed_before_the_task_begins() -> None:
-    poller = system.edge_poller()
+    poller = platform.edge_poller()
     poller.close()
     await hear_arrivals(poller, [], lambda _: pytest.fail("there is nothing to hear of"))
 
 
 async def test_poller_closed_after_an_arrival() -> None:
-    poller = system.edge_poller()
+    poller = platform.edge_poller()
     closer = Closer("hear_arrivals", poller.close)
     arrived: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:

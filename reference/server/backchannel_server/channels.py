@@ -17,7 +17,7 @@ from typing import Protocol
 
 from backchannel import Parent
 
-from .spawning import dead_children
+from .fork_binding import dead_children
 from .worker_channel import NO_ROOM
 
 __all__ = ["Crew", "Watcher"]

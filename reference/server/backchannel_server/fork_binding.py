@@ -10,29 +10,18 @@ before a signal can arrive.
 from __future__ import annotations
 
 import contextlib
-import gc
-import logging
 import os
 import signal
-import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 
-from backchannel import CONFIGURATION, Settings
 from backchannel.printing import one_line
 
-from . import blocking, events, standard
-from .context import WorkerInfo, enter, retires_after
-from .errors import StartError
-from .handlers import Handler, explain, is_event_handler
-from .leaving import end_within, forget_the_parents, leave
+from . import standard
+from .leaving import forget_the_parents, leave
 from .signals import PARENTS, leave_to_the_parent
-from .traditional import run as run_traditional
 
-__all__ = ["Reasons", "dead_children", "fork_worker", "work"]
-
-log = logging.getLogger("backchannel.worker")
+__all__ = ["Reasons", "dead_children", "fork_worker"]
 
 HANDLED = (*PARENTS, signal.SIGCHLD)
 
@@ -134,54 +123,3 @@ def _undo_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     leave_to_the_parent()
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """Of a traditional worker that loads its code: until it can accept, it holds nothing."""
-    os._exit(0)
-
-
-def work(
-    slot: int,
-    channel: socket.socket,
-    listeners: Sequence[socket.socket],
-    find_handler: Callable[[], Handler],
-    settings: Settings,
-    quota: int,
-    poller: str,
-    reasons: Reasons,
-    *,
-    traditional: bool = False,
-) -> int:
-    """Be a worker, from loading the handler to the end. Returns the exit status."""
-    gc.enable()
-    gc.freeze()  # what the parent had is never looked through for garbage here, so its pages stay shared
-    enter(WorkerInfo(slot, settings.capacity))
-    if traditional:
-        signal.signal(signal.SIGTERM, _leave)
-    try:
-        handler = find_handler()
-    except StartError as error:
-        reasons.give(str(error))
-        return error.status if error.status != 2 else CONFIGURATION
-    except BaseException as error:
-        reasons.give(explain(error))
-        return CONFIGURATION
-    reasons.close()
-    quota = retires_after(quota, slot)
-    if traditional:
-        status = run_traditional(channel, listeners[0], handler, quota=quota)
-    elif is_event_handler(handler):
-        status = events.run(
-            channel,
-            listeners,
-            handler,
-            capacity=settings.capacity,
-            drain_deadline=settings.drain_deadline,
-            quota=quota,
-            poller=poller,
-        )
-    else:
-        status = blocking.run(channel, listeners, handler, quota=quota)
-    end_within(settings.drain_deadline)
-    return status

@@ -12,10 +12,10 @@ import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
-from .listening import Listeners, OwnPath, name_of, passed
-from .notifying import Notifier
+from .listeners import Listeners, OwnPath, name_of, passed
 from .privileges import Identity
-from .replacing import Inheritance
+from .systemd import Notifier
+from .upgrade import Inheritance
 
 __all__ = ["DEFAULT_ADDRESS", "STATUS_MODE", "Opened", "open_all"]
 
@@ -86,7 +86,7 @@ def open_all(
     :data:`DEFAULT_ADDRESS` then. ``socket_mode``: permissions of AF_UNIX listeners; ``status_mode``: of the status
     socket.
 
-    Raises :class:`~backchannel_sync.errors.StartError`, with nothing left open or lying about.
+    Raises :class:`~backchannel_server.errors.StartError`, with nothing left open or lying about.
     """
     if identity is not None:
         identity.check()

@@ -2,7 +2,7 @@
 
 They are here, and not in :mod:`.cli`, because every server on the core has them: what a pool listens on, as whom it
 runs, how it orders, how it is sized. Each function raises :class:`backchannel.SettingError` or
-:class:`~backchannel_sync.errors.StartError` for what makes no sense.
+:class:`~backchannel_server.errors.StartError` for what makes no sense.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from backchannel import POLICIES, Scaling, SettingError, Settings
 
 from .logs import FORMATS
 from .opening import STATUS_MODE
-from .system import POLLERS, usable_cpus
+from .platform import POLLERS, usable_cpus
 
 __all__ = ["add_options", "scaling", "serve_arguments", "settings"]
 

@@ -12,10 +12,14 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Final
 
 from .early import PARENTS
 
-__all__ = ["PARENTS", "Interrupted", "WakeUp", "heard", "held", "interruptible", "leave_to_the_parent"]
+__all__ = ["INTERRUPTED", "PARENTS", "Interrupted", "WakeUp", "heard", "held", "interruptible", "leave_to_the_parent"]
+
+INTERRUPTED: Final = 130
+"""Exit status after SIGINT."""
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .listening import BACKLOG
+from .listeners import BACKLOG
 
 __all__ = ["PATIENCE", "READERS", "REST", "StatusSocket", "claim"]
 

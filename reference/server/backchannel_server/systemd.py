@@ -18,7 +18,7 @@ from backchannel.printing import printable
 
 from . import standard
 from .errors import StartError
-from .system import unix_address
+from .platform import unix_address
 
 __all__ = ["Notifier"]
 

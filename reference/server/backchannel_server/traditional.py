@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from .machines import ParentEvent, PoolState, State
-from .parent import Parent
-from .roster import READING
-from .table import Worker
+from backchannel.machines import ParentEvent, PoolState, State
+from backchannel.parent import Parent
+from backchannel.roster import READING
+from backchannel.table import Worker
 
 __all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
 

@@ -19,10 +19,10 @@ from dataclasses import astuple, dataclass
 
 from .early import PARENTS
 from .errors import StartError
-from .listening import Listeners, OwnPath, adopt
-from .notifying import VARIABLE as NOTIFY_VARIABLE
-from .notifying import Notifier
+from .listeners import Listeners, OwnPath, adopt
 from .place import Place
+from .systemd import VARIABLE as NOTIFY_VARIABLE
+from .systemd import Notifier
 
 __all__ = ["READY", "Inheritance", "Successor"]
 

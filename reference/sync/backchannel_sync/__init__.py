@@ -6,12 +6,12 @@ where it runs; :func:`brief` is what a handler may say of itself.
 """
 
 # isort: off
-from . import _safepath as _safepath  # before all others, for what it does to the path
-from . import early as early  # before all that takes time to load
+import backchannel_server  # noqa: F401 - before all others, for what it does to the path and to signals
 # isort: on
 
-from .context import WorkerInfo, brief, current_worker
-from .errors import StartError
+from backchannel_server.context import WorkerInfo, brief, current_worker
+from backchannel_server.errors import StartError
+
 from .events import Connection, Wait, Waiting
 from .serving import serve
 

@@ -1,7 +1,8 @@
 """``python -m backchannel_sync``."""
 
+from backchannel_server.standard import flush
+
 from .cli import main
-from .standard import flush
 
 try:
     raise SystemExit(main())

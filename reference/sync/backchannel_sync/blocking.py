@@ -19,11 +19,10 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
 
 from backchannel import Violation, WorkerSide
-
-from .accepting import attempt
-from .clients import claim, close, stands_for, tell
-from .context import is_brief, keep_from_children, leave_if_forked, tell_of_drain
-from .worker_channel import read, write_owed
+from backchannel_server.accepting import attempt
+from backchannel_server.clients import claim, close, stands_for, tell
+from backchannel_server.context import is_brief, keep_from_children, leave_if_forked, tell_of_drain
+from backchannel_server.worker_channel import read, write_owed
 
 __all__ = ["BlockingHandler", "has_ended", "run", "serve_one"]
 

@@ -11,13 +11,13 @@ import argparse
 from collections.abc import Sequence
 
 from backchannel import SettingError
+from backchannel_server.errors import StartError
+from backchannel_server.logs import configure
+from backchannel_server.options import add_options, scaling, serve_arguments, settings
+from backchannel_server.signals import held
+from backchannel_server.standard import say
 
-from .errors import StartError
-from .logs import configure
-from .options import add_options, scaling, serve_arguments, settings
 from .serving import serve
-from .signals import held
-from .standard import say
 
 __all__ = ["main"]
 

@@ -29,12 +29,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from backchannel import Violation, WorkerSide
-
-from .accepting import attempt
-from .clients import claim, close, stands_for, tell
-from .context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
-from .system import seconds_until, selector_class
-from .worker_channel import read, write_owed
+from backchannel_server.accepting import attempt
+from backchannel_server.clients import claim, close, stands_for, tell
+from backchannel_server.context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
+from backchannel_server.platform import seconds_until, selector_class
+from backchannel_server.worker_channel import read, write_owed
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
 
@@ -331,6 +330,6 @@ def run(
     """Work until the channel has ended and all connections have, or ``drain_deadline`` seconds after its end.
 
     Returns the exit status. ``quota``: retire after so many connections; 0: never. ``poller``: one of
-    :data:`~backchannel_sync.system.POLLERS`, or ``auto``.
+    :data:`~backchannel_server.platform.POLLERS`, or ``auto``.
     """
     return _Worker(channel, listeners, handler, capacity, drain_deadline, quota, poller).run()

@@ -35,22 +35,23 @@ from backchannel import (
     Spawn,
 )
 from backchannel.parent import NEVER_AGAIN
-from backchannel.traditional import Traditional
+from backchannel_server import platform
+from backchannel_server.channels import Crew
+from backchannel_server.exec_binding import Launcher
+from backchannel_server.fork_binding import Reasons, fork_worker
+from backchannel_server.handlers import Handler
+from backchannel_server.opening import Opened
+from backchannel_server.place import Place
+from backchannel_server.signals import INTERRUPTED, WakeUp
+from backchannel_server.status_document import document, log_status
+from backchannel_server.status_socket import StatusSocket
+from backchannel_server.traces import trace_if_asked
+from backchannel_server.traditional import Traditional
+from backchannel_server.upgrade import READY, Successor
 
-from . import system
-from .crew import Crew
-from .handlers import Handler
-from .launching import Launcher
-from .opening import Opened
-from .place import Place
-from .replacing import READY, Successor
-from .reporting import document, log_status
-from .signals import WakeUp
-from .spawning import Reasons, fork_worker, work
-from .status import StatusSocket
-from .traces import trace_if_asked
+from .forked import work
 
-__all__ = ["INTERRUPTED", "Pool"]
+__all__ = ["Pool"]
 
 log = logging.getLogger("backchannel")
 
@@ -60,8 +61,6 @@ PATIENCE = 0.001
 GLANCES = 16
 """How often in a row an arrival is answered with a look at one channel instead of all."""
 
-INTERRUPTED = 130
-"""Exit status after SIGINT."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -90,7 +89,7 @@ class Pool:
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
-        self._counts = system.Counts(self.listeners)
+        self._counts = platform.Counts(self.listeners)
         self.settings = settings
         if opened.workers:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
@@ -111,7 +110,7 @@ class Pool:
         self._ready = self._told = False
         self._names = opened.names
         self._poller = poller
-        self._selector = system.selector_class(poller)()
+        self._selector = platform.selector_class(poller)()
         self._crew = Crew(self.core, self._selector, self._start, nudge=traditional)
         self._news: set[int] = set()
         self._wake_up = WakeUp()
@@ -122,7 +121,7 @@ class Pool:
         self._successor: Successor | None = None
         self._yielding = False
         self._status_socket: StatusSocket | None = None
-        self._watch: system.ListenerWatch | None = None
+        self._watch: platform.ListenerWatch | None = None
         self._selector.register(self._wake_up.reader, selectors.EVENT_READ, self._signalled)
         if opened.baton is None:
             self._begin()
@@ -161,7 +160,7 @@ class Pool:
                     return self._selector.select(0)
                 self._crew.read(self._ordered)
                 return ()
-        timeout = None if deadline is None else system.seconds_until(deadline)
+        timeout = None if deadline is None else platform.seconds_until(deadline)
         events = self._selector.select(timeout)
         self.wakeups += 1
         return events
@@ -280,7 +279,7 @@ class Pool:
         """In a new worker: let go of everything that is the parent's alone (BC-FORK-02, BC-FORK-03, BC-FORK-05)."""
         if self._watch is not None:
             self._watch.forget()
-        system.forget(self._selector)
+        platform.forget(self._selector)
         self._crew.forget()
         if self._status_socket is not None:
             self._status_socket.forget()
@@ -321,7 +320,7 @@ class Pool:
         if not self.core.watches:
             self.listeners[0].setblocking(True)  # its workers are to sleep in accept
             return
-        self._watch = system.listener_watch(self._selector)
+        self._watch = platform.listener_watch(self._selector)
         self._watch.start(self.listeners, self._news.add)
         self.core.edges = self._watch.edges and self._counts.exact
 

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from backchannel import CONFIGURATION, Scaling, Settings
+from backchannel_server.early import take_standard_descriptors
+from backchannel_server.errors import StartError, starting
+from backchannel_server.exec_binding import Launcher
+from backchannel_server.handlers import Handler, check, explain, load, split
+from backchannel_server.opening import STATUS_MODE, open_all
+from backchannel_server.place import Place
+from backchannel_server.privileges import Identity
+from backchannel_server.signals import INTERRUPTED, Interrupted, held, interruptible
 
-from .early import take_standard_descriptors
-from .errors import StartError, starting
-from .handlers import Handler, check, explain, load, split
-from .launching import Launcher
-from .opening import STATUS_MODE, open_all
-from .place import Place
-from .pool import INTERRUPTED, Pool
-from .privileges import Identity
-from .signals import Interrupted, held, interruptible
+from .pool import Pool
 
 __all__ = ["serve"]
 
@@ -58,7 +58,7 @@ def serve(
     127.0.0.1:8000. ``socket_mode``: permissions of AF_UNIX listeners. ``user``, ``group``: what to become when the
     listeners are bound; without ``group``, the user's own. ``quota``: a worker retires after so many connections, or up
     to twice as many, each slot having a number of its own; 0: never. ``status``, ``status_mode``: the path of the
-    status socket, and its permissions. ``poller``: one of :data:`~backchannel_sync.system.POLLERS`, or ``auto``.
+    status socket, and its permissions. ``poller``: one of :data:`~backchannel_server.platform.POLLERS`, or ``auto``.
     ``ready_fd``: a descriptor to write READY and the addresses to; ``on_ready`` is called once, when the first workers
     are ready. ``worker``: instead of a handler, a program and its arguments, started for each worker by the exec
     binding. ``preload``: import the handler once, in the parent, when privileges have been dropped: workers share its
@@ -72,7 +72,7 @@ def serve(
     started with; SIGUSR1 logs the state of the pool.
 
     Must be called in the main thread, with no other thread running and outside any event loop (BC-FORK-06). Raises
-    :class:`~backchannel_sync.errors.StartError` when it cannot start.
+    :class:`~backchannel_server.errors.StartError` when it cannot start.
     """
     take_standard_descriptors()
     settings = settings or Settings()

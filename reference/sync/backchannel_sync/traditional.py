@@ -17,10 +17,10 @@ import time
 from types import FrameType
 from typing import Any
 
-from backchannel.traditional import BUSY, IDLE, RETIRE
+from backchannel_server.context import keep_from_children, tell_of_drain
+from backchannel_server.traditional import BUSY, IDLE, RETIRE
 
 from .blocking import BlockingHandler, has_ended, serve_one
-from .context import keep_from_children, tell_of_drain
 
 __all__ = ["run"]
 

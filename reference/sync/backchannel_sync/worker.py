@@ -8,53 +8,22 @@ protocol. Why is said on standard error, which is the parent's log as a rule.
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 from collections.abc import Sequence
 
-from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
-from backchannel.binding import CHANNEL_FD, PREFIX
+from backchannel import CONFIGURATION, ExecStart
+from backchannel_server.context import WorkerInfo, enter, retires_after
+from backchannel_server.errors import StartError
+from backchannel_server.exec_worker import inherit
+from backchannel_server.handlers import check, is_event_handler, load_to_serve
+from backchannel_server.leaving import end_within
+from backchannel_server.logs import FORMATS, configure
+from backchannel_server.signals import leave_to_the_parent
+from backchannel_server.standard import flush, say
 
 from . import blocking, events
-from .context import WorkerInfo, enter, retires_after
-from .errors import StartError
-from .handlers import check, is_event_handler, load_to_serve
-from .leaving import end_within
-from .logs import FORMATS, configure
-from .signals import leave_to_the_parent
-from .standard import flush, say
 
-__all__ = ["inherit", "main"]
-
-
-def inherit() -> tuple[ExecStart, socket.socket, list[socket.socket]]:
-    """What the parent has left for this process: settings, channel, listeners.
-
-    Takes the variables out of the environment and keeps the descriptors from what this process starts itself
-    (BC-EXEC-05). Raises :class:`StartError` with status 78 if anything is missing or senseless (BC-EXEC-03).
-    """
-    found: list[socket.socket] = []
-    try:
-        start = read_variables(os.environ)
-        found.append(_socket(CHANNEL_FD, "the channel"))
-        for at in range(start.listeners):
-            found.append(_socket(CHANNEL_FD + 1 + at, f"listener {at}"))
-    except SettingError as error:
-        for sock in found:
-            sock.close()
-        raise StartError(CONFIGURATION, str(error)) from None
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        del os.environ[name]
-    return start, found[0], found[1:]
-
-
-def _socket(fd: int, what: str) -> socket.socket:
-    try:
-        found = socket.socket(fileno=fd)
-    except OSError as error:
-        raise SettingError(f"descriptor {fd} is to be {what}: {error.strerror}") from None
-    found.set_inheritable(False)
-    return found
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,15 +5,14 @@
 """
 
 # isort: off
-import backchannel_sync.early
+import backchannel_server  # noqa: F401 - before all others, for what it does to the path and to signals
 # isort: on
 
 import sys
 
-import backchannel_sync  # noqa: F401 - first, for what it does to the path of root
 from backchannel import CONFIGURATION
-from backchannel_sync.context import WorkerInfo, current_worker
-from backchannel_sync.errors import StartError
+from backchannel_server.context import WorkerInfo, current_worker
+from backchannel_server.errors import StartError
 
 try:
     from .pool import Pool

@@ -1,6 +1,6 @@
 """``python -m backchannel_trio``."""
 
-from backchannel_sync.standard import flush
+from backchannel_server.standard import flush
 
 from .cli import main
 

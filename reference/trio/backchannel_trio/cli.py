@@ -12,12 +12,12 @@ from functools import partial
 
 import trio
 from backchannel import SettingError
-from backchannel_sync.errors import StartError
-from backchannel_sync.logs import configure
-from backchannel_sync.options import add_options, scaling, serve_arguments, settings
-from backchannel_sync.signals import held
-from backchannel_sync.standard import say
-from backchannel_sync.system import POLLERS
+from backchannel_server.errors import StartError
+from backchannel_server.logs import configure
+from backchannel_server.options import add_options, scaling, serve_arguments, settings
+from backchannel_server.platform import POLLERS
+from backchannel_server.signals import held
+from backchannel_server.standard import say
 
 from .serving import serve, worker_command
 

@@ -17,9 +17,9 @@ from typing import TypeGuard, cast
 
 import trio
 from backchannel import CONFIGURATION
-from backchannel_sync.errors import StartError
-from backchannel_sync.handlers import check_arguments, load_to_serve
-from backchannel_sync.standard import say
+from backchannel_server.errors import StartError
+from backchannel_server.handlers import check_arguments, load_to_serve
+from backchannel_server.standard import say
 
 __all__ = ["Handler", "Service", "find", "living"]
 

@@ -5,8 +5,8 @@ a pass is due. One task makes the passes: it sleeps until something is due or th
 the core what to do, and does it. A pass has no ``await`` in it, so every pass sees, and leaves, the pool in one piece
 (BC-PASS-01), and cancellation can only come between two of them.
 
-Nothing forks here. A worker is a program, started in a process of its own (:mod:`backchannel_sync.launching`), so no
-worker begins as the copy of a running loop, and the pool may live in any trio program, with threads or without. A
+Nothing forks here. A worker is a program, started in a process of its own (:mod:`backchannel_server.exec_binding`), so
+no worker begins as the copy of a running loop, and the pool may live in any trio program, with threads or without. A
 spawner, forked before ``trio.run``, would start workers thirty times faster and in a fifth of the memory; why it is not
 used is told, with the figures, in ``docs/trio.rst``.
 """
@@ -40,16 +40,16 @@ from backchannel import (
     Settings,
     Spawn,
 )
-from backchannel_sync import system
-from backchannel_sync.crew import Crew
-from backchannel_sync.errors import StartError
-from backchannel_sync.launching import Launcher
-from backchannel_sync.opening import Opened
-from backchannel_sync.place import Place
-from backchannel_sync.replacing import READY, Successor
-from backchannel_sync.reporting import document
-from backchannel_sync.signals import heard
-from backchannel_sync.traces import trace_if_asked
+from backchannel_server import platform
+from backchannel_server.channels import Crew
+from backchannel_server.errors import StartError
+from backchannel_server.exec_binding import Launcher
+from backchannel_server.opening import Opened
+from backchannel_server.place import Place
+from backchannel_server.signals import heard
+from backchannel_server.status_document import document
+from backchannel_server.traces import trace_if_asked
+from backchannel_server.upgrade import READY, Successor
 
 from .watching import Channels, Sleeps, StatusSocket, ended, hear_arrivals
 
@@ -77,7 +77,7 @@ class Pool:
     ) -> None:
         self.opened = opened
         self.listeners = opened.listeners.sockets
-        self._counts = system.Counts(self.listeners)
+        self._counts = platform.Counts(self.listeners)
         self.settings = settings
         if opened.workers:
             scaling = replace(scaling, start=min(max(opened.workers, scaling.min), scaling.max))
@@ -93,7 +93,7 @@ class Pool:
         self._due = trio.Event()
         self._sleeps = Sleeps()
         self._news: set[int] = set()
-        self._poller: system.EdgePoller | None = None
+        self._poller: platform.EdgePoller | None = None
         self._status_socket: StatusSocket | None = None
         self._successor: Successor | None = None
         self._yielding = False
@@ -326,7 +326,7 @@ class Pool:
         self._start_watching()
 
     def _start_watching(self) -> None:
-        self._poller = system.edge_poller()
+        self._poller = platform.edge_poller()
         self.core.edges = self._counts.exact
         self._nursery.start_soon(hear_arrivals, self._poller, self.listeners, self._arrived)
 

@@ -9,15 +9,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import trio
 from backchannel import Scaling, Settings
-from backchannel_sync.errors import StartError, starting
-from backchannel_sync.handlers import split
-from backchannel_sync.launching import Launcher
-from backchannel_sync.opening import STATUS_MODE, open_all
-from backchannel_sync.place import Place
-from backchannel_sync.pool import INTERRUPTED
-from backchannel_sync.privileges import Identity
-from backchannel_sync.reporting import log_status
-from backchannel_sync.signals import PARENTS, heard
+from backchannel_server.errors import StartError, starting
+from backchannel_server.exec_binding import Launcher
+from backchannel_server.handlers import split
+from backchannel_server.opening import STATUS_MODE, open_all
+from backchannel_server.place import Place
+from backchannel_server.privileges import Identity
+from backchannel_server.signals import INTERRUPTED, PARENTS, heard
+from backchannel_server.status_document import log_status
 
 from .pool import Pool
 
@@ -59,7 +58,7 @@ async def serve(
     :func:`backchannel_sync.serve`.
 
     Must be called in the main thread, because it listens for SIGCHLD. Raises
-    :class:`~backchannel_sync.errors.StartError` when it cannot start, or when no worker can.
+    :class:`~backchannel_server.errors.StartError` when it cannot start, or when no worker can.
     """
     if handler is not None and worker is None:
         command = worker_command(handler, "--quota", str(quota))

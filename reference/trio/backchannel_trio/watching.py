@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from backchannel_sync.status import PATIENCE, READERS, REST, claim
-from backchannel_sync.system import EdgePoller
+from backchannel_server.platform import EdgePoller
+from backchannel_server.status_socket import PATIENCE, READERS, REST, claim
 
 __all__ = ["Channels", "Sleeps", "StatusSocket", "ended", "hear_arrivals"]
 
@@ -26,7 +26,7 @@ UNWATCHED: Final = 0.1
 
 
 class Channels:
-    """The workers' channels, for a :class:`~backchannel_sync.crew.Crew`: a task for each.
+    """The workers' channels, for a :class:`~backchannel_server.channels.Crew`: a task for each.
 
     ``turn`` is called after each reading. A channel with more to read gets its next reading after all others have
     had one, because trio's turns are fair (BC-PASS-01).
@@ -105,8 +105,8 @@ async def ended(baton: socket.socket, but: bytes = b"") -> bool:
 
 
 class StatusSocket:
-    """Sends ``document()`` to whoever connects, within the bounds of :mod:`backchannel_sync.status`. A slow reader
-    holds up nobody.
+    """Sends ``document()`` to whoever connects, within the bounds of :mod:`backchannel_server.status_socket`. A slow
+    reader holds up nobody.
     """
 
     def __init__(self, listener: socket.socket, document: Callable[[], dict[str, object]]) -> None:

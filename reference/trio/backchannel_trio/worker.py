@@ -9,7 +9,7 @@ nothing else (BC-WORK-07). That the drain has begun it learns from ``current_wor
 
 Nothing waits for a listener. trio has no way to wait for a shared one without the herd (it waits by EPOLLONESHOT,
 which the kernel refuses together with EPOLLEXCLUSIVE), and here there is no need: an order says that a connection
-is pending, so :func:`~backchannel_sync.accepting.attempt` takes it without waiting, or finds that it has gone
+is pending, so :func:`~backchannel_server.accepting.attempt` takes it without waiting, or finds that it has gone
 (BC-WORK-01, BC-WORK-03).
 
 The drain deadline is the deadline of the cancel scope that all connections live in: handlers that are still there are
@@ -30,9 +30,9 @@ from typing import Final
 
 import trio
 from backchannel import CONFIGURATION, Violation, WorkerSide
-from backchannel_sync.accepting import attempt
-from backchannel_sync.clients import close, stands_for, tell
-from backchannel_sync.context import (
+from backchannel_server.accepting import attempt
+from backchannel_server.clients import close, stands_for, tell
+from backchannel_server.context import (
     WorkerInfo,
     enter,
     keep_from_children,
@@ -40,13 +40,13 @@ from backchannel_sync.context import (
     retires_after,
     tell_of_drain,
 )
-from backchannel_sync.errors import StartError
-from backchannel_sync.leaving import end_within
-from backchannel_sync.logs import FORMATS, configure
-from backchannel_sync.signals import leave_to_the_parent
-from backchannel_sync.standard import flush, say
-from backchannel_sync.worker import inherit
-from backchannel_sync.worker_channel import read, write_owed
+from backchannel_server.errors import StartError
+from backchannel_server.exec_worker import inherit
+from backchannel_server.leaving import end_within
+from backchannel_server.logs import FORMATS, configure
+from backchannel_server.signals import leave_to_the_parent
+from backchannel_server.standard import flush, say
+from backchannel_server.worker_channel import read, write_owed
 
 from .handlers import Handler, Service, find, living
 
