@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from backchannel import Busy, Parent, Reason, Scaling, Settings, encode
-from backchannel.tracing import INPUTS, QUERIES, record
+from backchannel.trace import INPUTS, QUERIES, record
 from backchannel_conformance.replay import Deviation, Replay, check_trace
 from world import World
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from backchannel import FRAME_SIZE, VERSION, Accept, Busy, Gone, Idle, Parent, Reason, Scaling, Settings, Violation
 from backchannel.actions import Kill, Note, Send, Spawn
 from backchannel.frames import Features, Frame, Hello, encode
-from backchannel.machines import State, WorkerState
+from backchannel.states import State, WorkerState
 from backchannel.worker import PROTOCOL, WorkerSide
 
 __all__ = ["parent", "worker"]

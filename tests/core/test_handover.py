@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from backchannel import PoolState, Settings
-from backchannel.machines import POOL, PoolEvent
+from backchannel.states import POOL, PoolEvent
 from world import World
 
 

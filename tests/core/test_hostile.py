@@ -23,7 +23,7 @@ from backchannel import (
     WorkerSide,
     encode,
 )
-from backchannel.table import Worker
+from backchannel.slots import Worker
 from effort import at_least
 from hypothesis import given
 from hypothesis import strategies as st

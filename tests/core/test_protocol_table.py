@@ -10,7 +10,7 @@ from typing import Any
 import backchannel
 import pytest
 from backchannel import FRAME_SIZE, VERSION, Features, Reason, Scaling, Settings, Type
-from backchannel.machines import PARENT, POOL, WORKER, PoolEvent, PoolState
+from backchannel.states import PARENT, POOL, WORKER, PoolEvent, PoolState
 from backchannel_server.accepting import reason_for
 
 ROOT = Path(__file__).parents[2]

@@ -36,8 +36,8 @@ from backchannel import (
     encode,
 )
 from backchannel.scaling import delayed
-from backchannel.table import Order, Worker
-from backchannel.tracing import record
+from backchannel.slots import Order, Worker
+from backchannel.trace import record
 
 VECTORS = Path(__file__).parents[2] / "spec" / "1.0" / "vectors"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from backchannel import PROTOCOL, Accept, Busy, Gone, Idle, Reason, Violation, WorkerSide, decode, encode
 from backchannel.frames import FRAME_SIZE
-from backchannel.machines import WorkerState
+from backchannel.states import WorkerState
 from hypothesis import given
 from hypothesis import strategies as st
 

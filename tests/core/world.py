@@ -29,7 +29,7 @@ from backchannel import (
     encode,
 )
 from backchannel.actions import CloseListeners, GiveUp, Release, Reloaded
-from backchannel.tracing import record
+from backchannel.trace import record
 
 
 @dataclass(eq=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from backchannel import ExecStart, SettingError, read_variables
-from backchannel.binding import variables
+from backchannel.exec_binding import variables
 from backchannel_server.exec_binding import Launcher
 from backchannel_sync import StartError, serve
 from test_server import HANDLERS, Server

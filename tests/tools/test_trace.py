@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from backchannel import Busy, Gone, Hello, Idle, Parent, Reason, Scaling, Settings, encode
 from backchannel.frames import Features
-from backchannel.tracing import record
+from backchannel.trace import record
 from backchannel_tools import trace
 from backchannel_tools.capture import CaptureError, describe, read
 from backchannel_tools.chart import draw

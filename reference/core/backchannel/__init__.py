@@ -3,16 +3,15 @@
 Bytes, events and monotonic time in; bytes and actions out. Put it under any loop:
 
 - :class:`~backchannel.worker.WorkerSide` is a worker's end of its channel,
-- :class:`~backchannel.parent.Parent` is the parent's end of all channels; it stands on :mod:`backchannel.roster`, the
-  workers' lives, and :mod:`backchannel.dispatching`, who is ordered to accept what,
-- :mod:`backchannel.frames` is the codec, :mod:`backchannel.machines` the state tables.
+- :class:`~backchannel.parent.Parent` is the parent's end of all channels,
+- :mod:`backchannel.frames` is the codec, :mod:`backchannel.states` the state tables.
 
 No module of this package imports a socket, a selector, a process or a clock.
 """
 
 from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
-from .binding import ExecStart, read_variables
 from .errors import SettingError, Violation
+from .exec_binding import ExecStart, read_variables
 from .frames import (
     FRAME_SIZE,
     VERSION,
@@ -30,11 +29,11 @@ from .frames import (
     decode_hello,
     encode,
 )
-from .machines import PoolState, State, WorkerState
+from .lifecycle import Counters
 from .parent import Parent
-from .roster import Counters
 from .scaling import Decision, Memory, WorkerView, decide
 from .settings import POLICIES, Scaling, Settings
+from .states import PoolState, State, WorkerState
 from .worker import CLEAN, CONFIGURATION, PROTOCOL, WorkerSide
 
 __all__ = [

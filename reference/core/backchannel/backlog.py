@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .table import Order
+from .slots import Order
 
 __all__ = ["Ledger"]
 

@@ -16,7 +16,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .table import Worker
+from .slots import Worker
 
 __all__ = ["Candidates"]
 

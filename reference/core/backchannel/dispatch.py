@@ -12,9 +12,9 @@ from typing import Final
 from .actions import Send
 from .deadlines import Deadline, Kind
 from .frames import Busy, Reason, encode_accept
-from .machines import ParentEvent, PoolState, State
-from .roster import Roster
-from .table import Order, Worker
+from .lifecycle import Roster
+from .slots import Order, Worker
+from .states import ParentEvent, PoolState, State
 
 __all__ = ["Dispatching"]
 

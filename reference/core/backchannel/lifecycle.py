@@ -1,7 +1,7 @@
 """The workers' lives: who is in the pool, since when, until when.
 
 A worker is spawned, drained or killed here, and its deadlines run here. What it is told and what it reports is the
-business of the modules that build on this one: :mod:`backchannel.dispatching`, and :mod:`backchannel.parent`.
+business of the modules that build on this one: :mod:`backchannel.dispatch`, and :mod:`backchannel.parent`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from .actions import Action, HalfClose, Kill, Note, Spawn
+from .backlog import Ledger
 from .candidates import Candidates
 from .deadlines import Deadline, Deadlines, Kind
 from .frames import FRAME_SIZE
-from .generations import Generations
-from .ledger import Ledger
-from .machines import ParentEvent, PoolState, State
+from .reload import Generations
 from .settings import Scaling, Settings
 from .sizing import Sizing
-from .table import Slots, Worker
+from .slots import Slots, Worker
+from .states import ParentEvent, PoolState, State
 
 __all__ = ["READING", "Counters", "Roster"]
 

@@ -24,12 +24,12 @@ from typing import Final
 
 from .actions import Action, CloseListeners, GiveUp, Release, Reloaded
 from .deadlines import Deadline, Kind
-from .dispatching import Dispatching
+from .dispatch import Dispatching
 from .errors import Violation
 from .frames import VERSION, Accept, Busy, Idle, decode, decode_hello
-from .machines import POOL, ParentEvent, PoolEvent, PoolState, State
-from .roster import READING
-from .table import Worker
+from .lifecycle import READING
+from .slots import Worker
+from .states import POOL, ParentEvent, PoolEvent, PoolState, State
 
 __all__ = ["Parent"]
 

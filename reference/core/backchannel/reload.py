@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from .machines import State
-from .table import Worker
+from .slots import Worker
+from .states import State
 
 __all__ = ["Generations", "Step"]
 

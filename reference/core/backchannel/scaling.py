@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .machines import State
 from .settings import Scaling
+from .states import State
 
 __all__ = ["Decision", "Memory", "Totals", "WorkerView", "decide", "delayed", "short", "surplus"]
 

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from .machines import State
 from .scaling import Decision, Memory, Totals, decide, delayed, short, surplus
 from .settings import Scaling
-from .table import Worker
+from .slots import Worker
+from .states import State
 
 __all__ = ["Sizing"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from .deadlines import Deadline, Kind
 from .errors import Violation
 from .frames import Busy, Features, FrameReader, Gone, Idle, Reason, Report
-from .machines import PARENT, ParentEvent, State
 from .scaling import WorkerView
+from .states import PARENT, ParentEvent, State
 
 __all__ = ["Order", "Slots", "Worker"]
 

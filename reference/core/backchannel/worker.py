@@ -36,7 +36,7 @@ from .frames import (
     encode_busy,
     encode_status,
 )
-from .machines import WORKER, WorkerEvent, WorkerState
+from .states import WORKER, WorkerEvent, WorkerState
 
 __all__ = ["CLEAN", "CONFIGURATION", "PROTOCOL", "WorkerSide"]
 

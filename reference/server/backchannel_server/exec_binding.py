@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from backchannel import ExecStart
-from backchannel.binding import CHANNEL_FD, PREFIX, variables
+from backchannel.exec_binding import CHANNEL_FD, PREFIX, variables
 
 from .errors import StartError
 from .place import Place

@@ -6,7 +6,7 @@ import os
 import socket
 
 from backchannel import CONFIGURATION, ExecStart, SettingError, read_variables
-from backchannel.binding import CHANNEL_FD, PREFIX
+from backchannel.exec_binding import CHANNEL_FD, PREFIX
 
 from .errors import StartError
 

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from backchannel import Parent, PoolState, State
-from backchannel.table import Worker
+from backchannel.slots import Worker
 
 __all__ = ["board", "document", "log_status"]
 

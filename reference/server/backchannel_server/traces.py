@@ -1,7 +1,7 @@
 """A trace of the parent, for whoever looks for a fault: set ``BACKCHANNEL_TRACE`` to a directory.
 
 Each parent then writes a file of its own there, a line for each thing that it learns and does
-(:mod:`backchannel.tracing`). It is slow, and for tests and hunts only. One that cannot be written ends, which is said
+(:mod:`backchannel.trace`). It is slow, and for tests and hunts only. One that cannot be written ends, which is said
 once; the pool goes on.
 """
 
@@ -12,7 +12,7 @@ import os
 import time
 
 from backchannel import Parent
-from backchannel.tracing import record
+from backchannel.trace import record
 
 __all__ = ["VARIABLE", "trace_if_asked"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from backchannel.machines import ParentEvent, PoolState, State
+from backchannel.lifecycle import READING
 from backchannel.parent import Parent
-from backchannel.roster import READING
-from backchannel.table import Worker
+from backchannel.slots import Worker
+from backchannel.states import ParentEvent, PoolState, State
 
 __all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
 

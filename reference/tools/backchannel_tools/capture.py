@@ -1,6 +1,6 @@
 """What went over channels, from whatever it was kept in.
 
-- a parent's trace (:mod:`backchannel.tracing`): one JSON object a line
+- a parent's trace (:mod:`backchannel.trace`): one JSON object a line
 - frames written in hexadecimal, a line each, as in the specification's examples
 - octets, as they were read from a channel
 
