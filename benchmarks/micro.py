@@ -13,7 +13,7 @@ path.insert(0, str(Path(__file__).parents[1] / "reference" / "core"))
 
 from backchannel import Busy, Gone, Hello, Idle, Parent, Reason, Scaling, Send, Settings, encode
 from backchannel.frames import VERSION, Features, decode
-from backchannel.scaling import Memory, WorkerView, decide
+from backchannel.sizing import Memory, WorkerView, decide
 from backchannel.states import State
 
 __all__ = ["SIZES", "pool", "time_dispatch", "time_report", "time_scaling"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from backchannel import FRAME_SIZE, VERSION, Accept, Busy, Gone, Idle, Parent, Reason, Scaling, Settings, Violation
 from backchannel.actions import Kill, Note, Send, Spawn
 from backchannel.frames import Features, Frame, Hello, encode
-from backchannel.states import State, WorkerState
-from backchannel.worker import PROTOCOL, WorkerSide
+from backchannel.states import PROTOCOL, State, WorkerState
+from backchannel.worker import WorkerSide
 
 __all__ = ["parent", "worker"]
 

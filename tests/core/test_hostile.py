@@ -21,6 +21,7 @@ from backchannel import (
     Scaling,
     Settings,
     WorkerSide,
+    decode,
     encode,
 )
 from backchannel.slots import Worker
@@ -56,15 +57,16 @@ def test_long_histories(target: str) -> None:
 def test_the_targets_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A parent that believes whatever a report says, and a worker that speaks on after a violation, are found."""
 
-    right = Worker.believe
+    right = Worker.report
 
-    def believe(worker: Worker, report: Busy | Gone | Idle) -> None:
-        if isinstance(report, Gone):
-            worker.open = report.open
-        else:
-            right(worker, report)
+    def report(worker: Worker, raw: bytes, ceiling: int) -> Busy | Gone | Idle:
+        frame = decode(raw)
+        if not isinstance(frame, Gone):
+            return right(worker, raw, ceiling)
+        worker.open = frame.open
+        return frame
 
-    monkeypatch.setattr(Worker, "believe", believe)
+    monkeypatch.setattr(Worker, "report", report)
     with pytest.raises(AssertionError, match="ever ordered to take"):
         many("parent")
     monkeypatch.setattr(WorkerSide, "outgoing", lambda side: b"spoken")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backchannel import Decision, Memory, Scaling, State, WorkerView, decide
-from backchannel.scaling import delayed
+from backchannel.sizing import delayed
 from hypothesis import given
 from hypothesis import strategies as st
 

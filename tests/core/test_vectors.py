@@ -35,7 +35,7 @@ from backchannel import (
     decode_hello,
     encode,
 )
-from backchannel.scaling import delayed
+from backchannel.sizing import delayed
 from backchannel.slots import Order, Worker
 from backchannel.trace import record
 
@@ -119,18 +119,18 @@ def test_dispatch(vector: dict[str, Any]) -> None:
     settings = Settings(policy=vector["policy"], max_per_order=vector["max_per_order"], capacity_ceiling=1 << 32)
     parent = Parent(settings, Scaling.fixed(1), len(vector["listeners"]))
     for item in vector["workers"]:
-        worker = Worker(item["slot"], item["slot"], 0.0, state=State[item["state"]], greeted=True)
+        worker = Worker(item["slot"], 0.0, state=State[item["state"]], greeted=True)
         worker.open, worker.capacity = item["open"], item["capacity"]
         if item["reserved"] or item.get("ordered"):
             worker.order = Order(1, 0, item["reserved"], void=item["state"] == "SUSPECT")
         worker.resting = item.get("resting", False)
         worker.passed_over = set(item.get("passed_over", ()))
         parent.workers[worker.slot] = worker
-        parent._refresh(worker)
+        parent._changed(worker)
     for ledger, item in zip(parent.ledgers, vector["listeners"], strict=True):
         ledger.covered, ledger.owed, ledger.dirty = item["covered"], item["owed"], True
         ledger.resting, ledger.retrying = item.get("resting", False), item.get("retrying", False)
-    parent._turn = vector["turn"]
+    parent._dispatch.turn = vector["turn"]
     pending = [item["pending"] for item in vector["listeners"]]
     parent.dispatch({index: pending[index] for index in parent.to_count()})
     sent = [(action.slot, decode(action.data)) for action in parent.take_actions() if isinstance(action, Send)]

@@ -10,6 +10,7 @@ No module of this package imports a socket, a selector, a process or a clock.
 """
 
 from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
+from .counters import Counters
 from .errors import SettingError, Violation
 from .exec_binding import ExecStart, read_variables
 from .frames import (
@@ -29,12 +30,11 @@ from .frames import (
     decode_hello,
     encode,
 )
-from .lifecycle import Counters
 from .parent import Parent
-from .scaling import Decision, Memory, WorkerView, decide
 from .settings import POLICIES, Scaling, Settings
-from .states import PoolState, State, WorkerState
-from .worker import CLEAN, CONFIGURATION, PROTOCOL, WorkerSide
+from .sizing import Decision, Memory, WorkerView, decide
+from .states import CLEAN, CONFIGURATION, PROTOCOL, PoolState, State, WorkerState
+from .worker import WorkerSide
 
 __all__ = [
     "CLEAN",

@@ -1,8 +1,8 @@
-"""One listener's ledger: which of its pending connections have an order.
+"""One listener's backlog: which of its pending connections have an order.
 
 P is what the shell counted last, R (``covered``) the connections covered by orders that are neither answered nor
 void. R never exceeds P when an order is sent (BC-PEND-01), and P is read after the last report that lowered R
-(BC-PEND-02): each such report makes the ledger ``dirty``, and a dirty ledger is counted before it is ordered from.
+(BC-PEND-02): each such report makes the backlog ``dirty``, and a dirty one is counted before it is ordered from.
 
 There is one exception, which saves a count at light load. Where each arrival makes an edge, and a count that was read
 while R was 0 left nothing without an order, orders that were filled have taken all that was counted: whatever is
@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .deadlines import Deadline
 from .slots import Order
 
-__all__ = ["Ledger"]
+__all__ = ["Backlog"]
 
 
 @dataclass(slots=True)
-class Ledger:
-    """The orders of one listener."""
+class Backlog:
+    """The orders of one listener, and the ``rest`` that it may have to take."""
 
+    rest: Deadline
     covered: int = 0
     left: int = 0
     """What the last count found beyond R, less what was ordered since."""
@@ -37,7 +39,7 @@ class Ledger:
     dirty: bool = False
     """P may have changed, or R has fallen, since P was counted."""
     resting: bool = False
-    rests_until: float = 0.0
+    """Nothing is ordered for it: the system lacks what an ``accept`` takes (BC-SHORT-03)."""
     empty: bool = False
     """The last count found nothing pending."""
 
@@ -50,6 +52,7 @@ class Ledger:
         """Connections that the next order may cover, ``pending`` being P, and whether that is one that is owed."""
         uncovered = pending - self.covered
         if uncovered > self.owed:
+            # those that are owed come last: a worker that wakes late may still take them (BC-SILENT-06)
             return uncovered - self.owed, False
         if uncovered > 0 and not self.retrying:
             return 1, True
@@ -66,6 +69,7 @@ class Ledger:
     def ended(self, order: Order, *, filled: bool = False) -> None:
         """``order`` was answered, or its worker is gone. ``filled``: in time and whole, and arrivals make edges."""
         if order.void:
+            # its worker can take nothing unseen any more: what is still pending is ordered like everything else
             self.owed = max(0, self.owed - order.max)
         else:
             self._uncover(order)
@@ -85,7 +89,7 @@ class Ledger:
         self.left = pending - self.covered
         self.sure = not self.covered
         if self.empty:
-            self.owed = 0
+            self.owed = 0  # somebody has taken them, or their clients have left
 
     def _uncover(self, order: Order) -> None:
         self.covered -= order.max

@@ -56,7 +56,7 @@ class Candidates:
         key = self._key(worker)
         if worker.ticket:
             if key == worker.key:
-                return
+                return  # its entry stands where it should
         else:
             self.count += 1
         self._tickets += 1
@@ -79,13 +79,14 @@ class Candidates:
             entry = heap[0]
             worker = workers.get(entry[1])
             if worker is None or worker.ticket != entry[2]:
-                heapq.heappop(heap)
+                heapq.heappop(heap)  # stale: the worker has changed since, or has exited
             elif listener not in worker.passed_over:
                 found = worker
                 break
             else:
                 aside.append(heapq.heappop(heap))
         if found is None and aside:
+            # whoever could take it fell short of late: it is no use to prefer anybody, and somebody has to try
             for entry in aside:
                 workers[entry[1]].passed_over.discard(listener)
             found = workers[aside[0][1]]

@@ -1,14 +1,14 @@
-"""Deadlines: a heap of (when, what, whom), most of which never come true.
+"""Deadlines, most of which never come true.
 
-Nearly every order is answered long before its deadline. Nothing is searched for or cancelled then: the entry stays, and
-when it comes to the top, its owner says when it passes by now, or that it is meant no more. So a worker has one entry
-for its orders, however many it is given before the first one's deadline.
+Nearly every order is answered long before its deadline. So nothing is searched for or taken out of the heap when a
+deadline is cancelled or put off: the :class:`Deadline` itself says when it passes, and its entry is thrown away, or
+moved to where it belongs by now, when it comes to the top. All orders of a worker share one deadline, and one entry.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,67 +18,74 @@ __all__ = ["Deadline", "Deadlines", "Kind"]
 class Kind(Enum):
     """What a deadline is for."""
 
-    ORDER = "order_deadline"
-    SILENCE = "silence_deadline"
-    START = "start_deadline"
-    DRAIN = "drain_deadline"
-    EXIT = "exit_deadline"
-    REST = "rest"
-    LISTENER_REST = "listener rest"
-    STOP = "stop"
+    ORDER = "the answer to an order"
+    STATE = "the state of a worker"
+    REST = "the rest of a worker"
+    LISTENER_REST = "the rest of a listener"
+    STOP = "the stop of the pool"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Deadline:
-    """One deadline. ``subject`` is a slot or a listener, ``token`` a serial or an order: together they tell if it
-    is meant still.
-    """
+    """One deadline, kept by what it is about. ``subject`` is a slot, or a listener, or nothing."""
 
     kind: Kind
-    subject: int
-    token: int
+    subject: int = 0
+    when: float | None = None
+    """When it passes; ``None``: it is not meant, or not any more. Set that to cancel it."""
+    entry: float | None = None
+    """Where its one valid entry in the heap stands; ``None`` while it has none."""
 
 
 class Deadlines:
-    """Deadlines in the order in which they pass, those of one moment by slot or listener. ``due(deadline, when)`` says
-    when one that was added for ``when`` passes by now, later perhaps, or ``None``: it is taken out then.
-    """
+    """Deadlines in the order in which they pass, those of one moment by slot or listener."""
 
-    def __init__(self, due: Callable[[Deadline, float], float | None]) -> None:
-        self._due = due
+    def __init__(self) -> None:
         self._heap: list[tuple[float, int, int, Deadline]] = []
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, when: float, deadline: Deadline) -> None:
-        """Let ``deadline`` pass at ``when``."""
-        self._count += 1
-        heapq.heappush(self._heap, (when, deadline.subject, self._count, deadline))
+    def set(self, deadline: Deadline, when: float) -> None:
+        """Let ``deadline`` pass at ``when``, and not at another time that was set before."""
+        deadline.when = when
+        # an entry that stands earlier is moved when it comes to the top: most orders push nothing
+        if deadline.entry is None or when < deadline.entry:
+            deadline.entry = when
+            self._count += 1
+            heapq.heappush(self._heap, (when, deadline.subject, self._count, deadline))
 
     def may_have_passed(self, now: float) -> bool:
-        """``False`` if none has passed at ``now``: the cheap question, asked in each turn."""
+        """``False`` if none has passed at ``now``: the cheap question, asked in each pass."""
         return bool(self._heap) and self._heap[0][0] <= now
 
     def next(self) -> float | None:
         """When the first one that is still meant passes."""
         heap = self._heap
         while heap:
-            when, subject, count, deadline = heap[0]
-            due = self._due(deadline, when)
-            if due == when:
+            entry, subject, count, deadline = heap[0]
+            when = deadline.when
+            if entry != deadline.entry:
+                heapq.heappop(heap)  # it was set to an earlier time since, which has an entry of its own
+            elif when == entry:
                 return when
-            if due is None:
+            elif when is None:
                 heapq.heappop(heap)
+                deadline.entry = None
             else:
-                heapq.heapreplace(heap, (due, subject, count, deadline))
+                heapq.heapreplace(heap, (when, subject, count, deadline))
+                deadline.entry = when
         return None
 
     def passed(self, now: float) -> Iterator[Deadline]:
-        """Take out those that have passed at ``now`` and are still meant, oldest first."""
+        """Take out those that have passed at ``now`` and are still meant, oldest first. What is done for one may cancel
+        those that would follow.
+        """
         while (first := self.next()) is not None and first <= now:
-            yield heapq.heappop(self._heap)[-1]
+            deadline = heapq.heappop(self._heap)[-1]
+            deadline.when = deadline.entry = None
+            yield deadline
 
     def due(self, now: float) -> list[Deadline]:
         """Those that :meth:`passed` would take out, left where they are."""

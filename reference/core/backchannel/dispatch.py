@@ -1,184 +1,223 @@
 """Dispatch: which worker is ordered to accept what, and what its answer means.
 
 How many connections are pending on a listener, and how many of them unanswered orders cover, is in its
-``Ledger``; who may be chosen is with the ``Candidates``. Here the two meet (BC-PICK-01).
+:class:`~backchannel.backlog.Backlog`; who may be chosen is with the :class:`~backchannel.candidates.Candidates`. Here
+the two meet (BC-PICK-01). Whether the pool dispatches at all, and what becomes of a worker, is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
 
-from .actions import Send
-from .deadlines import Deadline, Kind
+from .actions import Action, Note, Send
+from .backlog import Backlog
+from .candidates import Candidates
+from .counters import Counters
+from .deadlines import Deadlines
 from .frames import Busy, Reason, encode_accept
-from .lifecycle import Roster
+from .settings import Settings
 from .slots import Order, Worker
-from .states import ParentEvent, PoolState, State
+from .states import READING, State
 
-__all__ = ["Dispatching"]
-
-_DISPATCHING: Final = frozenset({PoolState.RUNNING, PoolState.STOPPING})
+__all__ = ["Dispatch"]
 
 
-class Dispatching(Roster):
-    """A roster whose workers are given orders."""
+class Dispatch:
+    """Orders for ``workers``, and their answers. ``backlogs`` has what is pending, listener by listener; ``on_change``
+    is called with each worker that was given an order.
+    """
 
-    # ---------------------------------------------------------------------------------------------- what the shell asks
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Mapping[int, Worker],
+        backlogs: Sequence[Backlog],
+        deadlines: Deadlines,
+        counters: Counters,
+        actions: list[Action],
+        on_change: Callable[[Worker], None],
+    ) -> None:
+        self.backlogs = backlogs
+        self.edges = False
+        """Each arrival makes an event, and counts are exact."""
+        self.turn = 0
+        """The listener that is served next, if something is pending on several."""
+        self._settings = settings
+        self._candidates = Candidates(settings.policy, workers)
+        self._deadlines = deadlines
+        self._counters = counters
+        self._actions = actions
+        self._on_change = on_change
+        self._fallen_short: set[Worker] = set()
+        """Who is passed over for some listener, or has a series of short answers."""
+        self._voids_in_row = 0
 
-    def to_count(self) -> list[int]:
-        """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
-        if self.state not in _DISPATCHING or (not self._candidates.count and not self.stopping):
-            return []
+    # ----------------------------------------------------------------------------------------------------- what it sees
+
+    @property
+    def somebody(self) -> bool:
+        """Whether there is a worker that may be chosen."""
+        return self._candidates.count > 0
+
+    @property
+    def in_flight(self) -> int:
+        """Connections that unanswered orders cover: all R together (BC-PEND-01)."""
+        return sum(backlog.covered for backlog in self.backlogs)
+
+    @property
+    def settled(self) -> bool:
+        """Whether orders are in flight, and they cover all that is known to be pending."""
+        return all(backlog.settled for backlog in self.backlogs) and self.in_flight > 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is pending and nothing in flight."""
+        return all(backlog.empty and not backlog.covered for backlog in self.backlogs)
+
+    def to_count(self, *, to_the_end: bool) -> list[int]:
+        """Listeners to count before :meth:`order` (BC-PEND-02): where something may have changed, or, if all is to be
+        served ``to_the_end``, where it is not known that nothing is left.
+        """
         return [
             index
-            for index, ledger in enumerate(self.ledgers)
-            if (ledger.dirty or (self.stopping and not ledger.empty and not ledger.covered)) and not ledger.resting
+            for index, backlog in enumerate(self.backlogs)
+            if (backlog.dirty or (to_the_end and not backlog.empty and not backlog.covered)) and not backlog.resting
         ]
 
-    def watching(self, listener: int) -> bool:
-        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and no order covers
-        what is pending (BC-WATCH-05).
-        """
-        ledger = self.ledgers[listener]
-        return self._may_order and not ledger.covered and not ledger.resting
+    def look_again(self) -> None:
+        """Count every listener before the next order: what was counted may be true no more."""
+        for backlog in self.backlogs:
+            backlog.dirty = True
 
-    def hidden(self, listener: int) -> bool:
-        """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
-        although somebody may be chosen (BC-WATCH-02).
-        """
-        ledger = self.ledgers[listener]
-        return self._may_order and ledger.covered > 0 and not ledger.resting
-
-    @property
-    def _may_order(self) -> bool:
-        return self.state in _DISPATCHING and self._candidates.count > 0
-
-    @property
-    def stopping(self) -> bool:
-        """It is going to end: it serves what is pending, or drains everybody."""
-        return self.state in (PoolState.STOPPING, PoolState.DRAINING)
-
-    @property
-    def patient(self) -> bool:
-        """Whether reports may wait a little: orders are unanswered, they cover all that is known to be pending, and
-        somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
-        """
-        if not self._may_order or self.state is not PoolState.RUNNING:
-            return False
-        return all(ledger.settled for ledger in self.ledgers) and any(ledger.covered for ledger in self.ledgers)
-
-    @property
-    def awaited(self) -> int:
-        """How many connections are covered by orders that are unanswered: all R together (BC-PEND-01)."""
-        return sum(ledger.covered for ledger in self.ledgers)
+    def changed(self, worker: Worker) -> None:
+        """``worker`` is new, or may have changed, or has exited."""
+        if worker.state not in READING:
+            self._lost(worker)
+        candidates = self._candidates
+        nobody = not candidates.count
+        candidates.refresh(worker)
+        if nobody and candidates.count and not self.edges:
+            # no watch was armed (BC-WATCH-05): who waits is known of none of the listeners (BC-WATCH-03)
+            self.look_again()
 
     # ----------------------------------------------------------------------------------------------------------- orders
 
-    def _order_all(self, counts: Mapping[int, int]) -> None:
+    def welcome(self, worker: Worker) -> None:
+        """Order nothing: the answer shows that ``worker`` reads (BC-HELLO-04). *start_deadline* covers it."""
+        self._counters.probes += 1
+        order = worker.new_order(0, 0)
+        self._actions.append(Send(worker.slot, encode_accept(order.id, order.listener, order.max)))
+
+    def order(self, counts: Mapping[int, int], now: float) -> None:
+        """Order what is pending: ``counts`` holds P for each listener that :meth:`to_count` named."""
         for listener, pending in counts.items():
-            self.ledgers[listener].counted(pending)
+            self.backlogs[listener].counted(pending)
             if not pending:
                 self._seen_empty(listener)
         waiting = {listener: pending for listener, pending in counts.items() if pending}
         while waiting:
-            # rotation: the next listener after the one that was served last (BC-PICK-04)
-            listener = self._next_in_turn(waiting)
-            if not self._order_one(listener, waiting[listener]):
+            listener = next(iter(waiting))
+            if len(waiting) > 1:  # rotation: the next one after the one that was served last (BC-PICK-04)
+                listener = min(waiting, key=lambda index: (index < self.turn, index))
+            if not self._order_one(listener, waiting[listener], now):
                 del waiting[listener]
 
-    def _next_in_turn(self, waiting: Mapping[int, int]) -> int:
-        if len(waiting) == 1:
-            return next(iter(waiting))
-        return min(waiting, key=lambda index: (index < self._turn, index))
-
-    def _order_one(self, listener: int, pending: int) -> bool:
+    def _order_one(self, listener: int, pending: int, now: float) -> bool:
         """Send one order for ``listener``; ``False`` when none is wanted or nobody can take it."""
-        ledger = self.ledgers[listener]
-        wanted, again = ledger.wanted(pending)
+        backlog = self.backlogs[listener]
+        wanted, again = backlog.wanted(pending)
         if not wanted:
             return False
         worker = self._candidates.best(listener)
         if worker is None:
-            ledger.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
+            backlog.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
             return False
         most = 1
         if wanted > 1:  # a fair share, so that all who could begin do so at once (BC-PICK-03)
             share = -(-wanted // self._candidates.count)
-            most = min(share, worker.room, self.settings.max_per_order)
+            most = min(share, worker.room, self._settings.max_per_order)
         order = worker.new_order(listener, most, again=again)
-        ledger.sent(order)
-        self.counters.orders += most
-        self._turn = (listener + 1) % len(self.ledgers)
-        self._send(worker, order)
-        self._refresh(worker)
+        backlog.sent(order)
+        self._counters.orders += most
+        self.turn = (listener + 1) % len(self.backlogs)
+        # voids in a row show that all are slow rather than this one: longer each time (BC-SILENT-02)
+        doublings = min(self._voids_in_row, self._settings.order_deadline_doublings)
+        self._deadlines.set(worker.order_deadline, now + self._settings.order_deadline * 2**doublings)
+        self._actions.append(Send(worker.slot, encode_accept(order.id, listener, most)))
+        self._on_change(worker)
         return True
 
-    def _send(self, worker: Worker, order: Order) -> None:
-        if not order.max:
-            self.counters.probes += 1
-        if worker.state is not State.STARTING:  # the welcome is covered by start_deadline
-            self._await_answer(worker, order)
-        self._actions.append(Send(worker.slot, encode_accept(order.id, order.listener, order.max)))
+    # ---------------------------------------------------------------------------------------------------------- answers
 
-    def _await_answer(self, worker: Worker, order: Order) -> None:
-        doublings = min(self._voids_in_row, self.settings.order_deadline_doublings)
-        order.deadline = self._now + self.settings.order_deadline * 2**doublings
-        if not worker.deadline_at or order.deadline < worker.deadline_at:
-            worker.deadline_at = order.deadline
-            self._deadlines.add(order.deadline, worker.deadline)
+    def answered(self, worker: Worker, busy: Busy, now: float) -> bool:
+        """``worker`` has answered its order. Returns whether it cannot use the listener, and so is of no use."""
+        order = worker.end_order()
+        assert order is not None
+        if not order.max:
+            return False  # the welcome: it says nothing about a listener
+        worker.accepted += busy.accepted
+        # nobody is passed over, else somebody may be waiting for what this count had left (BC-WATCH-04)
+        filled = self.edges and busy.accepted == order.max and not order.void and not self._fallen_short
+        self.backlogs[order.listener].ended(order, filled=filled)
+        if busy.accepted:
+            worker.short_rows.clear()
+        if order.void:
+            self._counters.late += busy.accepted
+        else:
+            self._voids_in_row = 0
+            self._counters.accepted += busy.accepted
+            self._counters.short += order.max - busy.accepted
+        return busy.accepted < order.max and self._fell_short(worker, order, busy, now)
+
+    def _fell_short(self, worker: Worker, order: Order, busy: Busy, now: float) -> bool:
+        reason, rows, rest = busy.reason, worker.short_rows, self._settings.rest
+        worker.passed_over.add(order.listener)
+        self._fallen_short.add(worker)
+        # PEER is the client's doing, and a late answer comes when others may have taken all (BC-SHORT-02)
+        if not busy.accepted and reason is not Reason.PEER and not order.void:
+            rows[order.listener] = rows.get(order.listener, 0) + 1
+        if reason is Reason.WORKER or rows.get(order.listener, 0) >= self._settings.short_in_a_row:
+            rows.clear()
+            worker.resting = True
+            self._deadlines.set(worker.rest, now + rest)
+            self._actions.append(Note(worker.slot, f"rests for {rest} s: its last answer was {reason.name}"))
+        elif reason is Reason.SYSTEM:  # no other worker could accept either
+            backlog = self.backlogs[order.listener]
+            backlog.resting = True
+            self._deadlines.set(backlog.rest, now + rest)
+            self._actions.append(Note(None, f"listener {order.listener} rests for {rest} s: SYSTEM"))
+        elif reason is Reason.UNUSABLE:
+            text = f"cannot use listener {order.listener}: it is drained"
+            self._actions.append(Note(worker.slot, text, "BC-SHORT-04"))
+            return True
+        return False
 
     def _seen_empty(self, listener: int) -> None:
+        """Nothing was there to be taken, so nobody fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
         for worker in self._fallen_short:
             worker.passed_over.discard(listener)
             worker.short_rows.pop(listener, None)
         self._fallen_short = {worker for worker in self._fallen_short if worker.passed_over or worker.short_rows}
 
-    # ---------------------------------------------------------------------------------------------------------- answers
+    # -------------------------------------------------------------------------------------------------------- no answer
 
-    def _answered(self, worker: Worker, busy: Busy) -> None:
-        order, worker.order = worker.order, None
+    def expired(self, worker: Worker) -> None:
+        """The order of ``worker`` was not answered in time: it covers nothing any more (BC-SILENT-01)."""
+        order = worker.order
         assert order is not None
-        worker.accepted += busy.accepted
-        if order.max:
-            filled = self.edges and busy.accepted == order.max and not order.void and not self._fallen_short
-            self.ledgers[order.listener].ended(order, filled=filled)
-        if busy.accepted:
-            worker.short_rows.clear()
-            self._sizing.served()
-        if order.void:
-            self.counters.late += busy.accepted
-            worker.step(ParentEvent.LATE_ANSWER)
-        elif worker.state is State.STARTING:
-            worker.step(ParentEvent.WELCOMED)
-            self._became_ready(worker)
-        else:
-            if order.deadline:  # none: a welcome, answered by a worker that was drained meanwhile (BC-SILENT-02)
-                self._voids_in_row = 0
-            self.counters.accepted += busy.accepted
-            self.counters.short += order.max - busy.accepted
-        if busy.accepted < order.max:
-            self._fell_short(worker, order, busy)
+        order.void = True
+        self._voids_in_row += 1
+        self._counters.voids += order.max
+        worker.voids += order.max
+        self.backlogs[order.listener].voided(order)
 
-    def _fell_short(self, worker: Worker, order: Order, busy: Busy) -> None:
-        reason, rows = busy.reason, worker.short_rows
-        worker.passed_over.add(order.listener)
-        self._fallen_short.add(worker)
-        if not busy.accepted and reason is not Reason.PEER and not order.void:
-            rows[order.listener] = rows.get(order.listener, 0) + 1
-        if reason is Reason.WORKER or rows.get(order.listener, 0) >= self.settings.short_in_a_row:
-            rows.clear()
-            worker.resting = True
-            self._note(worker.slot, f"rests for {self.settings.rest} s: its last answer was {reason.name}")
-            self._add_deadline(worker, Kind.REST, self.settings.rest)
-        elif reason is Reason.SYSTEM:
-            ledger = self.ledgers[order.listener]
-            ledger.resting = True
-            ledger.rests_until = self._now + self.settings.rest
-            self._note(None, f"listener {order.listener} rests for {self.settings.rest} s: SYSTEM")
-            self._deadlines.add(ledger.rests_until, Deadline(Kind.LISTENER_REST, order.listener, 0))
-        elif reason is Reason.UNUSABLE:
-            self._note(worker.slot, f"cannot use listener {order.listener}: it is drained", "BC-SHORT-04")
-            if worker.state is State.READY:
-                self._drain(worker)
-            self._died_young()
+    def _lost(self, worker: Worker) -> None:
+        """``worker`` will not answer; what its order covered may be ordered again (BC-DEATH-02)."""
+        order = worker.end_order()
+        if order is not None and order.max:
+            self.backlogs[order.listener].ended(order)
+            if not order.void:
+                self._counters.dead += order.max
+        if worker.state is State.GONE:
+            worker.rest.when = None
+            self._fallen_short.discard(worker)

@@ -4,99 +4,117 @@ Each worker belongs to a generation, and a reload begins the next one. A *newcom
 spawned; while it is STARTING, and until it has replaced an old worker, it counts above *max* (BC-RELOAD-03). Rolling
 means one newcomer at a time; at once means one for each old worker, and a change of guard when all are ready.
 
-Nothing here is on the path of a connection: while no reload is under way, :attr:`Generations.active` is all that is
-looked at.
+Nothing here is on the path of a connection: while no reload is under way, :attr:`Reload.active` is all that is looked
+at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
 
+from .actions import Action, Reloaded
+from .lifecycle import Lifecycle
+from .sizing import Sizing
 from .slots import Worker
 from .states import State
 
-__all__ = ["Generations", "Step"]
+__all__ = ["Reload"]
 
-_COUNTING = frozenset({State.STARTING, State.READY, State.SUSPECT})
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a pass of a reload does: spawn so many newcomers, drain these workers; the reload may be over then."""
-
-    spawn: int = 0
-    drain: list[Worker] = field(default_factory=list)
-    over: bool = False
+_COUNTING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT})
 
 
-class Generations:
+@dataclass(slots=True, eq=False)
+class Reload:
     """The newest generation, and the reload that leads to it."""
 
-    def __init__(self) -> None:
-        self.current = 1
-        self.active = False
-        self.changed = False
-        """A pass may find something to do."""
-        self.waiting = False
-        """The next newcomer is delayed by young deaths (BC-SCALE-12)."""
-        self._at_once = False
-        self._starting: set[Worker] = set()
-        self._ready: set[Worker] = set()
-        """Newcomers that are READY and have replaced nobody yet."""
+    _lives: Lifecycle
+    _sizing: Sizing
+    _actions: list[Action]
+    current: int = 1
+    """The newest generation: new workers are of this one."""
+    active: bool = False
+    """A reload is under way."""
+    due: bool = False
+    """A pass may find something to do."""
+    waiting: bool = False
+    """The next newcomer is delayed by young deaths (BC-SCALE-12)."""
+    _at_once: bool = False
+    _starting: set[Worker] = field(default_factory=set)
+    _ready: set[Worker] = field(default_factory=set)
+    """Newcomers that are READY and have replaced nobody yet."""
 
-    def begin(self, *, at_once: bool) -> list[Worker]:
-        """Begin the next generation. Returns newcomers of a reload that is cut short by this one: they have replaced
-        nobody, and are drained (BC-RELOAD-07).
+    def begin(self, now: float, *, at_once: bool) -> None:
+        """Begin the next generation. Newcomers of a reload that is cut short by this one have replaced nobody, and are
+        drained (BC-RELOAD-07).
         """
         surplus = self._end()
         self.current += 1
-        self.active = self.changed = True
+        self.active = self.due = True
         self._at_once = at_once
-        return surplus
+        self._sizing.hold(True)
+        self._lives.drain_each(surplus, now)
 
-    def give_up(self) -> list[Worker]:
-        """The new generation cannot start. Returns newcomers to drain (BC-RELOAD-05)."""
-        return self._end()
+    def fail(self, why: str, now: float) -> None:
+        """The new generation cannot start: the old one goes on (BC-RELOAD-05)."""
+        self._lives.drain_each(self._end(), now)
+        self._over(why)
+
+    def abandon(self) -> None:
+        """Everybody is to go: there is nobody to replace any more."""
+        self._end()
 
     def _end(self) -> list[Worker]:
+        """Returns newcomers that have replaced nobody."""
         surplus = sorted(self._starting | self._ready, key=lambda worker: worker.slot)
         self._starting.clear()
         self._ready.clear()
         self.active = False
         return surplus
 
-    def welcome(self, worker: Worker) -> None:
-        """``worker`` has just been spawned as a newcomer."""
-        self._starting.add(worker)
+    def _over(self, failure: str) -> None:
+        self._sizing.hold(False)
+        self._actions.append(Reloaded(self.current, failure))
 
-    def refresh(self, worker: Worker) -> None:
-        """``worker`` may have changed its state."""
+    def changed(self, worker: Worker) -> None:
+        """``worker`` may have changed its state, or has exited."""
         # one that is LOST is about to exit: how it exits tells whether there is any use in another (BC-RELOAD-05)
         if worker in self._starting and worker.state not in (State.STARTING, State.LOST):
             self._starting.discard(worker)
-            self.changed = True
+            self.due = True
             if worker.state is State.READY:
                 self._ready.add(worker)
         elif worker in self._ready and worker.state not in _COUNTING:
             self._ready.discard(worker)
+        if worker.state is State.GONE:
+            self.due = True  # an old worker less to replace, or a newcomer less to wait for
 
-    def step(self, workers: Collection[Worker], *, may_spawn: bool) -> Step:
-        """One pass."""
-        self.changed = False
+    def proceed(self, now: float) -> None:
+        """One pass. There is nothing to do unless something has changed, or spawning was delayed and no longer is."""
+        may_spawn = now >= self._sizing.not_before
+        if not self.due and not (self.waiting and may_spawn):
+            return
+        self.due = False
+        workers = self._lives.workers.values()
         old = [worker for worker in workers if worker.generation < self.current and worker.state in _COUNTING]
         drain: list[Worker] = []
+        # all at once: nobody is drained before the whole new generation is READY (BC-RELOAD-01)
         if not self._at_once or (not self._starting and len(self._ready) >= len(old)):
             # as in BC-SCALE-07, and for its reason: least is lost where least is held
             old.sort(key=lambda worker: (worker.open + worker.reserved, -worker.slot))
             drain = old[: len(self._ready)]
             self._ready.clear()
+        self._lives.drain_each(drain, now)
         if len(drain) == len(old):
-            self.active = bool(self._starting)
-            return Step(drain=drain, over=not self.active)
+            self.active = bool(self._starting)  # its last newcomer is still to come, and may fail
+            if not self.active:
+                self._over("")
+            return
         lacking = self._lacking(len(old) - len(drain))
         self.waiting = lacking > 0 and not may_spawn
-        return Step(lacking if may_spawn else 0, drain)
+        if may_spawn:
+            for _ in range(lacking):
+                self._starting.add(self._lives.spawn(self.current, now))
 
     def _lacking(self, old: int) -> int:
         if self._at_once:

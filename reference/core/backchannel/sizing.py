@@ -1,59 +1,190 @@
-"""The pool's size over time: when to ask :func:`~backchannel.scaling.decide`, and what it remembers.
+"""How many workers there should be, and when to ask.
 
-Every order and every answer changes the pool's spare room, so the sums are kept up to date rather than taken anew,
-and a pass looks at single workers only when the sums say that the pool is short or has too much. A pool that is as it
-should be sets no timer: a parent with nothing to do does not wake (BC-WAIT-03).
+:func:`decide` is one pass, as a pure function: it takes the pool as it is, the rules, what the last pass remembered and
+the time, and returns what to do and what to remember (BC-RULE-01). The unit is spare capacity, so that the same rules
+serve capacity 1 (where it counts idle workers, as Apache does) and event-based workers.
+
+:class:`Sizing` is the pool over time. Every order and every answer changes the pool's spare room, so it keeps the sums
+up to date rather than take them anew, and looks at single workers only when the sums say that the pool is short or has
+too much. A pool that is as it should be sets no timer: a parent with nothing to do does not wake (BC-WAIT-03).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .scaling import Decision, Memory, Totals, decide, delayed, short, surplus
 from .settings import Scaling
 from .slots import Worker
 from .states import State
 
-__all__ = ["Sizing"]
+__all__ = ["Decision", "Memory", "Sizing", "Totals", "WorkerView", "decide", "delayed", "short", "surplus"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker, as far as scaling looks at it."""
+
+    slot: int
+    state: State
+    open: int = 0
+    capacity: int = 0
+    reserved: int = 0
+
+    @property
+    def load(self) -> int:
+        """Connections held or promised."""
+        return self.open + self.reserved
+
+    @property
+    def room(self) -> int:
+        """Connections it could still be given."""
+        return max(0, self.capacity - self.load)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the pool."""
+
+    counting: int = 0
+    """All workers but those DRAINING (BC-SCALE-03)."""
+    starting: int = 0
+    draining: int = 0
+    room: int = 0
+    """Room of READY workers."""
+
+    def add(self, state: State, room: int, sign: int = 1) -> None:
+        """Count a worker in, or out with ``sign`` -1."""
+        if state is State.GONE:
+            return
+        if state is State.DRAINING:
+            self.draining += sign
+            return
+        self.counting += sign
+        if state is State.STARTING:
+            self.starting += sign
+        elif state is State.READY:
+            self.room += sign * room
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one pass leaves to the next."""
+
+    rate: int = 1
+    last: float | None = None
+    """When a pass last did something."""
+    young_deaths: int = 0
+    """In a row (BC-SCALE-12)."""
+    not_before: float = float("-inf")
+    """No spawning before this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a pass does: spawn so many workers, or drain the one in ``retire``."""
+
+    spawn: int = 0
+    retire: int | None = None
+
+
+def spare(totals: Totals, capacity: int) -> int:
+    """Spare for spawning (BC-SCALE-02)."""
+    return totals.room + totals.starting * capacity
+
+
+def lacking(totals: Totals, rules: Scaling, capacity: int) -> int:
+    """Workers that the pool lacks, whatever ``max`` and the spawn rate say (BC-SCALE-04)."""
+    spared = spare(totals, capacity)
+    by_spare = -((spared - rules.min_spare) // capacity) if spared < rules.min_spare else 0
+    return max(rules.min - totals.counting, by_spare, 0)
+
+
+def short(totals: Totals, rules: Scaling, capacity: int) -> bool:
+    """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03)."""
+    return totals.counting < rules.max and (totals.counting < rules.min or spare(totals, capacity) < rules.min_spare)
+
+
+def surplus(totals: Totals, rules: Scaling) -> bool:
+    """Whether a worker may be retired, as far as the sums tell (BC-SCALE-07)."""
+    return totals.room > rules.max_spare and totals.counting > rules.min and totals.draining < rules.max_draining
+
+
+def decide(
+    pool: Sequence[WorkerView], rules: Scaling, capacity: int, memory: Memory, now: float
+) -> tuple[Decision, Memory]:
+    """One pass. ``capacity`` is the configured one, expected of workers that are STARTING."""
+    totals = Totals()
+    for worker in pool:
+        totals.add(worker.state, worker.room)
+    is_short = short(totals, rules, capacity)
+    if not is_short:
+        memory = replace(memory, rate=1)  # even in a pass that comes too early to act (BC-SCALE-05)
+    if memory.last is not None and now < memory.last + rules.period:
+        return Decision(), memory
+    if is_short:
+        if now < memory.not_before:
+            return Decision(), memory  # workers die young: another would, too (BC-SCALE-12)
+        count = min(memory.rate, lacking(totals, rules, capacity), rules.max - totals.counting)
+        rate = min(memory.rate * 2, rules.spawn_rate_ceiling)
+        return Decision(spawn=count), replace(memory, rate=rate, last=now)
+    if surplus(totals, rules):
+        ready = [worker for worker in pool if worker.state is State.READY]
+        # least is lost where least is held; of those, the highest, so that the pool keeps to the low slots
+        victim = min(ready, key=lambda worker: (worker.load, -worker.slot))
+        # a large worker may take more with it than can be spared: the pool would be short at once, and spawn
+        if totals.room - victim.room >= rules.min_spare:
+            return Decision(retire=victim.slot), replace(memory, last=now)
+    return Decision(), memory
+
+
+def delayed(memory: Memory, rules: Scaling, now: float) -> Memory:
+    """``memory`` after one more young death: all spawning waits, longer each time (BC-SCALE-12)."""
+    delay = min(rules.young_delay * 2**memory.young_deaths, rules.young_delay_ceiling)
+    return replace(
+        memory,
+        young_deaths=min(memory.young_deaths + 1, 64),
+        not_before=max(memory.not_before, now + delay),
+    )
 
 
 _NOTHING: Final = Decision()
 
 
+@dataclass(slots=True, eq=False)
 class Sizing:
-    """Passes, and the delay after young deaths. ``capacity`` is what a worker is expected to have."""
+    """Passes over ``workers``, and the delays after young deaths and failed starts. ``capacity`` is what a worker is
+    expected to have.
+    """
 
-    def __init__(self, rules: Scaling, capacity: int) -> None:
-        self._rules = rules
-        self._capacity = capacity
-        self._totals = Totals()
-        self._memory = Memory()
-        self._looked = float("-inf")
-        self._changed = True
-        self._last_young_death = float("-inf")
-        self._held = False
-        self._failures = 0
-        self._no_start_before = float("-inf")
+    _rules: Scaling
+    _capacity: int
+    _workers: Mapping[int, Worker]
+    _totals: Totals = field(default_factory=Totals)
+    _memory: Memory = field(default_factory=Memory)
+    _looked: float = float("-inf")
+    """When a pass last looked at single workers."""
+    _changed: bool = True
+    """Something has, since that pass found nothing to do."""
+    _last_young_death: float = float("-inf")
+    _held: bool = False
+    _failures: int = 0
+    """Workers in a row that could not be started."""
+    _why: str = ""
+    _no_start_before: float = float("-inf")
 
-    def add(self, worker: Worker) -> None:
-        """``worker`` is new."""
-        worker.counted = worker.to_count()
-        self._totals.add(*worker.counted)
-        self._changed = True
-
-    def remove(self, worker: Worker) -> None:
-        """``worker`` has gone."""
-        self._totals.add(*worker.counted, -1)
-        self._changed = True
-
-    def refresh(self, worker: Worker) -> None:
-        """``worker`` may have changed."""
-        before, counted = worker.counted, worker.to_count()
+    def changed(self, worker: Worker) -> None:
+        """``worker`` is new, or may have changed, or has exited."""
+        state = worker.state
+        if worker.drained and state is not State.GONE:
+            # until it has exited (BC-SCALE-03): between the end of its channel and its exit it would count otherwise,
+            # and another would be retired in its stead
+            state = State.DRAINING
+        before, counted = worker.counted, (state, worker.room)
         if counted != before:
-            if counted[0] is State.READY is before[0]:
-                self._totals.room += counted[1] - before[1]
+            if state is State.READY is before[0]:
+                self._totals.room += counted[1] - before[1]  # what every order and every answer does
             else:
                 self._totals.add(*before, -1)
                 self._totals.add(*counted)
@@ -80,14 +211,14 @@ class Sizing:
         # a surplus that cannot be retired is looked at once a period, not at each change
         return max(when, self.not_before if is_short else self._looked + self._rules.period)
 
-    def decide(self, workers: Collection[Worker], now: float) -> Decision:
+    def decide(self, now: float) -> Decision:
         """One pass, if it is time for one (BC-SCALE-06)."""
         if self._memory.rate > 1 and not self._is_short():
-            self._memory = replace(self._memory, rate=1)
+            self._memory = replace(self._memory, rate=1)  # it would, in each pass that looks (BC-SCALE-05)
         when = self.next_pass()
         if when is None or now < when:
             return _NOTHING
-        views = [worker.view() for worker in workers]
+        views = [_view(worker) for worker in self._workers.values()]
         decision, self._memory = decide(views, self._rules, self._capacity, self._memory, now)
         self._looked = now
         self._changed = decision != _NOTHING
@@ -98,25 +229,33 @@ class Sizing:
         if self._memory.young_deaths:
             self._memory = Memory(self._memory.rate, self._memory.last)
 
-    def died_young(self, workers: Collection[Worker], now: float) -> None:
+    def died_young(self, now: float) -> None:
         """Delay all spawning, longer each time; a worker that has outlived its youth since breaks the series."""
         grown = now - self._rules.young
-        if any(self._last_young_death < worker.spawned_at < grown for worker in workers):
+        if any(self._last_young_death < worker.spawned_at < grown for worker in self._workers.values()):
             self.served()
         self._last_young_death = now
         self._memory = delayed(self._memory, self._rules, now)
 
-    def could_not_start(self, now: float) -> None:
-        """The system has no process for a worker: wait, longer each time. That others serve is no sign of better times,
-        so it does not end this series as it ends that of young deaths.
-        """
-        delay = min(self._rules.young_delay * 2**self._failures, self._rules.young_delay_ceiling)
-        self._failures = min(self._failures + 1, 64)
-        self._no_start_before = now + delay
+    def could_not_start(self, why: str, now: float) -> bool:
+        """The system has no process for a worker: wait, longer each time. Returns whether ``why`` is news.
 
-    def started(self) -> None:
-        """A worker is there, so the system has processes."""
-        self._failures = 0
+        That others serve is no sign of better times, so it does not end this series as it ends that of young deaths.
+        """
+        delay = min(self._rules.young_delay * 2 ** min(self._failures, 64), self._rules.young_delay_ceiling)
+        self._failures += 1
+        self._no_start_before = now + delay
+        news, self._why = why != self._why, why
+        return news
+
+    def started(self) -> int:
+        """A worker is there, so the system has processes. Returns how many could not be started before it."""
+        failures, self._failures, self._why = self._failures, 0, ""
+        return failures
 
     def _is_short(self) -> bool:
         return short(self._totals, self._rules, self._capacity)
+
+
+def _view(worker: Worker) -> WorkerView:
+    return WorkerView(worker.slot, worker.counted[0], worker.open, worker.capacity, worker.reserved)

@@ -1,7 +1,7 @@
-"""The parent's table: one :class:`Worker` for each slot, and the order it may owe an answer to.
+"""The parent's slots: one :class:`Worker` each, and the order it may owe an answer to.
 
-Plain records with the arithmetic that belongs to one worker alone. What concerns several workers, listeners or time
-is in :mod:`backchannel.parent` and the modules it uses.
+Plain records, with the arithmetic that belongs to one worker alone, and what its reports may claim: a figure is taken
+over only if the worker has earned it (BC-STATUS-06). What concerns several workers, listeners or time is elsewhere.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from .deadlines import Deadline, Kind
 from .errors import Violation
-from .frames import Busy, Features, FrameReader, Gone, Idle, Reason, Report
-from .scaling import WorkerView
-from .states import PARENT, ParentEvent, State
+from .frames import Accept, Busy, FrameReader, Gone, Idle, Reason, Report, decode
+from .states import State
 
 __all__ = ["Order", "Slots", "Worker"]
 
@@ -28,63 +27,67 @@ class Order:
     listener: int
     max: int
     void: bool = False
-    deadline: float = 0.0
-    """When it becomes void."""
     again: bool = False
     """It covers a connection that a void order had covered (BC-SILENT-03)."""
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One worker, as its parent knows it."""
+    """One worker, as its parent knows it.
+
+    The last fields are notes that the parts of the parent keep about it: each is written by one of them alone, and is
+    here because it is needed for every connection.
+    """
 
     slot: int
-    serial: int
-    """Counts the workers of this parent, those that could not be started among them: two workers of one slot differ
-    here. It is an identity and no statistic.
-    """
     spawned_at: float
     generation: int = 1
     state: State = State.STARTING
     open: int = 0
     capacity: int = 0
-    features: Features = Features.NONE
     order: Order | None = None
     last_order: int = 0
     reader: FrameReader = field(default_factory=FrameReader)
-    passed_over: set[int] = field(default_factory=set)
-    """Listeners for which it gave a short answer (BC-SHORT-01)."""
-    short_rows: dict[int, int] = field(default_factory=dict)
-    """For each listener: short answers in a row that accepted nothing (BC-SHORT-02)."""
     resting: bool = False
-    rests_until: float = 0.0
-    state_until: float = 0.0
-    """When the deadline of its state passes, if that has one."""
+    """It is given no order for a while (BC-SHORT-02)."""
     greeted: bool = False
     """Its hello has been read."""
     was_ready: bool = False
     """It has answered the welcome, so its program can start."""
     drained: bool = False
-    """The parent half-closed it."""
+    """The parent half-closed its channel."""
     orders: int = 0
     """Connections it was ordered to take."""
     accepted: int = 0
     """Connections it took."""
     voids: int = 0
     """Connections it was ordered to take and did not in time."""
-    counted: tuple[State, int] = (State.STARTING, 0)
-    """State and room that :class:`~backchannel.scaling.Totals` has counted for it."""
+
+    # of the lifecycle
+    state_deadline: Deadline = field(init=False)
+    """Until when it may be in this state, if there is such a time: it is cancelled as the state is left."""
+
+    # of the dispatch
+    order_deadline: Deadline = field(init=False)
+    """One for all its orders."""
+    rest: Deadline = field(init=False)
+    passed_over: set[int] = field(default_factory=set)
+    """Listeners for which it gave a short answer (BC-SHORT-01)."""
+    short_rows: dict[int, int] = field(default_factory=dict)
+    """For each listener: short answers in a row that accepted nothing (BC-SHORT-02)."""
     ticket: int = 0
     """Names its one valid entry among the candidates; 0 while it has none."""
     key: int = 0
     """Where that entry stands."""
-    deadline: Deadline = field(init=False)
-    """The one of its orders, made once: it is used for each of them."""
-    deadline_at: float = 0.0
-    """Where its entry among the deadlines stands; 0 while it has none."""
+
+    # of the sizing
+    counted: tuple[State, int] = (State.GONE, 0)
+    """State and room that the sums have counted for it."""
 
     def __post_init__(self) -> None:
-        self.deadline = Deadline(Kind.ORDER, self.slot, self.serial)
+        self.state_deadline = Deadline(Kind.STATE, self.slot)
+        self.order_deadline = Deadline(Kind.ORDER, self.slot)
+        self.rest = Deadline(Kind.REST, self.slot)
 
     @property
     def reserved(self) -> int:
@@ -102,47 +105,57 @@ class Worker:
         """Whether an order may go to it at all (BC-ORDER-01, BC-ORDER-02)."""
         return self.order is None and self.state is State.READY and self.capacity > self.open and not self.resting
 
-    def view(self) -> WorkerView:
-        """The worker as scaling sees it."""
-        return WorkerView(self.slot, self.to_count()[0], self.open, self.capacity, self.reserved)
-
-    def to_count(self) -> tuple[State, int]:
-        """What the sums are made of: state and room. One that was drained is DRAINING until it has exited
-        (BC-SCALE-03): between the end of its channel and its exit it would count otherwise, and another would be
-        retired in its stead.
-        """
-        return State.DRAINING if self.drained else self.state, self.room
-
-    def step(self, event: ParentEvent) -> None:
-        """Move the machine. ``KeyError``: the event cannot happen in this state, which is a bug."""
-        self.state = PARENT[self.state][event]
-
     def new_order(self, listener: int, most: int, *, again: bool = False) -> Order:
         """Number an order, and reserve room for it (BC-ACCEPT-01)."""
         number = self.last_order + 1 if self.last_order < LAST_ORDER else 1
         self.last_order = number
         self.orders += most
-        self.order = order = Order(number, listener, most, False, 0.0, again)
+        self.order = order = Order(number, listener, most, False, again)
         return order
 
-    def believe(self, report: Report) -> None:
-        """Take over the figures of ``report``, or raise :class:`Violation` if they are not earned."""
-        capacity = report.capacity
-        limit = self.open
-        if isinstance(report, Busy):
-            self._check_answer(report.order, report.accepted, report.reason)
-            limit, open_ = limit + report.accepted, report.open
-        elif isinstance(report, Gone):
-            open_ = report.open
-        else:
-            open_ = 0
-        if open_ > limit:
-            raise Violation("BC-STATUS-06", f"open {open_} where at most {limit} was earned")
-        if open_ == self.open and capacity == self.capacity and not isinstance(report, Busy):
+    def end_order(self) -> Order | None:
+        """The unanswered order is answered, or cannot be any more: return it, and give back what it reserved."""
+        order, self.order = self.order, None
+        self.order_deadline.when = None
+        return order
+
+    # ------------------------------------------------------------------------------------------------ what it may claim
+
+    def greet(self, hello: Idle, ceiling: int) -> None:
+        """Take over the figures of the ``hello``. Raises :class:`Violation` for more than ``ceiling``."""
+        if hello.capacity > ceiling:
+            raise _too_much(hello.capacity, ceiling)
+        self.greeted = True
+        self.capacity = hello.capacity
+
+    def report(self, raw: bytes, ceiling: int) -> Report:
+        """Understand a frame after the hello, and take over its figures: a capacity up to ``ceiling``, and no more
+        connections than it has earned. Raises :class:`Violation` for what a worker may not say now.
+        """
+        frame = decode(raw)
+        if isinstance(frame, Accept):
+            raise Violation("BC-FRAME-03", "ACCEPT from a worker")
+        if isinstance(frame, Idle) and frame.hello is not None:
+            raise Violation("BC-HELLO-03", "a second hello")
+        if frame.capacity > ceiling:
+            raise _too_much(frame.capacity, ceiling)
+        if self.state is State.STARTING and not isinstance(frame, Busy):
+            raise Violation("BC-HELLO-05", "a status before the answer to the welcome")
+        open_, capacity, earned = 0, frame.capacity, self.open
+        if isinstance(frame, Busy):
+            self._check_answer(frame.order, frame.accepted, frame.reason)
+            open_, earned = frame.open, earned + frame.accepted
+        elif isinstance(frame, Gone):
+            open_ = frame.open
+        if open_ > earned:
+            raise Violation("BC-STATUS-06", f"open {open_} where at most {earned} was earned")
+        # only an answer may repeat the figures: a worker could keep its parent busy with statuses that say nothing
+        if open_ == self.open and capacity == self.capacity and not isinstance(frame, Busy):
             raise Violation("BC-STATUS-06", f"a status that changes nothing (open {open_})")
         if capacity and not self.capacity:
             raise Violation("BC-CAP-03", f"capacity {capacity} after the final 0")
         self.open, self.capacity = open_, capacity
+        return frame
 
     def _check_answer(self, order: int, accepted: int, reason: Reason) -> None:
         mine = self.order
@@ -155,28 +168,29 @@ class Worker:
         if (accepted == mine.max) is not (reason is Reason.FILLED):
             raise Violation("BC-BUSY-06", f"reason {reason.name} with {accepted} of {mine.max} accepted")
 
-    def greet(self, hello: Idle) -> None:
-        """Take over the figures of the hello."""
-        self.greeted = True
-        self.capacity = hello.capacity
-        if hello.hello:
-            self.features = hello.hello.features
+
+def _too_much(capacity: int, ceiling: int) -> Violation:
+    return Violation("BC-STATUS-07", f"capacity {capacity} is above the ceiling of {ceiling}")
 
 
 class Slots:
-    """Hands out the smallest free number (BC-SCALE-10)."""
+    """Who is in which slot. A new worker gets the smallest number that is free (BC-SCALE-10)."""
 
     def __init__(self) -> None:
+        self.workers: dict[int, Worker] = {}
         self._free: list[int] = []
         self._next = 0
 
-    def take(self) -> int:
-        """The smallest number that is not taken."""
+    def add(self, now: float, generation: int) -> Worker:
+        """A worker that is spawned ``now``."""
         if self._free:
-            return heapq.heappop(self._free)
-        self._next += 1
-        return self._next - 1
+            slot = heapq.heappop(self._free)
+        else:
+            slot, self._next = self._next, self._next + 1
+        self.workers[slot] = worker = Worker(slot, now, generation)
+        return worker
 
-    def give_back(self, slot: int) -> None:
-        """``slot`` is free again."""
-        heapq.heappush(self._free, slot)
+    def remove(self, worker: Worker) -> None:
+        """``worker`` has exited: its number is free again."""
+        del self.workers[worker.slot]
+        heapq.heappush(self._free, worker.slot)

@@ -16,7 +16,31 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-__all__ = ["PARENT", "POOL", "WORKER", "ParentEvent", "PoolEvent", "PoolState", "State", "WorkerEvent", "WorkerState"]
+__all__ = [
+    "CLEAN",
+    "CONFIGURATION",
+    "NEVER_AGAIN",
+    "PARENT",
+    "POOL",
+    "PROTOCOL",
+    "READING",
+    "WORKER",
+    "ParentEvent",
+    "PoolEvent",
+    "PoolState",
+    "State",
+    "WorkerEvent",
+    "WorkerState",
+]
+
+CLEAN: Final = 0
+"""Exit status of a worker: drained, nothing left to do."""
+PROTOCOL: Final = 76
+"""Exit status of a worker: the parent broke the protocol or speaks no version of ours (BC-VIOL-03)."""
+CONFIGURATION: Final = 78
+"""Exit status of a worker: it can never start; do not try again in a loop (BC-SCALE-13)."""
+NEVER_AGAIN: Final = frozenset({PROTOCOL, CONFIGURATION})
+"""Exit statuses of workers that can never start (BC-SCALE-13)."""
 
 
 class State(Enum):
@@ -99,6 +123,9 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
         _E.EXIT: _S.GONE,
     },
 }
+
+READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
+"""States in which what a worker writes is read, and an order may still be answered."""
 
 
 class WorkerState(Enum):

@@ -36,9 +36,13 @@ QUERIES: Final = frozenset(
         "stopping",
         "finished",
         "awaited",
+        "greeted",
+        "edges",
     }
 )
-"""What only asks. Everything else that is public and can be called tells the parent something, and is recorded."""
+"""What only asks, and ``edges``. Everything else that is public and can be called tells the parent something, and is
+recorded.
+"""
 
 INPUTS: Final = tuple(
     sorted(name for name, _ in inspect.getmembers(Parent, inspect.isfunction) if name[0] != "_" and name not in QUERIES)

@@ -36,17 +36,9 @@ from .frames import (
     encode_busy,
     encode_status,
 )
-from .states import WORKER, WorkerEvent, WorkerState
+from .states import CLEAN, PROTOCOL, WORKER, WorkerEvent, WorkerState
 
-__all__ = ["CLEAN", "CONFIGURATION", "PROTOCOL", "WorkerSide"]
-
-CLEAN = 0
-"""Exit status: drained, nothing left to do."""
-PROTOCOL = 76
-"""Exit status: the parent broke the protocol or speaks no version of ours (BC-VIOL-03)."""
-CONFIGURATION = 78
-"""Exit status: this worker can never start; do not try again in a loop (BC-SCALE-13)."""
-
+__all__ = ["WorkerSide"]
 
 _EARLY: Final = frozenset({WorkerState.STARTING, WorkerState.GREETED})
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from backchannel.lifecycle import READING
 from backchannel.parent import Parent
 from backchannel.slots import Worker
-from backchannel.states import ParentEvent, PoolState, State
+from backchannel.states import READING, ParentEvent, PoolState, State
 
 __all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
 
@@ -24,27 +23,30 @@ RETIRE: Final = b"R"
 
 
 class Traditional(Parent):
-    """The parent of a traditional pool. Capacity is 1, and there is one listener."""
+    """The parent of a traditional pool. Capacity is 1, and there is one listener.
+
+    It is a :class:`~backchannel.parent.Parent` but for what workers say, for orders, of which there are none, and for
+    what a worker that is STARTING may hold: it overrides these and nothing else.
+    """
 
     watches = False
     message_size = 1
 
     def received(self, slot: int, data: bytes, now: float) -> None:
         """A worker has spoken."""
-        self._now = now
         worker = self.workers[slot]
         for at in range(len(data)):
             if worker.state in READING:
-                self._said(worker, data[at : at + 1])
+                self._said(worker, data[at : at + 1], now)
 
-    def _said(self, worker: Worker, word: bytes) -> None:
+    def _said(self, worker: Worker, word: bytes, now: float) -> None:
         if word == IDLE:
             worker.open = 0
             if worker.state is State.STARTING:
+                # there is no welcome: that it waits for connections is its hello, and the answer to it
                 worker.greeted, worker.capacity = True, 1
-                worker.step(ParentEvent.HELLO)
-                worker.step(ParentEvent.WELCOMED)
-                self._became_ready(worker)
+                self._lives.step(worker, ParentEvent.HELLO, now)
+                self._lives.welcome(worker, now)
         elif word == BUSY and not worker.open and worker.greeted:
             worker.open = 1
             worker.accepted += 1
@@ -52,18 +54,17 @@ class Traditional(Parent):
             self._sizing.served()
         elif word == RETIRE:
             if worker.state is State.READY:
-                self._drain(worker)
+                self._lives.drain(worker, now)
         else:
-            self._kill(worker, ParentEvent.VIOLATION, f"said {word!r}, which means nothing here")
-        for ledger in self.ledgers:
-            ledger.dirty = True
-        self._refresh(worker)
+            self._failures.violated(worker, f"said {word!r}, which means nothing here", now)
+        self._dispatch.look_again()  # a stop waits until nothing is pending, and nobody else says that something went
+        self._changed(worker)
 
-    def _dismiss(self, worker: Worker) -> None:
+    def _dismiss(self, worker: Worker, now: float) -> None:
         """It accepts without an order, and may have done so since it last spoke. SIGTERM ends it while it loads its
         code, and later lets it finish.
         """
-        self._drain(worker)
+        self._lives.drain(worker, now)
 
     def to_count(self) -> list[int]:
         """Only a stop has to know what is pending."""
