@@ -52,7 +52,7 @@ MODULES = {
     "backchannel_sync.events": WORKER,
     "backchannel_sync.worker": WORKER,
     "backchannel_server.channels": PARENT,
-    "backchannel_sync.pool": PARENT,
+    "backchannel_sync.parent": PARENT,
     "backchannel_server.exec_binding": PARENT,
 }
 """What is changed, and the roles that run it: the first ones are the likeliest to notice."""

@@ -23,7 +23,7 @@ from backchannel_server.channels import Crew
 from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
 from backchannel_server.status_socket import StatusSocket
 from backchannel_server.upgrade import READY, Successor
-from backchannel_sync.pool import Pool
+from backchannel_sync.parent import Pool
 from test_server import Server
 
 NOBODY = 65534

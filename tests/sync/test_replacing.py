@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from backchannel import PoolState, Scaling, Settings
 from backchannel_server.opening import Opened, open_all
-from backchannel_sync.pool import Pool
+from backchannel_sync.parent import Pool
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from backchannel import ExecStart, Scaling, Settings
 from backchannel_server.errors import StartError
 from backchannel_server.opening import open_all
 from backchannel_trio.handlers import Handler
-from backchannel_trio.pool import Pool
+from backchannel_trio.parent import Pool
 from backchannel_trio.worker import run
 
 pytestmark = pytest.mark.trio

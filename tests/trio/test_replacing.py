@@ -8,7 +8,7 @@ import pytest
 import trio
 from backchannel import PoolState, Scaling, Settings
 from backchannel_server.opening import open_all
-from backchannel_trio.pool import Pool
+from backchannel_trio.parent import Pool
 
 pytestmark = pytest.mark.trio
 

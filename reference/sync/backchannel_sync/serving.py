@@ -20,7 +20,7 @@ from backchannel_server.place import Place
 from backchannel_server.privileges import Identity
 from backchannel_server.signals import INTERRUPTED, Interrupted, held, interruptible
 
-from .pool import Pool
+from .parent import Pool
 
 __all__ = ["serve"]
 

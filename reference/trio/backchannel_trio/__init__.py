@@ -15,7 +15,7 @@ from backchannel_server.context import WorkerInfo, current_worker
 from backchannel_server.errors import StartError
 
 try:
-    from .pool import Pool
+    from .parent import Pool
     from .serving import serve
 except ModuleNotFoundError as error:
     if error.name != "trio":

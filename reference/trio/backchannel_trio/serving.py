@@ -18,7 +18,7 @@ from backchannel_server.privileges import Identity
 from backchannel_server.signals import INTERRUPTED, PARENTS, heard
 from backchannel_server.status_document import log_status
 
-from .pool import Pool
+from .parent import Pool
 
 __all__ = ["serve", "worker_command"]
 
@@ -44,7 +44,7 @@ async def serve(
 ) -> int:
     """Run a pool until it is stopped; return the exit status.
 
-    ``await nursery.start(serve, "module:handler", "127.0.0.1:8000")`` returns the :class:`~backchannel_trio.pool.Pool`
+    ``await nursery.start(serve, "module:handler", "127.0.0.1:8000")`` returns the :class:`~.parent.Pool`
     when its first workers are ready; its ``stop`` drains and ends it. Cancelling this call kills all workers and ends
     it at once.
 
