@@ -51,7 +51,9 @@ MODULES = {
     "backchannel_sync.blocking": WORKER,
     "backchannel_sync.events": WORKER,
     "backchannel_sync.worker": WORKER,
+    "backchannel_server.arrivals": PARENT,
     "backchannel_server.channels": PARENT,
+    "backchannel_server.driver": PARENT,
     "backchannel_sync.parent": PARENT,
     "backchannel_server.exec_binding": PARENT,
 }
