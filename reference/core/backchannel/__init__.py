@@ -7,8 +7,11 @@ Bytes, events and monotonic time in; bytes and actions out. Put it under any loo
   workers' lives, and :mod:`backchannel.dispatching`, who is ordered to accept what,
 - :mod:`backchannel.frames` is the codec, :mod:`backchannel.machines` the state tables.
 
-No module of this package imports a socket, a selector, a process or a clock.
+No module of this package imports a socket, a selector, a process or a clock. A worker loads nothing of the parent's.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
 from .binding import ExecStart, read_variables
@@ -31,11 +34,22 @@ from .frames import (
     encode,
 )
 from .machines import PoolState, State, WorkerState
-from .parent import Parent
-from .roster import Counters
 from .scaling import Decision, Memory, WorkerView, decide
 from .settings import POLICIES, Scaling, Settings
 from .worker import CLEAN, CONFIGURATION, PROTOCOL, WorkerSide
+
+if TYPE_CHECKING:
+    from .parent import Parent
+    from .roster import Counters
+else:
+    _THE_PARENTS = {"Parent": ".parent", "Counters": ".roster"}
+
+    def __getattr__(name: str) -> object:
+        """What is the parent's is loaded when somebody asks for it."""
+        if name in _THE_PARENTS:
+            return getattr(import_module(_THE_PARENTS[name], __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "CLEAN",
