@@ -52,8 +52,10 @@ MODULES = {
     "backchannel_sync.blocking": WORKER,
     "backchannel_sync.events": WORKER,
     "backchannel_sync.worker": WORKER,
+    "backchannel_server.arrivals": PARENT,
     "backchannel_server.channels": PARENT,
-    "backchannel_sync.pool": PARENT,
+    "backchannel_server.driver": PARENT,
+    "backchannel_sync.parent": PARENT,
     "backchannel_server.exec_binding": PARENT,
 }
 """What is changed, and the roles that run it: the first ones are the likeliest to notice."""

@@ -19,7 +19,7 @@ FILES = [
 FORKS = {"fork", "forkpty", "fork_worker", "to_thread", "run_in_executor"}
 ALLOWED = {
     "reference/server/backchannel_server/fork_binding.py": {"fork"},
-    "reference/sync/backchannel_sync/pool.py": {"fork_worker"},
+    "reference/sync/backchannel_sync/parent.py": {"fork_worker"},
 }
 
 

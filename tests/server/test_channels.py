@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 from collections.abc import Iterator
 
 import pytest
 from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, encode
-from backchannel_server.channels import Crew
+from backchannel_server.channels import Channels
+from plain_loop import PlainLoop
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -17,15 +17,15 @@ ORDER = encode(Accept(2, 0, 1))
 
 
 class Ends:
-    """A crew of one worker, whose end of the channel the test has. The process reads nothing."""
+    """The channels of one worker, whose end of the channel the test has. The process reads nothing."""
 
     def __init__(self) -> None:
         self.core = Parent(Settings(), Scaling.fixed(1))
         self.core.start(0.0)
         self.failed: list[int] = []
         self.core.send_failed = lambda slot, _now: self.failed.append(slot)  # type: ignore[method-assign]
-        self.crew = Crew(self.core, selectors.DefaultSelector(), self._start)
-        self.crew.spawn(0)
+        self.channels = Channels(self.core, PlainLoop(), self._start)
+        self.channels.spawn(0)
 
     def _start(self, _slot: int, _ours: socket.socket, theirs: socket.socket) -> int:
         self.theirs = theirs.dup()
@@ -46,7 +46,7 @@ class Ends:
 def ends() -> Iterator[Ends]:
     made = Ends()
     yield made
-    made.crew.close()
+    made.channels.close()
     made.theirs.close()
 
 
@@ -56,7 +56,7 @@ def test_full_channel_is_a_broken_worker_and_no_wait(ends: Ends) -> None:
     """
     sent = 0
     while not ends.failed:
-        ends.crew.send(0, ORDER)
+        ends.channels.send(0, ORDER)
         sent += 1
     assert ends.failed == [0]
     assert sent > 100
@@ -66,8 +66,8 @@ def test_nothing_waits_in_memory(ends: Ends) -> None:
     """What did not fit is gone: when there is room again, nothing of it comes after what did."""
     sent = 0
     while not ends.failed:
-        ends.crew.send(0, ORDER)
+        ends.channels.send(0, ORDER)
         sent += 1
     assert (sent - 1) * FRAME_SIZE <= len(ends.waiting()) < sent * FRAME_SIZE
-    ends.crew.send(0, ORDER)
+    ends.channels.send(0, ORDER)
     assert ends.waiting() == ORDER

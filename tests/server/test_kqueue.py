@@ -20,6 +20,7 @@ from backchannel_server import platform
 from backchannel_server.listeners import bind
 from backchannel_server.platform import kqueue
 from backchannel_server.platform.watching import LevelWatch
+from plain_loop import PlainLoop
 
 
 @dataclass
@@ -255,7 +256,7 @@ def test_a_worker_never_closes_the_selector_of_its_parent(monkeypatch: pytest.Mo
 def test_a_deadline_below_a_tick_is_late_by_one_and_counts_once(world: Queues) -> None:
     """A time-out is rounded up to whole ticks: each look comes late, none is made up for, none comes early."""
     poller = kqueue.Poller()
-    watch = LevelWatch(selectors.SelectSelector())
+    watch = LevelWatch(PlainLoop())
     news: list[int] = []
     watch.start([listener(7)], news.append)
     watch.rearm(lambda _index: False, lambda _index: True, world.now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from backchannel_server import platform
 from backchannel_server.listeners import bind, name_of
+from plain_loop import PlainLoop
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -91,34 +91,30 @@ def test_no_count_where_netlink_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
         assert diag.count(made) is None, "what was refused once is not asked again"
 
 
-def watched(poller: str, listener: socket.socket) -> tuple[selectors.BaseSelector, list[int], platform.ListenerWatch]:
-    selector = platform.selector_class(poller)()
+def watched(poller: str, listener: socket.socket) -> tuple[PlainLoop, list[int], platform.ListenerWatch]:
+    selector = platform.selector_class(poller)
+    loop = PlainLoop(selector)
     news: list[int] = []
-    watch = platform.listener_watch(selector)
+    watch = platform.listener_watch(loop, edges=platform.has_edges(selector()))
     watch.start([listener], news.append)
-    return selector, news, watch
-
-
-def turn(selector: selectors.BaseSelector) -> None:
-    for key, mask in selector.select(0):
-        key.data(mask)
+    return loop, news, watch
 
 
 @pytest.mark.skipif(platform.POLLERS[0] not in ("epoll", "kqueue"), reason="this system has no edge-triggered poller")
 def test_edge_comes_once_for_each_arrival(listener: socket.socket) -> None:
-    selector, news, watch = watched("auto", listener)
+    loop, news, watch = watched("auto", listener)
     with connect(listener):
-        turn(selector)
+        loop.turn()
         assert news == [0]
-        turn(selector)
+        loop.turn()
         assert news == [0]
         with connect(listener):
-            turn(selector)
+            loop.turn()
             assert news == [0, 0]
-            assert selector.select(0) == []
+            assert loop.turn() == []
     assert watch.next_look() is None
     watch.close()
-    selector.close()
+    loop.close()
 
 
 def never(_index: int) -> bool:
@@ -131,25 +127,25 @@ def always(_index: int) -> bool:
 
 @pytest.mark.parametrize("poller", [name for name in platform.POLLERS if name in ("poll", "select")])
 def test_level_watch_is_silent_while_disarmed(listener: socket.socket, poller: str) -> None:
-    selector, news, watch = watched(poller, listener)
+    loop, news, watch = watched(poller, listener)
     with connect(listener):
-        turn(selector)
+        loop.turn()
         assert news == []
         watch.rearm(always, never, 0.0)
-        turn(selector)
+        loop.turn()
         assert news == [0]
         watch.rearm(never, never, 0.0)
-        turn(selector)
+        loop.turn()
         assert news == [0]
         watch.rearm(always, never, 0.0)
-        turn(selector)
+        loop.turn()
         assert news == [0, 0]
     watch.close()
-    selector.close()
+    loop.close()
 
 
 def test_level_watch_looks_behind_an_order_ever_more_rarely(listener: socket.socket) -> None:
-    selector, news, watch = watched("poll", listener)
+    loop, news, watch = watched("poll", listener)
     now, looks = 100.0, []
     for _ in range(8):
         watch.rearm(never, always, now)
@@ -166,7 +162,7 @@ def test_level_watch_looks_behind_an_order_ever_more_rarely(listener: socket.soc
     assert watch.next_look() is None, "without an order there is nothing to look for"
     watch.rearm(never, always, now)
     assert watch.next_look() == now + 0.01
-    selector.close()
+    loop.close()
 
 
 def test_ipv6_name() -> None:

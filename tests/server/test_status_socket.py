@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import selectors
+import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from backchannel_server import status_socket
-from backchannel_server.status_socket import READERS, StatusSocket
+from backchannel_server.status_socket import READERS, REST, StatusSocket
+from plain_loop import PlainLoop
 
 LARGE = {"x": "y" * 2_000_000}
 """More than any socket takes at once."""
@@ -21,16 +22,14 @@ LARGE = {"x": "y" * 2_000_000}
 class Served:
     """A status socket in a loop of its own, on a clock that stands still unless it is told to go on."""
 
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, path: Path, document: dict[str, str]) -> None:
         self.path = str(path)
-        self.now = time.monotonic()
-        monkeypatch.setattr(status_socket.time, "monotonic", lambda: self.now)
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen()
         self.listener.setblocking(False)
-        self.selector = selectors.DefaultSelector()
-        self.socket = StatusSocket(self.listener, self.selector, lambda: LARGE)
+        self.loop = PlainLoop()
+        self.socket = StatusSocket(self.listener, self.loop, lambda: document)
         self.clients = ExitStack()
 
     def connect(self) -> socket.socket:
@@ -40,15 +39,12 @@ class Served:
         return client
 
     def turn(self) -> None:
-        while events := self.selector.select(0):
-            for key, mask in events:
-                key.data(mask)
-            if not any(key.fileobj is self.listener for key, _ in events):
-                break
-        self.socket.look(self.now)
+        while self.listener in self.loop.turn():
+            pass
+        self.socket.look(self.loop.now)
 
     def waited_for(self) -> int:
-        return len(self.selector.get_map()) - 1
+        return self.loop.watched() - 1
 
     def gone(self, client: socket.socket) -> bool:
         """Whether nobody holds the other end any more: what was sent is read to its end."""
@@ -62,24 +58,24 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    made = Served(tmp_path / "status", monkeypatch)
+def served(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path / "status", LARGE)
     yield made
     made.clients.close()
-    if made.selector.get_map():
+    if made.loop.watched():
         made.socket.stop()
-    made.selector.close()
+    made.loop.close()
 
 
 def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
     client = served.connect()
     assert served.waited_for() == 1
     due = served.socket.next_look()
-    assert due == served.now + status_socket.PATIENCE, "the loop has to wake for it"
-    served.now = due - 0.001
+    assert due == served.loop.now + status_socket.PATIENCE, "the loop has to wake for it"
+    served.loop.now = due - 0.001
     served.turn()
     assert served.waited_for() == 1
-    served.now = due
+    served.loop.now = due
     served.turn()
     assert (served.waited_for(), served.socket.next_look()) == (0, None)
     assert served.gone(client)
@@ -88,11 +84,11 @@ def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
 def test_to_take_a_little_now_and_then_buys_no_time(served: Served) -> None:
     client = served.connect()
     for _ in range(int(status_socket.PATIENCE) - 1):
-        served.now += 1
+        served.loop.now += 1
         assert client.recv(100_000)
         served.turn()
         assert served.waited_for() == 1
-    served.now += 1
+    served.loop.now += 1
     served.turn()
     assert served.waited_for() == 0
 
@@ -123,8 +119,40 @@ def test_a_reader_that_sends_is_a_reader(served: Served) -> None:
     assert served.waited_for() == 0
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EINVAL, errno.EMFILE, errno.ECONNABORTED])
+def test_an_accept_that_fails(served: Served, number: int) -> None:
+    """Whoever waits is served when it works again, and nobody looks for them all the time until then."""
+
+    class Refusing(socket.socket):
+        refusals = 1
+
+        def accept(self) -> tuple[socket.socket, object]:
+            if self.refusals:
+                self.refusals -= 1
+                raise OSError(number, os.strerror(number))
+            return super().accept()
+
+    served.loop.unwatch(served.listener)
+    served.listener = Refusing(fileno=served.listener.detach())
+    served.listener.setblocking(False)
+    served.socket = StatusSocket(served.listener, served.loop, lambda: {"served": "yes"})
+    client = served.clients.enter_context(socket.socket(socket.AF_UNIX))
+    client.connect(served.path)
+    served.loop.turn()
+    if number != errno.ECONNABORTED:
+        assert served.loop.watched() == 0
+        served.socket._greet()  # called back late
+        assert served.socket.next_look() == served.loop.now + REST
+        served.loop.now += REST
+        served.turn()  # it is watched again at the end of this one
+    served.turn()
+    assert client.recv(100) == b'{"served": "yes"}\n'
+    assert served.waited_for() == 0
+
+
 def test_it_is_closed_with_readers_that_wait(served: Served) -> None:
     clients = [served.connect() for _ in range(3)]
     served.socket.stop()
-    assert not served.selector.get_map()
+    assert not served.loop.watched()
+    served.socket._greet()  # called back late
     assert all(served.gone(client) for client in clients)

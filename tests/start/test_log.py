@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backchannel_server import standard
 from backchannel_server.fork_binding import Reasons
 from backchannel_server.logs import Lines
-from backchannel_sync import standard
 from programs import MODULES, Program, full_pipe, handler, needs
 
 Start = Callable[..., Program]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backchannel_server import StartError, listeners
 from backchannel_server.listeners import passed
-from backchannel_sync import StartError, listening
 from programs import MODULES, Program, handler
 
 Start = Callable[..., Program]
@@ -78,7 +78,7 @@ def test_descriptor_that_is_no_listener(kind: str, monkeypatch: pytest.MonkeyPat
     one, other = socket.socketpair()
     with one, other, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         numbers = {"datagram": datagrams.fileno(), "connected": one.fileno(), "pipe": reader, "closed": 1 << 19}
-        monkeypatch.setattr(listening, "FIRST_PASSED", numbers[kind])
+        monkeypatch.setattr(listeners, "FIRST_PASSED", numbers[kind])
         text = f"descriptor {numbers[kind]} is no listening stream socket"
         with pytest.raises(StartError, match=text) as raised:
             passed({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
 import socket
 import struct
 import types
@@ -18,9 +17,10 @@ from typing import Any
 import pytest
 from backchannel import FRAME_SIZE, Accept, Idle, Reason, WorkerSide, decode, encode
 from backchannel_server.accepting import attempt
-from backchannel_server.channels import Crew
+from backchannel_server.channels import Channels
 from backchannel_server.listeners import bind
 from backchannel_sync import blocking, events
+from plain_loop import PlainLoop
 
 
 @pytest.fixture
@@ -144,17 +144,16 @@ def test_an_end_that_comes_with_data_is_believed_when_it_is_read() -> None:
         inside.append(theirs.dup())
         return os.getpid()
 
-    with selectors.DefaultSelector() as selector:
-        crew = Crew(said, selector, start)
-        crew.spawn(0)
-        with inside[0] as worker:
-            worker.sendall(encode(Idle(1)) * 5)
-        # readable and ended at once, from the first turn on
-        while keys := selector.get_map():
-            assert len(keys) == 1
-            for key, mask in selector.select(5):
-                key.data(mask)
-        crew.pids.clear()
+    loop = PlainLoop()
+    channels = Channels(said, loop, start)
+    channels.spawn(0)
+    with inside[0] as worker:
+        worker.sendall(encode(Idle(1)) * 5)
+    # readable and ended at once, from the first turn on
+    while watched := loop.watched():
+        assert watched == 1
+        loop.turn(5)
+    loop.close()
     assert said.words == ["2 frames", "2 frames", "1 frames", "end"]
 
 
@@ -205,12 +204,12 @@ def test_an_order_that_fits_in_part_is_not_sent_again() -> None:
     """The parent never follows part of a frame with anything: it gives the worker up (BC-KILL-02)."""
     failed: list[int] = []
     core: Any = types.SimpleNamespace(send_failed=lambda slot, _now: failed.append(slot))
-    crew = Crew(core, selectors.SelectSelector(), lambda *_: 0)
+    channels = Channels(core, PlainLoop(), lambda *_: 0)
     channel: Any = Narrow()
-    crew._channels[0] = channel
+    channels._channels[0] = channel
     for number in range(ROOM // FRAME_SIZE):
-        crew.send(0, encode(Accept(number + 1, 0, 1)))
+        channels.send(0, encode(Accept(number + 1, 0, 1)))
     assert not failed, "204 frames fit"
-    crew.send(0, encode(Accept(205, 0, 1)))
+    channels.send(0, encode(Accept(205, 0, 1)))
     assert failed == [0]
     assert len(channel.inside) == ROOM

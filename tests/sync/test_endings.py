@@ -458,7 +458,7 @@ def test_a_program_that_is_run_has_the_usual_signals(tmp_path: Path) -> None:
 
 FORK = """
 import os, signal
-from backchannel_sync import context
+from backchannel_server import context
 from backchannel_server.signals import leave_to_the_parent
 
 leave_to_the_parent()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import signal
 import socket
 import sys
@@ -25,8 +24,9 @@ from backchannel import (
     State,
     encode,
 )
-from backchannel_server.channels import Crew
+from backchannel_server.channels import Channels
 from backchannel_server.traditional import Traditional
+from plain_loop import PlainLoop
 from test_server import Server
 
 WORKER = """
@@ -107,15 +107,15 @@ def test_others_are_served(tmp_path: Path, module: str, how: str) -> None:
 
 
 class Flooded:
-    """A crew of one worker whose channel is full, and is filled again whenever something was taken from it."""
+    """The channels of one worker: its channel is full, and is filled again whenever something was taken from it."""
 
     def __init__(self, core: Parent, piece: bytes) -> None:
         self.core = core
         self.piece = piece
         self.taken = 0
         core.start(0.0)
-        self.crew = Crew(core, selectors.DefaultSelector(), self._start)
-        self.crew.spawn(0)
+        self.channels = Channels(core, PlainLoop(), self._start)
+        self.channels.spawn(0)
 
     def _start(self, _slot: int, ours: socket.socket, theirs: socket.socket) -> int:
         self.inside = theirs.dup()
@@ -160,27 +160,27 @@ def flooded(request: pytest.FixtureRequest) -> Iterator[tuple[Flooded, int]]:
     made.listen()
     yield made, size * 64
     made.inside.close()
-    made.crew.close()
+    made.channels.close()
 
 
 def test_a_turn_takes_no_more_than_its_share(flooded: tuple[Flooded, int]) -> None:
     made, share = flooded
-    made.crew.read(0)
+    made.channels.read(0)
     assert made.taken == share
 
 
 def test_so_does_the_reading_before_a_judgement(flooded: tuple[Flooded, int]) -> None:
     made, share = flooded
-    made.crew.read_all(0)
+    made.channels.read_all(0)
     assert made.taken == share
 
 
 def test_so_does_the_reading_after_a_death(flooded: tuple[Flooded, int]) -> None:
     """Somebody else holds its end still, and writes: what does not go into the turn is dropped."""
     made, share = flooded
-    os.kill(made.crew.pids[0], signal.SIGKILL)
-    os.waitid(os.P_PID, made.crew.pids[0], os.WEXITED | os.WNOWAIT)
-    assert list(made.crew.reap()) == [-signal.SIGKILL]
+    os.kill(made.channels.pids[0], signal.SIGKILL)
+    os.waitid(os.P_PID, made.channels.pids[0], os.WEXITED | os.WNOWAIT)
+    assert list(made.channels.reap()) == [-signal.SIGKILL]
     assert made.taken == share
     assert not made.core.workers
     with pytest.raises(BrokenPipeError):
@@ -191,7 +191,7 @@ def test_order_for_one_that_reads_no_more_is_its_end(flooded: tuple[Flooded, int
     """Its channel is ended even though it never stops writing (BC-CHAN-06)."""
     made, share = flooded
     made.inside.shutdown(socket.SHUT_RD)
-    made.crew.send(0, bytes(FRAME_SIZE))
+    made.channels.send(0, bytes(FRAME_SIZE))
     assert made.taken == share
     assert made.core.workers[0].state is State.LOST
 
@@ -204,7 +204,7 @@ def test_flood_of_one_that_drains_does_not_put_off_its_end(flooded: tuple[Floode
     assert core.workers[0].state is State.DRAINING
     assert core.overdue(29.0) == set()
     assert core.overdue(31.0) == {0}
-    made.crew.read_all(0)
+    made.channels.read_all(0)
     assert made.taken == share
     core.judge(31.0)
     assert core.workers[0].state is State.KILLED

@@ -5,25 +5,23 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, State, encode
-from backchannel_server.channels import Crew
+from backchannel_server.channels import Channels
 from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
+from backchannel_server.handover import Handover
 from backchannel_server.status_socket import StatusSocket
 from backchannel_server.upgrade import READY, Successor
-from backchannel_sync.pool import Pool
+from plain_loop import PlainLoop
 from test_server import Server
 
 NOBODY = 65534
@@ -131,9 +129,10 @@ def test_traditional_worker_that_has_become_another_user(tmp_path: Path) -> None
 
 
 OUT_OF_REACH = """
-import os, selectors, signal, sys
+import os, signal, sys
 from backchannel import Parent, Scaling, Settings
-from backchannel_server.channels import Crew
+from backchannel_server.channels import Channels
+from backchannel_sync.parent import SelectorLoop
 import logging
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 closed = [(os.POSIX_SPAWN_CLOSE, 1), (os.POSIX_SPAWN_CLOSE, 2)]
@@ -141,14 +140,14 @@ pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ, file_actions=closed)
 os.setresuid(65534, 65534, 65534)
 core = Parent(Settings(), Scaling.fixed(1))
 core.start(0.0)
-crew = Crew(core, selectors.DefaultSelector(), lambda slot, ours, theirs: pid, nudge=True)
-crew.spawn(0)
-crew.half_close(0)
-crew.nudge(0.0)
-crew.nudge(1.0)
-crew.kill(0)
-crew.kill(0)
-crew.close()
+channels = Channels(core, SelectorLoop(), lambda slot, ours, theirs: pid, signals=True)
+channels.spawn(0)
+channels.half_close(0)
+channels.nudge(0.0)
+channels.nudge(1.0)
+channels.kill(0)
+channels.kill(0)
+channels.close()
 print("closed", pid)
 """
 
@@ -164,21 +163,15 @@ def test_end_does_not_wait_for_one_that_cannot_be_killed() -> None:
 # ------------------------------------------------------------------------------------------------ by errno
 
 
-class Refusing(selectors.DefaultSelector):
-    """A selector for which the system has no room once."""
-
-    refused = 0
-
-    def register(self, *arguments: Any) -> selectors.SelectorKey:  # type: ignore[override]
-        """Refused the first time, as by epoll's limit for a user's watches."""
-        if not self.refused:
-            self.refused += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().register(*arguments)
-
-
 def sleeper(_slot: int, _ours: socket.socket, _theirs: socket.socket) -> int:
     return os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+
+
+@pytest.fixture
+def loop() -> Iterator[PlainLoop]:
+    made = PlainLoop()
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -188,42 +181,40 @@ def core() -> Parent:
     return made
 
 
-def test_no_room_to_watch_a_channel_is_a_worker_that_cannot_be_started(core: Parent) -> None:
+def test_no_room_to_watch_a_channel_is_a_worker_that_cannot_be_started(core: Parent, loop: PlainLoop) -> None:
     """Nobody is started who could not be heard, and the next one is."""
-    with Refusing() as selector:
-        crew = Crew(core, selector, sleeper)
-        crew.spawn(0)
-        assert not crew.pids
-        assert not core.workers
-        assert any("room to watch its channel" in str(action) for action in core.take_actions())
-        core.scale(100.0)
-        crew.spawn(0)
-        assert list(crew.pids) == [0]
-        assert len(selector.get_map()) == 1
-        crew.close()
-        assert not selector.get_map()
+    loop.refusals = 1
+    channels = Channels(core, loop, sleeper)
+    channels.spawn(0)
+    assert not channels.pids
+    assert not core.workers
+    assert any("room to watch its channel" in str(action) for action in core.take_actions())
+    core.scale(100.0)
+    channels.spawn(0)
+    assert list(channels.pids) == [0]
+    assert loop.watched() == 1
+    channels.close()
+    assert not loop.watched()
 
 
-def test_no_process_leaves_nothing_watched(core: Parent) -> None:
+def test_no_process_leaves_nothing_watched(core: Parent, loop: PlainLoop) -> None:
     def refused(*_: object) -> int:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    with selectors.DefaultSelector() as selector:
-        Crew(core, selector, refused).spawn(0)
-        assert not selector.get_map()
-        assert not core.workers
+    Channels(core, loop, refused).spawn(0)
+    assert not loop.watched()
+    assert not core.workers
 
 
-def test_worker_that_somebody_else_has_waited_for(core: Parent) -> None:
-    with selectors.DefaultSelector() as selector:
-        crew = Crew(core, selector, sleeper)
-        crew.spawn(0)
-        os.kill(crew.pids[0], signal.SIGKILL)
-        os.waitpid(crew.pids[0], 0)
-        crew.kill(0)
-        assert list(crew.reap()) == [WAITED_FOR_BY_ANOTHER]
-        assert not core.workers
-        crew.close()
+def test_worker_that_somebody_else_has_waited_for(core: Parent, loop: PlainLoop) -> None:
+    channels = Channels(core, loop, sleeper)
+    channels.spawn(0)
+    os.kill(channels.pids[0], signal.SIGKILL)
+    os.waitpid(channels.pids[0], 0)
+    channels.kill(0)
+    assert list(channels.reap()) == [WAITED_FOR_BY_ANOTHER]
+    assert not core.workers
+    channels.close()
 
 
 def test_those_that_live_are_not_missed() -> None:
@@ -235,15 +226,14 @@ def test_those_that_live_are_not_missed() -> None:
         os.waitpid(pid, 0)
 
 
-def test_end_of_one_that_somebody_else_has_waited_for(core: Parent) -> None:
-    with selectors.DefaultSelector() as selector:
-        crew = Crew(core, selector, sleeper)
-        crew.spawn(0)
-        pid = crew.pids[0]
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        crew.close()
-        assert not crew.pids
+def test_end_of_one_that_somebody_else_has_waited_for(core: Parent, loop: PlainLoop) -> None:
+    channels = Channels(core, loop, sleeper)
+    channels.spawn(0)
+    pid = channels.pids[0]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    channels.close()
+    assert not channels.pids
 
 
 class Channel:
@@ -264,19 +254,23 @@ class Channel:
         self.closed = True
 
 
-class Watch:
-    """A selector that accepts everything."""
+class Deaf:
+    """A loop that watches nothing."""
 
-    def register(self, *_: object) -> None:
+    def watch(self, *_: object, **__: object) -> None:
         """Nothing."""
 
-    def unregister(self, *_: object) -> None:
+    def unwatch(self, *_: object) -> None:
         """Nothing."""
+
+    def time(self) -> float:
+        """It stands still."""
+        return 0.0
 
 
 @pytest.fixture
-def crew(core: Parent) -> Iterator[Crew]:
-    made = Crew(core, Watch(), sleeper)
+def channels(core: Parent) -> Iterator[Channels]:
+    made = Channels(core, Deaf(), sleeper)
     made.spawn(0)
     real = made._channels[0]
     yield made
@@ -285,37 +279,37 @@ def crew(core: Parent) -> Iterator[Crew]:
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.EIO])
-def test_channel_that_fails_has_ended(crew: Crew, core: Parent, number: int) -> None:
+def test_channel_that_fails_has_ended(channels: Channels, core: Parent, number: int) -> None:
     """What a system says of an end that has gone differs; none of it ends the parent."""
-    crew._channels[0].close()
-    crew._channels[0] = Channel(number)  # type: ignore[assignment]
-    crew.send(0, encode(Accept(1, 0, 0)))
+    channels._channels[0].close()
+    channels._channels[0] = Channel(number)  # type: ignore[assignment]
+    channels.send(0, encode(Accept(1, 0, 0)))
     assert core.workers[0].state is State.LOST
-    assert not crew._channels
+    assert not channels._channels
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
-def test_channel_that_cannot_be_read_has_ended(crew: Crew, core: Parent, number: int) -> None:
-    crew._channels[0].close()
-    crew._channels[0] = Channel(number)  # type: ignore[assignment]
-    crew.read(0)
+def test_channel_that_cannot_be_read_has_ended(channels: Channels, core: Parent, number: int) -> None:
+    channels._channels[0].close()
+    channels._channels[0] = Channel(number)  # type: ignore[assignment]
+    channels.read(0)
     assert core.workers[0].state is State.LOST
 
 
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN])
-def test_order_for_which_there_is_no_room_is_not_sent(crew: Crew, core: Parent, number: int) -> None:
+def test_order_for_which_there_is_no_room_is_not_sent(channels: Channels, core: Parent, number: int) -> None:
     """The worker would miss a number: it is given up, as one that does not read (BC-KILL-02)."""
-    crew._channels[0].close()
-    crew._channels[0] = Channel(number)  # type: ignore[assignment]
-    crew.send(0, bytes(FRAME_SIZE))
+    channels._channels[0].close()
+    channels._channels[0] = Channel(number)  # type: ignore[assignment]
+    channels.send(0, bytes(FRAME_SIZE))
     assert core.workers[0].state is State.KILLED
 
 
-def test_drain_of_one_whose_end_has_gone(crew: Crew) -> None:
-    crew._channels[0].close()
-    crew._channels[0] = Channel(errno.ENOTCONN)  # type: ignore[assignment]
-    crew.half_close(0)
-    crew.half_close(7)
+def test_drain_of_one_whose_end_has_gone(channels: Channels) -> None:
+    channels._channels[0].close()
+    channels._channels[0] = Channel(errno.ENOTCONN)  # type: ignore[assignment]
+    channels.half_close(0)
+    channels.half_close(7)
 
 
 @pytest.mark.parametrize("octets", [READY * 5000, b"x" * 5000])
@@ -326,34 +320,34 @@ def test_successor_that_never_stops_writing(octets: bytes, caplog: pytest.LogCap
     with ours, theirs:
         ours.setblocking(False)
         theirs.sendall(octets)
-        pool: Any = types.SimpleNamespace(_successor=Successor(1, ours), _yielding=False)
+        handover = Handover(*[None] * 5)  # type: ignore[arg-type]
+        handover._successor = Successor(1, ours)
         heard = 0
         for _ in range(3):
-            Pool._successor_speaks(pool, 0)
-            heard += pool._yielding
-            pool._yielding = False
+            handover._successor_speaks()
+            heard += handover._yielding
+            handover._yielding = False
     assert heard == len(caplog.records) == (1 if octets.startswith(READY) else 0)
 
 
-def test_no_room_to_watch_the_status_socket_or_its_reader(tmp_path: Path) -> None:
+def test_no_room_to_watch_the_status_socket_or_its_reader(tmp_path: Path, loop: PlainLoop) -> None:
     """The reader gets what its socket took at once; those that come later are served when there is room again."""
     path = str(tmp_path / "status")
-    with Refusing() as selector, socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as reader:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as reader:
         listener.bind(path)
         listener.listen()
         listener.setblocking(False)
-        selector.refused = 1
-        status = StatusSocket(listener, selector, lambda: {"long": "x" * 10_000_000})
+        status = StatusSocket(listener, loop, lambda: {"long": "x" * 10_000_000})
         reader.connect(path)
-        selector.refused = 0
-        status._greet(0)
+        loop.refusals = 1
+        status._greet()
         got = 0
         while part := reader.recv(1 << 20):
             got += len(part)
         assert 0 < got < 10_000_000
-        selector.unregister(listener)
+        loop.unwatch(listener)
         status._rests_until = 0.0
-        selector.refused = 0
+        loop.refusals = 1
         status.look(1.0)
         assert status.next_look() == 2.0
         status.look(2.0)

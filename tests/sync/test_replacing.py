@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from backchannel import PoolState, Scaling, Settings
 from backchannel_server.opening import Opened, open_all
-from backchannel_sync.pool import Pool
+from backchannel_sync.parent import Pool
 
 
 @pytest.fixture
@@ -31,33 +31,35 @@ def successor(opened: Opened) -> Pool:
 
 
 def carry_out(pool: Pool) -> None:
-    while actions := pool.core.take_actions():
+    while actions := pool.driver.core.take_actions():
         for action in actions:
-            pool._do(action)
+            pool.driver._do(action)
 
 
 def test_successor_takes_over_when_the_baton_ends(opened: tuple[Opened, socket.socket]) -> None:
     made, old = opened
     pool = successor(made)
+    pool.driver.handover.begin()
     try:
         old.close()
-        pool._take_over(0)
-        assert pool.core.state is PoolState.RUNNING
-        assert pool._watch is not None
+        pool.driver.handover._old_parent_speaks()
+        assert pool.driver.core.state is PoolState.RUNNING
+        assert pool.driver.arrivals.watch is not None
     finally:
-        pool._close()
+        pool.driver.close()
 
 
 def test_stopped_successor_takes_nothing_over(opened: tuple[Opened, socket.socket]) -> None:
     """It has closed its listeners, and waits for a worker to go, when the old parent dies."""
     made, old = opened
     pool = successor(made)
+    pool.driver.handover.begin()
     try:
-        pool.core.stop(0.0)
+        pool.driver.core.stop(0.0)
         carry_out(pool)
         old.close()
-        pool._take_over(0)
-        assert pool.core.state is PoolState.DRAINING
-        assert pool._watch is None
+        pool.driver.handover._old_parent_speaks()
+        assert pool.driver.core.state is PoolState.DRAINING
+        assert pool.driver.arrivals.watch is None
     finally:
-        pool._close()
+        pool.driver.close()

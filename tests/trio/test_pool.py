@@ -16,7 +16,7 @@ from backchannel import ExecStart, Scaling, Settings
 from backchannel_server.errors import StartError
 from backchannel_server.opening import open_all
 from backchannel_trio.handlers import Handler
-from backchannel_trio.pool import Pool
+from backchannel_trio.parent import Pool
 from backchannel_trio.worker import run
 
 pytestmark = pytest.mark.trio
@@ -128,10 +128,10 @@ async def greet(stream: trio.SocketStream) -> None:
 
 async def test_serves_when_started(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(monkeypatch, greet, Scaling.fixed(3)) as (pool, workers):
-        assert pool.core.greeted == 3
+        assert pool.driver.core.greeted == 3
         for _ in range(10):
             assert await ask(pool) == b"hello"
-        assert pool.core.counters.orders == 10
+        assert pool.driver.core.counters.orders == 10
         assert len(workers.started) == 3
 
 
@@ -149,7 +149,7 @@ async def test_stop_drains_and_ends(monkeypatch: pytest.MonkeyPatch, autojump_cl
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:
-                while not pool.core.finished:
+                while not pool.driver.core.finished:
                     await trio.sleep(0.1)
                 ended.set()
 
@@ -178,7 +178,7 @@ async def test_death_is_made_good(monkeypatch: pytest.MonkeyPatch, autojump_cloc
         workers.exit(FIRST_PID, signal.SIGKILL)
         await trio.sleep(10)
         assert workers.started[2:] == [pytest.approx(began, abs=1.0)]
-        assert pool.core.counters.deaths == 1
+        assert pool.driver.core.counters.deaths == 1
         assert await ask(pool) == b"hello"
 
 
@@ -218,13 +218,13 @@ async def test_pool_grows_by_demand(monkeypatch: pytest.MonkeyPatch, autojump_cl
             clients.append(await trio.open_tcp_stream(host, int(port)))
             assert await clients[-1].receive_some() == b"held"
         await trio.sleep(20)
-        assert len(pool.core.workers) == 5
+        assert len(pool.driver.core.workers) == 5
         release.set()
         for client in clients:
             await client.aclose()
         await trio.sleep(60)
-        assert len(pool.core.workers) == 2
-        assert pool.core.counters.retired == 3
+        assert len(pool.driver.core.workers) == 2
+        assert pool.driver.core.counters.retired == 3
         assert workers.killed == []
 
 
@@ -240,7 +240,7 @@ async def test_refused_process_is_asked_for_again(
         assert await ask(pool) == b"hello"
         workers.refuse = False
         await trio.sleep(60)
-        assert len(pool.core.workers) == 2
+        assert len(pool.driver.core.workers) == 2
 
 
 async def test_no_worker_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,14 +257,14 @@ async def test_no_worker_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
             pytest.fail("nothing was ready")
 
 
-async def test_idle_parent_sets_no_timer_and_makes_no_pass(
+async def test_idle_parent_sets_no_timer_and_makes_no_turn(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with running(monkeypatch, greet, Scaling.fixed(3)) as (pool, _):
         assert await ask(pool) == b"hello"
         await trio.sleep(60)
-        passes: list[None] = []
-        one = pool._pass
-        monkeypatch.setattr(pool, "_pass", lambda: (passes.append(None), one()))
+        turns: list[None] = []
+        one = pool.driver.turn
+        monkeypatch.setattr(pool.driver, "turn", lambda: (turns.append(None), one()))
         await trio.sleep(3600)
-        assert passes == []
+        assert turns == []

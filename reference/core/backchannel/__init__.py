@@ -6,11 +6,13 @@ Bytes, events and monotonic time in; bytes and actions out. Put it under any loo
 - :class:`~backchannel.parent.Parent` is the parent's end of all channels,
 - :mod:`backchannel.frames` is the codec, :mod:`backchannel.states` the state tables.
 
-No module of this package imports a socket, a selector, a process or a clock.
+No module of this package imports a socket, a selector, a process or a clock. A worker loads nothing of the parent's.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
-from .counters import Counters
 from .errors import SettingError, Violation
 from .exec_binding import ExecStart, read_variables
 from .frames import (
@@ -30,11 +32,27 @@ from .frames import (
     decode_hello,
     encode,
 )
-from .parent import Parent
 from .settings import POLICIES, Scaling, Settings
-from .sizing import Decision, Memory, WorkerView, decide
 from .states import CLEAN, CONFIGURATION, PROTOCOL, PoolState, State, WorkerState
 from .worker import WorkerSide
+
+if TYPE_CHECKING:
+    from .counters import Counters
+    from .parent import Parent
+    from .sizing import Decision, Memory, WorkerView, decide
+else:
+    _THE_PARENTS = {
+        "Counters": ".counters",
+        "Parent": ".parent",
+        **dict.fromkeys(("Decision", "Memory", "WorkerView", "decide"), ".sizing"),
+    }
+
+    def __getattr__(name: str) -> object:
+        """What is the parent's is loaded when somebody asks for it."""
+        if name in _THE_PARENTS:
+            return getattr(import_module(_THE_PARENTS[name], __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "CLEAN",

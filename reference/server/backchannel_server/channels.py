@@ -8,63 +8,50 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from backchannel import Parent
 
 from .fork_binding import dead_children
+from .loops import Loop
 from .worker_channel import NO_ROOM
 
-__all__ = ["Crew", "Watcher"]
+__all__ = ["Channels"]
 
 log = logging.getLogger("backchannel")
-
-
-class Watcher(Protocol):
-    """What the parent waits with: a selector is one, and so is what looks like one to a parent with another loop."""
-
-    def register(self, fileobj: socket.socket, events: int, data: Callable[[int], object]) -> object:
-        """From now on call ``data`` when there is something to read. ``OSError``: the system has no room for it."""
-
-    def unregister(self, fileobj: socket.socket) -> object:
-        """Watch it no more: it is about to be closed."""
-
 
 NUDGE = 0.05
 """Seconds between two signals to the same worker."""
 
 
-class Crew:
-    """Processes and channels by slot. ``watcher`` watches the channels, ``clock`` is the core's.
+class Channels:
+    """Processes and channels by slot. ``loop`` watches the channels, and has the core's clock.
 
     ``start(slot, ours, theirs)`` starts the process of a worker that is to have ``theirs``, and returns its id; it
-    raises ``OSError`` when the system has none to give. ``nudge``: workers do not read their channels while they wait,
-    so one that is to drain is sent SIGTERM as well, again and again until it has gone.
+    raises ``OSError`` when the system has none to give. ``signals``: workers do not read their channels while they
+    wait, so one that is to drain is sent SIGTERM as well, again and again until it has gone.
     """
 
     def __init__(
         self,
         core: Parent,
-        watcher: Watcher,
+        loop: Loop,
         start: Callable[[int, socket.socket, socket.socket], int],
         *,
-        nudge: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        signals: bool = False,
     ) -> None:
         self.pids: dict[int, int] = {}
         self.last_pids: dict[int, int] = {}
         """Of each slot, the dead included: what is logged of a death must still name it."""
+        self.last_ordered = 0
+        """The slot that has got the last order."""
         self._core = core
-        self._watcher = watcher
-        self._clock = clock
+        self._loop = loop
         self._start = start
         self._channels: dict[int, socket.socket] = {}
-        self._nudge = nudge
+        self._signals = signals
         self._nudged: set[int] = set()
         self._next_nudge = 0.0
         self._out_of_reach: set[int] = set()
@@ -77,20 +64,20 @@ class Crew:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", self._clock())
+            self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", self._loop.time())
             return
         ours.setblocking(False)
         lacking = "room to watch its channel"
         try:
             # before there is a process, so that none is left without a watch when the system has no room for that
-            self._watcher.register(ours, selectors.EVENT_READ, lambda _mask: self._read(slot, ours))
+            self._loop.watch(ours, lambda: self._read(slot, ours))
             lacking = "process"
             pid = self._start(slot, ours, theirs)
         except OSError as error:
             if lacking == "process":
-                self._watcher.unregister(ours)
+                self._loop.unwatch(ours)
             ours.close()
-            self._core.spawn_failed(slot, f"the system gives no {lacking} ({error.strerror})", self._clock())
+            self._core.spawn_failed(slot, f"the system gives no {lacking} ({error.strerror})", self._loop.time())
             return
         finally:
             theirs.close()
@@ -99,6 +86,7 @@ class Crew:
 
     def send(self, slot: int, data: bytes) -> None:
         """Write an order, whole or not at all (BC-KILL-02)."""
+        self.last_ordered = slot
         channel = self._channels.get(slot)
         if channel is None:
             return  # its channel has ended earlier in this turn
@@ -110,13 +98,13 @@ class Crew:
                 return
             sent = 0
         if sent < len(data):
-            self._core.send_failed(slot, self._clock())
+            self._core.send_failed(slot, self._loop.time())
 
     def half_close(self, slot: int) -> None:
         """Tell a worker to drain."""
         with contextlib.suppress(OSError, KeyError):  # the worker may have closed its end already
             self._channels[slot].shutdown(socket.SHUT_WR)
-        if self._nudge and slot in self.pids:
+        if self._signals and slot in self.pids:
             self._nudged.add(slot)
             self._next_nudge = 0.0
 
@@ -160,7 +148,7 @@ class Crew:
     # ------------------------------------------------------------------------------------ channels
 
     def read(self, slot: int) -> None:
-        """Read once from a channel, whatever the watcher says of it."""
+        """Read once from a channel, whatever the loop says of it."""
         channel = self._channels.get(slot)
         if channel is not None:
             self._read(slot, channel)
@@ -190,7 +178,7 @@ class Crew:
         except OSError:
             data = b""  # whatever it is: a channel that cannot be read has ended
         if data:
-            self._core.received(slot, data, self._clock())
+            self._core.received(slot, data, self._loop.time())
         else:
             self._end(slot)
         return len(data)
@@ -205,12 +193,12 @@ class Crew:
 
     def _end(self, slot: int) -> None:
         self._drop(slot)
-        self._core.eof(slot, self._clock())
+        self._core.eof(slot, self._loop.time())
 
     def _drop(self, slot: int) -> None:
         channel = self._channels.pop(slot, None)
         if channel is not None:
-            self._watcher.unregister(channel)
+            self._loop.unwatch(channel)
             channel.close()
 
     # ------------------------------------------------------------------------------------- the end
@@ -225,7 +213,7 @@ class Crew:
             if slot is not None:
                 self.read_all(slot)
                 self._drop(slot)
-                self._core.exited(slot, status, self._clock())
+                self._core.exited(slot, status, self._loop.time())
                 del self.pids[slot]
                 self._nudged.discard(slot)
                 self._out_of_reach.discard(slot)

@@ -14,15 +14,15 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from backchannel import ExecStart
+from backchannel import ExecStart, Settings
 from backchannel.exec_binding import CHANNEL_FD, PREFIX, variables
 
 from .errors import StartError
 from .place import Place
 
-__all__ = ["Launcher"]
+__all__ = ["Launcher", "starter"]
 
 
 class Launcher:
@@ -72,6 +72,18 @@ class Launcher:
         finally:
             for copy in copies:
                 os.close(copy)
+
+
+def starter(
+    launcher: Launcher, settings: Settings, listeners: Sequence[socket.socket]
+) -> Callable[[int, socket.socket, socket.socket], int]:
+    """What a :class:`~backchannel_server.driver.Driver` starts workers with that are programs."""
+
+    def start(slot: int, _ours: socket.socket, theirs: socket.socket) -> int:
+        what = ExecStart(slot, settings.capacity, len(listeners), settings.drain_deadline)
+        return launcher.start(what, theirs, listeners)
+
+    return start
 
 
 def _open_descriptors() -> list[int]:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 
+from .errors import starting
 from .listeners import Listeners, OwnPath, name_of, passed
 from .privileges import Identity
 from .systemd import Notifier
@@ -72,22 +73,25 @@ class Opened:
         self.listeners.remove_paths()
 
 
+@starting()
 def open_all(
-    listen: Iterable[str | socket.socket],
+    listen: Iterable[str | socket.socket] | str,
     *,
     status: str | None = None,
     socket_mode: int | None = None,
     status_mode: int = STATUS_MODE,
-    identity: Identity | None = None,
+    user: str | None = None,
+    group: str | None = None,
     ready_fd: int | None = None,
     environment: MutableMapping[str, str] = os.environ,
 ) -> Opened:
     """Open what the options name. ``listen`` may be empty where a supervisor passes listeners; where none does, it is
     :data:`DEFAULT_ADDRESS` then. ``socket_mode``: permissions of AF_UNIX listeners; ``status_mode``: of the status
-    socket.
+    socket. ``user``, ``group``: what to become when all is bound.
 
     Raises :class:`~backchannel_server.errors.StartError`, with nothing left open or lying about.
     """
+    identity = None if user is None else Identity.find(user, group)
     if identity is not None:
         identity.check()
     notifier = Notifier(environment, ready_fd)
@@ -101,7 +105,7 @@ def open_all(
     inherited = passed(environment)
     opened = Opened(Listeners(inherited, identity=identity), None, notifier)
     try:
-        wanted = list(listen)
+        wanted = [listen] if isinstance(listen, str) else list(listen)
         opened.listeners.own = not inherited and all(isinstance(address, str) for address in wanted)
         opened.listeners.open(wanted if wanted or inherited else [DEFAULT_ADDRESS], mode=socket_mode)
         if status is not None:

@@ -10,16 +10,15 @@ up anything: it waits, and the parent, who would find it waiting whenever it loo
 from __future__ import annotations
 
 import json
-import selectors
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from .listeners import BACKLOG
+from .loops import Loop
 
-__all__ = ["PATIENCE", "READERS", "REST", "StatusSocket", "claim"]
+__all__ = ["PATIENCE", "READERS", "REST", "StatusSocket"]
 
 PATIENCE: Final = 5.0
 """Seconds that a reader has, from its connection to the last octet."""
@@ -31,43 +30,37 @@ REST: Final = 1.0
 """Seconds without a look at who wants to read, after the system has refused to accept one."""
 
 
-def claim(listener: socket.socket) -> None:
-    """Let the system name this process to whoever connects to ``listener``: it remembers who called ``listen`` last,
-    which was this process as root, or the parent that this one replaces.
-    """
-    listener.listen(BACKLOG)
-
-
 @dataclass
 class _Reader:
-    """What a reader has not taken yet, and how long it has for that, on the monotonic clock."""
+    """What a reader has not taken yet, and how long it has for that, by the loop's clock."""
 
     rest: memoryview
     until: float
+    watched: bool = False
 
 
 class StatusSocket:
     """Serves ``document()`` to whoever connects to ``listener``."""
 
-    def __init__(
-        self, listener: socket.socket, selector: selectors.BaseSelector, document: Callable[[], dict[str, object]]
-    ) -> None:
+    def __init__(self, listener: socket.socket, loop: Loop, document: Callable[[], dict[str, object]]) -> None:
         self._listener = listener
-        self._selector = selector
+        self._loop = loop
         self._document = document
         self._waiting: dict[socket.socket, _Reader] = {}
         self._rests_until: float | None = None
-        claim(listener)
-        selector.register(listener, selectors.EVENT_READ, self._greet)
+        # the system names to whoever connects the process that called listen last, which was this one as root, or
+        # the parent that this one replaces: now it is this one
+        listener.listen(BACKLOG)
+        loop.watch(listener, self._greet)
 
     @property
     def _readers(self) -> dict[socket.socket, _Reader]:
         """Those that are waited for, oldest first; whoever asks, none of them has been for too long."""
-        self._let_late_ones_go(time.monotonic())
+        self._let_late_ones_go(self._loop.time())
         return self._waiting
 
     def next_look(self) -> float | None:
-        """When :meth:`look` is due, by the monotonic clock."""
+        """When :meth:`look` is due, by the loop's clock."""
         oldest = next(iter(self._waiting.values()), None)
         times = (self._rests_until, None if oldest is None else oldest.until)
         return min((when for when in times if when is not None), default=None)
@@ -78,15 +71,17 @@ class StatusSocket:
         if self._rests_until is not None and now >= self._rests_until:
             self._rests_until = None
             try:
-                self._selector.register(self._listener, selectors.EVENT_READ, self._greet)
+                self._loop.watch(self._listener, self._greet)
             except OSError:  # no room to watch it, as with epoll's limit for a user's watches
                 self._rests_until = now + REST
 
     def stop(self) -> None:
         """Serve nobody any more, and close the socket."""
-        for sock in (self._listener, *self._waiting):
-            if sock in self._selector.get_map():
-                self._selector.unregister(sock)
+        if self._rests_until is None:
+            self._loop.unwatch(self._listener)
+        for sock, reader in self._waiting.items():
+            if reader.watched:
+                self._loop.unwatch(sock)
         self.forget()
 
     def forget(self) -> None:
@@ -96,20 +91,22 @@ class StatusSocket:
             reader.close()
         self._waiting.clear()
 
-    def _greet(self, _mask: int) -> None:
+    def _greet(self) -> None:
+        if self._rests_until is not None or self._listener.fileno() == -1:
+            return  # since earlier in this turn
         try:
             reader, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):  # it has gone
             return
         except OSError:
-            self._selector.unregister(self._listener)
-            self._rests_until = time.monotonic() + REST
+            self._loop.unwatch(self._listener)
+            self._rests_until = self._loop.time() + REST
             return
         reader.setblocking(False)
         if len(self._readers) == READERS:
             self._let_go(next(iter(self._waiting)))
         rest = memoryview(json.dumps(self._document()).encode() + b"\n")
-        self._waiting[reader] = _Reader(rest, time.monotonic() + PATIENCE)
+        self._waiting[reader] = _Reader(rest, self._loop.time() + PATIENCE)
         self._write(reader)
 
     def _write(self, sock: socket.socket) -> None:
@@ -124,9 +121,10 @@ class StatusSocket:
             reader.rest = reader.rest[:0]
         if not reader.rest:
             self._let_go(sock)
-        elif sock not in self._selector.get_map():
+        elif not reader.watched:
             try:
-                self._selector.register(sock, selectors.EVENT_WRITE, lambda _mask: self._write(sock))
+                self._loop.watch(sock, lambda: self._write(sock), writing=True)
+                reader.watched = True
             except OSError:  # no room to watch it: the reader is cut short, and may come again
                 self._let_go(sock)
 
@@ -137,7 +135,6 @@ class StatusSocket:
             self._let_go(sock)
 
     def _let_go(self, sock: socket.socket) -> None:
-        del self._waiting[sock]
-        if sock in self._selector.get_map():
-            self._selector.unregister(sock)
+        if self._waiting.pop(sock).watched:
+            self._loop.unwatch(sock)
         sock.close()

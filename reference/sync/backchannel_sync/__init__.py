@@ -9,10 +9,24 @@ where it runs; :func:`brief` is what a handler may say of itself.
 import backchannel_server  # noqa: F401 - before all others, for what it does to the path and to signals
 # isort: on
 
+from typing import TYPE_CHECKING
+
 from backchannel_server.context import WorkerInfo, brief, current_worker
 from backchannel_server.errors import StartError
 
 from .events import Connection, Wait, Waiting
-from .serving import serve
+
+if TYPE_CHECKING:
+    from .serving import serve
+else:
+
+    def __getattr__(name: str) -> object:
+        """A worker loads no parent: :func:`serve` is loaded when somebody asks for it."""
+        if name == "serve":
+            from .serving import serve
+
+            return serve
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Connection", "StartError", "Wait", "Waiting", "WorkerInfo", "brief", "current_worker", "serve"]

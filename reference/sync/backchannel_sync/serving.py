@@ -17,10 +17,9 @@ from backchannel_server.exec_binding import Launcher
 from backchannel_server.handlers import Handler, check, explain, load, split
 from backchannel_server.opening import STATUS_MODE, open_all
 from backchannel_server.place import Place
-from backchannel_server.privileges import Identity
 from backchannel_server.signals import INTERRUPTED, Interrupted, held, interruptible
 
-from .pool import Pool
+from .parent import Pool
 
 __all__ = ["serve"]
 
@@ -90,15 +89,15 @@ def serve(
         check(handler, settings.capacity)
         function = handler
         find = lambda: function  # noqa: E731
-    with starting():
-        opened = open_all(
-            [listen] if isinstance(listen, str) else listen,
-            status=status,
-            status_mode=status_mode,
-            socket_mode=socket_mode,
-            identity=None if user is None else Identity.find(user, group),
-            ready_fd=ready_fd,
-        )
+    opened = open_all(
+        listen,
+        status=status,
+        status_mode=status_mode,
+        socket_mode=socket_mode,
+        user=user,
+        group=group,
+        ready_fd=ready_fd,
+    )
     try:
         if traditional and len(opened.listeners.sockets) > 1:
             raise StartError(

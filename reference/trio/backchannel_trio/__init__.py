@@ -9,14 +9,14 @@ import backchannel_server  # noqa: F401 - before all others, for what it does to
 # isort: on
 
 import sys
+from typing import TYPE_CHECKING
 
 from backchannel import CONFIGURATION
 from backchannel_server.context import WorkerInfo, current_worker
 from backchannel_server.errors import StartError
 
 try:
-    from .pool import Pool
-    from .serving import serve
+    import trio  # noqa: F401 - whether it is there
 except ModuleNotFoundError as error:
     if error.name != "trio":
         raise
@@ -25,5 +25,19 @@ except ModuleNotFoundError as error:
         print(TEXT, file=sys.stderr)
         raise SystemExit(CONFIGURATION) from None
     raise ModuleNotFoundError(TEXT, name="trio") from None
+
+if TYPE_CHECKING:
+    from .parent import Pool
+    from .serving import serve
+else:
+
+    def __getattr__(name: str) -> object:
+        """A worker loads no parent: :func:`serve` and its pool are loaded when somebody asks for them."""
+        if name in ("Pool", "serve"):
+            from . import parent, serving
+
+            return parent.Pool if name == "Pool" else serving.serve
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Pool", "StartError", "WorkerInfo", "current_worker", "serve"]

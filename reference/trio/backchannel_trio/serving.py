@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 from backchannel import Scaling, Settings
@@ -14,11 +13,9 @@ from backchannel_server.exec_binding import Launcher
 from backchannel_server.handlers import split
 from backchannel_server.opening import STATUS_MODE, open_all
 from backchannel_server.place import Place
-from backchannel_server.privileges import Identity
-from backchannel_server.signals import INTERRUPTED, PARENTS, heard
-from backchannel_server.status_document import log_status
+from backchannel_server.signals import INTERRUPTED, PARENTS
 
-from .pool import Pool
+from .parent import Pool
 
 __all__ = ["serve", "worker_command"]
 
@@ -44,7 +41,7 @@ async def serve(
 ) -> int:
     """Run a pool until it is stopped; return the exit status.
 
-    ``await nursery.start(serve, "module:handler", "127.0.0.1:8000")`` returns the :class:`~backchannel_trio.pool.Pool`
+    ``await nursery.start(serve, "module:handler", "127.0.0.1:8000")`` returns the :class:`~.parent.Pool`
     when its first workers are ready; its ``stop`` drains and ends it. Cancelling this call kills all workers and ends
     it at once.
 
@@ -69,15 +66,15 @@ async def serve(
     # a program that serves among other things has its directory to itself
     place = Place.find(directory) if signals or directory is not None else None
     launcher = Launcher(command, place)
-    with starting():
-        opened = open_all(
-            [listen] if isinstance(listen, str) else listen,
-            status=status,
-            status_mode=status_mode,
-            socket_mode=socket_mode,
-            identity=None if user is None else Identity.find(user, group),
-            ready_fd=ready_fd,
-        )
+    opened = open_all(
+        listen,
+        status=status,
+        status_mode=status_mode,
+        socket_mode=socket_mode,
+        user=user,
+        group=group,
+        ready_fd=ready_fd,
+    )
     try:
         with starting():
             pool = Pool(
@@ -87,11 +84,10 @@ async def serve(
                 scaling or Scaling(),
                 reload_at_once=reload_at_once,
                 place=place,
+                signals=PARENTS if signals else (),
             )
-        if signals:
-            return await _run_by_signals(pool, task_status)
         await pool.run(task_status=task_status)
-        return 0
+        return INTERRUPTED if pool.driver.interrupted else 0
     finally:
         opened.close()
 
@@ -101,33 +97,3 @@ def worker_command(handler: str, *more: str) -> list[str]:
     split(handler)
     warnings = [f"-W{option}" for option in sys.warnoptions]
     return [sys.executable, *warnings, "-m", "backchannel_trio.worker", *more, handler]
-
-
-async def _run_by_signals(pool: Pool, task_status: trio.TaskStatus[Pool]) -> int:
-    """Run ``pool`` as signals say; return the exit status."""
-    try:
-        with trio.open_signal_receiver(*PARENTS) as signals, heard():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_obey, signals, pool, nursery.cancel_scope)
-                await pool.run(task_status=task_status)
-                nursery.cancel_scope.cancel()
-                return 0
-    except* StartError as group:
-        raise group.exceptions[0] from None  # trio wraps what leaves a nursery
-    return INTERRUPTED
-
-
-async def _obey(signals: AsyncIterator[int], pool: Pool, everything: trio.CancelScope) -> None:
-    await pool.began.wait()
-    async for number in signals:
-        match number:
-            case signal.SIGTERM:
-                pool.stop()
-            case signal.SIGINT:
-                everything.cancel()
-            case signal.SIGHUP:
-                pool.reload()
-            case signal.SIGUSR1:
-                log_status(pool.document())
-            case signal.SIGUSR2:
-                pool.replace()

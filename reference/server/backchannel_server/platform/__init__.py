@@ -2,10 +2,9 @@
 
 **Watching a listener.** The parent wants to be told once of each arrival, and never again for a connection that it has
 already ordered somebody to take. Edge-triggered polling does that (EPOLLET on Linux, EV_CLEAR on kqueue), but
-``selectors`` has no word for it. So :class:`EdgeWatch` puts the listeners into an inner epoll or kqueue of their own,
-and the inner one's descriptor goes into the ordinary selector. It must be emptied at each wake-up, else the outer one
-stays readable. Where there is neither, :class:`LevelWatch` puts listeners into the selector itself and takes them out
-while their news would be of no use.
+no loop has a word for it. So :class:`EdgeWatch` puts the listeners into an inner epoll or kqueue of their own, and the
+loop watches the inner one's descriptor. It must be emptied at each wake-up, else it stays readable. Where there is
+neither, :class:`LevelWatch` has the loop watch the listeners themselves, but not while their news would be of no use.
 
 **Counting what is pending.** Linux answers ``TCP_INFO`` on a listening TCP socket with the length of its queue, and
 netlink for AF_UNIX ones (:mod:`.linux`). kqueue says it in the ``data`` of an event, which goes stale, so it is read
@@ -28,6 +27,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from ..loops import Loop
 from .watching import EdgePoller, EdgeWatch, LevelWatch, ListenerWatch
 
 if sys.platform == "linux":
@@ -45,6 +45,7 @@ __all__ = [
     "ListenerWatch",
     "edge_poller",
     "forget",
+    "has_edges",
     "listener_watch",
     "seconds_until",
     "selector_class",
@@ -80,10 +81,14 @@ def edge_poller() -> EdgePoller:
     return native.Poller()
 
 
-def listener_watch(outer: selectors.BaseSelector) -> ListenerWatch:
-    """The best watch that goes with ``outer``: edge-triggered, unless it is poll or select."""
-    edges = type(outer).__name__ in ("EpollSelector", "KqueueSelector", "DevpollSelector")
-    return EdgeWatch(outer, edge_poller()) if edges else LevelWatch(outer)
+def has_edges(selector: selectors.BaseSelector) -> bool:
+    """Whether ``selector`` can watch an :func:`edge_poller`: unless it is poll or select."""
+    return type(selector).__name__ in ("EpollSelector", "KqueueSelector", "DevpollSelector")
+
+
+def listener_watch(loop: Loop, *, edges: bool) -> ListenerWatch:
+    """A watch by ``loop``, edge-triggered or not."""
+    return EdgeWatch(loop, edge_poller()) if edges else LevelWatch(loop)
 
 
 def forget(selector: selectors.BaseSelector) -> None:

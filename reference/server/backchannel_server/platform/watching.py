@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
+
+from ..loops import Loop
 
 __all__ = ["EdgePoller", "EdgeWatch", "LevelWatch", "ListenerWatch", "News", "Wanted"]
 
@@ -73,8 +75,8 @@ class EdgeWatch:
 
     edges = True
 
-    def __init__(self, outer: selectors.BaseSelector, poller: EdgePoller) -> None:
-        self._outer = outer
+    def __init__(self, loop: Loop, poller: EdgePoller) -> None:
+        self._loop = loop
         self._poller = poller
         self._index: dict[int, int] = {}
         self._news: News = lambda _index: None
@@ -85,7 +87,11 @@ class EdgeWatch:
         self._index = {listener.fileno(): at for at, listener in enumerate(listeners)}
         for fd in self._index:
             self._poller.add(fd)
-        self._outer.register(self._poller.fileno(), selectors.EVENT_READ, lambda _mask: self.sleep(0))
+        self._loop.watch(self._poller.fileno(), self._take)
+
+    def _take(self) -> None:
+        if not self._poller.closed:  # earlier in this turn
+            self.sleep(0)
 
     def sleep(self, seconds: float) -> None:
         """See :class:`ListenerWatch`."""
@@ -105,7 +111,7 @@ class EdgeWatch:
     def close(self) -> None:
         """See :class:`ListenerWatch`."""
         if self._index:
-            self._outer.unregister(self._poller.fileno())
+            self._loop.unwatch(self._poller.fileno())
         self._poller.close()
 
     def forget(self) -> None:
@@ -118,7 +124,7 @@ LAST_LOOK: Final = 0.32
 
 
 class LevelWatch:
-    """Each listener in the ordinary selector, but only while its news is of use (BC-WATCH-05).
+    """Each listener in the loop itself, but only while its news is of use (BC-WATCH-05).
 
     While an order is unanswered its connection may still be pending, and then the listener stays readable: armed, it
     would wake the parent without end. Disarmed, it hides what arrives meanwhile, which matters only if the answer is
@@ -128,8 +134,8 @@ class LevelWatch:
 
     edges = False
 
-    def __init__(self, outer: selectors.BaseSelector) -> None:
-        self._outer = outer
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._news: News = lambda _index: None
         self._listeners: Sequence[socket.socket] = ()
         self._armed: set[int] = set()
@@ -150,10 +156,10 @@ class LevelWatch:
         for index, listener in enumerate(self._listeners):
             if wanted(index) and index not in self._armed:
                 self._armed.add(index)
-                self._outer.register(listener, selectors.EVENT_READ, lambda _mask, at=index: self._news(at))
+                self._loop.watch(listener, partial(self._news, index))
             elif index in self._armed and not wanted(index):
                 self._armed.discard(index)
-                self._outer.unregister(listener)
+                self._loop.unwatch(listener)
         if not any(map(hidden, range(len(self._listeners)))):
             self._next_look = None
         elif self._next_look is None:
@@ -176,7 +182,7 @@ class LevelWatch:
     def close(self) -> None:
         """See :class:`ListenerWatch`."""
         for index in self._armed:
-            self._outer.unregister(self._listeners[index])
+            self._loop.unwatch(self._listeners[index])
         self._armed.clear()
         self._next_look = None
 
