@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import processes
-from .errors import Mistake
+from .errors import UsageError
 
 __all__ = ["build"]
 
@@ -24,10 +24,10 @@ KEPT = 1500
 
 
 def build(manifest: Path, command: Sequence[str], needs: Sequence[str]) -> None:
-    """Run ``command``. Raises :class:`Mistake` that says what is missing, or what the build said last."""
+    """Run ``command``. Raises :class:`UsageError` that says what is missing, or what the build said last."""
     for program in (*needs, command[0]):
         if shutil.which(program) is None:
-            raise Mistake(
+            raise UsageError(
                 f"manifest {manifest}: it is built with {program!r}, and there is no such program here; "
                 "install it, or leave this manifest out"
             )
@@ -38,14 +38,14 @@ def build(manifest: Path, command: Sequence[str], needs: Sequence[str]) -> None:
         try:
             said = _listen(process)
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise Mistake(f"manifest {manifest}: build.command had not ended after {LIMIT:g} s") from None
+            raise UsageError(f"manifest {manifest}: build.command had not ended after {LIMIT:g} s") from None
         finally:
             if process.returncode is None:
                 processes.end(process)
             processes.forget(process.pid)
     if process.returncode:
         last = said.decode(errors="backslashreplace").strip() or "it said nothing"
-        raise Mistake(f"manifest {manifest}: build.command failed with status {process.returncode}:\n{last}")
+        raise UsageError(f"manifest {manifest}: build.command failed with status {process.returncode}:\n{last}")
 
 
 def _listen(process: subprocess.Popen[bytes]) -> bytes:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["spawn", "variables"]
+__all__ = ["start", "variables"]
 
 
 def variables(slot: int, capacity: int, listeners: int, drain_deadline: float) -> dict[str, str]:
@@ -23,7 +23,7 @@ def variables(slot: int, capacity: int, listeners: int, drain_deadline: float) -
     }
 
 
-def spawn(command: Sequence[str], sockets: Sequence[socket.socket], environment: Mapping[str, str], log: Path) -> int:
+def start(command: Sequence[str], sockets: Sequence[socket.socket], environment: Mapping[str, str], log: Path) -> int:
     """Start ``command`` with ``sockets`` from descriptor 3 on, leader of a process group; return its process id."""
     above = 3 + len(sockets)
     copies: list[int] = []

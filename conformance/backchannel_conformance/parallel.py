@@ -23,7 +23,7 @@ import pytest
 
 from .plugin import Suite
 
-__all__ = ["OPTION", "Helper", "Sharing"]
+__all__ = ["OPTION", "Controller", "Helper"]
 
 OPTION: Final = "--helper"
 """What the command of a helper has more: the descriptor on which it is told what to run."""
@@ -64,7 +64,7 @@ class Helper:
         self._reports.append(report._to_json())
 
 
-class Sharing:
+class Controller:
     """The plugin of the run: ``jobs`` helpers at most, each started by ``command``, the option and ``rest``."""
 
     def __init__(self, suite: Suite, jobs: int, command: Sequence[str], rest: Sequence[str]) -> None:

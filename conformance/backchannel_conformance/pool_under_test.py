@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from . import document, kernel, processes
+from . import kernel, processes, status_document
 from .client import Address, Client
-from .document import Status
-from .errors import Broken, Failure
+from .errors import ContractError, RequirementViolated
 from .manifest import DEFAULTS, Manifest
-from .text import tail
+from .port_output import tail
+from .status_document import Status
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["Pool", "Status"]
+__all__ = ["PoolUnderTest", "Status"]
 
 READY_LIMIT = 30.0
 """Seconds that a pool has for its workers to be ready."""
@@ -48,7 +48,7 @@ os.execvp(sys.argv[2 + count], sys.argv[2 + count :])
 """Python: become the command that follows, with the given descriptors passed by the LISTEN_FDS convention."""
 
 
-class Pool:
+class PoolUnderTest:
     """One running pool. Its processes have a session of their own, so that all of them can be found."""
 
     def __init__(
@@ -106,12 +106,12 @@ class Pool:
         assert stdout is not None
         line = _read_line(stdout, READY_LIMIT)
         if not line.startswith(b"READY "):
-            raise Failure(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
+            raise ContractError(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
         try:
             return [self._address(word.decode()) for word in line.split()[1:]]
         except ValueError:
             what = f"it wrote {line!r}, and READY is followed by addresses of this machine, HOST:PORT or unix:PATH"
-            raise Failure(self._not_ready(what)) from None
+            raise ContractError(self._not_ready(what)) from None
 
     def _address(self, word: str) -> Address:
         """An address after READY. ``ValueError``: none, or none of a listener that was asked for: the suite puts a
@@ -156,8 +156,8 @@ class Pool:
         return "status" in self.role.placeholders
 
     def status(self) -> Status:
-        """Read the status document: see :func:`document.read`."""
-        return document.read(self.status_path)
+        """Read the status document: see :func:`status_document.read`."""
+        return status_document.read(self.status_path)
 
     def workers(self) -> list[int]:
         """Process ids of the workers: by the status document, or else the rest of the session."""
@@ -182,7 +182,7 @@ class Pool:
         except TimedOut as error:
             seen = f"{error}; the status was last {last[0]}"
             if breaks:
-                raise Broken(breaks, seen) from None
+                raise RequirementViolated(breaks, seen) from None
             raise TimedOut(seen) from None
         assert found is not None
         return found

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from . import CONTRACT, SPEC, SUITE
+from .html_report import render
 from .manifest import Manifest
-from .page import page
-from .text import printable
+from .port_output import printable
 
 __all__ = ["STATUSES", "Case", "Report", "Target"]
 
@@ -113,7 +113,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         document = self.as_json()
         (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")
-        (folder / "report.html").write_text(page(document), encoding="utf-8")
+        (folder / "report.html").write_text(render(document), encoding="utf-8")
 
     def table(self) -> list[str]:
         """The summary, as lines."""

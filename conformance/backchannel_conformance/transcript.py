@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from . import wire
+from . import frames
 
 __all__ = ["begin", "lines", "note"]
 
@@ -30,11 +30,11 @@ def note(side: str, octets: bytes) -> None:
     """``side`` (``P`` or ``W``, perhaps with a slot) has written this."""
     data = _begun.pop(side, b"") + octets
     _pieces[side] = _pieces.get(side, 0) + 1
-    while len(data) >= wire.SIZE:
-        frame, data = data[: wire.SIZE], data[wire.SIZE :]
+    while len(data) >= frames.SIZE:
+        frame, data = data[: frames.SIZE], data[frames.SIZE :]
         pieces = _pieces[side]
         cut = f"  (in {pieces} pieces)" if pieces > 1 else ""
-        _lines.append(_line(side, frame, str(wire.Frame.parse(frame)).partition(" (")[0] + cut))
+        _lines.append(_line(side, frame, str(frames.Frame.parse(frame)).partition(" (")[0] + cut))
         _pieces[side] = 1 if data else 0
     if data:
         _begun[side] = data

@@ -19,8 +19,8 @@ from pathlib import Path
 import plot
 from backchannel_conformance import kernel, manifest
 from backchannel_conformance.cli import say_whose_rights
-from backchannel_conformance.errors import Mistake
-from backchannel_conformance.text import MOST_WRITTEN, printable
+from backchannel_conformance.errors import UsageError
+from backchannel_conformance.port_output import MOST_WRITTEN, printable
 from run import Run
 
 
@@ -51,7 +51,7 @@ def main() -> int:
     say_whose_rights()
     try:
         targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
-    except Mistake as error:
+    except UsageError as error:
         print(f"python conformance/soak: {error}", file=sys.stderr)
         return 2
     for target in targets or [manifest.find("sync")]:

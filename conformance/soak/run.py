@@ -18,10 +18,10 @@ from typing import Any
 
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Held, NoAnswer
-from backchannel_conformance.errors import Failure
+from backchannel_conformance.errors import ContractError
+from backchannel_conformance.load_clients import TrackedClients, kill_one, pick_victim
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.pool import Pool, Status
-from backchannel_conformance.storm import Clients, chosen, kill_one
+from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import TimedOut, until
 
 __all__ = ["Run"]
@@ -70,7 +70,7 @@ class Run:
             "order_deadline": "0.3",
             "silence_deadline": "10",
         }
-        self.pool = Pool(target, options, log)
+        self.pool = PoolUnderTest(target, options, log)
 
     def go(self) -> None:
         """All of it."""
@@ -79,7 +79,7 @@ class Run:
         sampler = threading.Thread(target=self._sample, daemon=True)
         try:
             try:
-                with Clients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients:
+                with TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients:
                     sampler.start()
                     while self._elapsed < self._seconds:
                         self._round()
@@ -88,7 +88,7 @@ class Run:
                 self._judge_clients()
                 self._judge_pool()
                 self._judge_stop()
-            except (TimedOut, NoAnswer, Failure, OSError) as error:
+            except (TimedOut, NoAnswer, ContractError, OSError) as error:
                 self.figures["it went no further"] = f"after {self._elapsed:.0f} s: {error}"
                 self.verdict["the pool went on to the end"] = False
                 self._judge_clients()
@@ -148,7 +148,7 @@ class Run:
         for _ in range(count):
             workers = until(self._experienced, 60, what="a worker that has served")
             at = self._done["kills"]
-            pid = chosen(workers, at, self._seed)
+            pid = pick_victim(workers, at, self._seed)
             self._killed.add(pid)
             self._held += len(kill_one(pid, self.pool.port, self.clients, linger=0.01 * (at % 2)))
             self._done["kills"] += 1
@@ -191,7 +191,7 @@ class Run:
     def _successor(self, old: int) -> bool:
         try:
             status = self.pool.status()
-        except (OSError, Failure):
+        except (OSError, ContractError):
             return False  # between two owners of the status socket
         if status.pid in (0, old):
             return False
@@ -240,15 +240,15 @@ class Run:
         self.verdict[f"the parent woke at most {WAKEUPS:g} times for each connection of it"] = wakeups <= WAKEUPS
         self._done["overloads"] += 1
 
-    def _rate(self, count: int, seconds: float) -> tuple[float, Clients]:
+    def _rate(self, count: int, seconds: float) -> tuple[float, TrackedClients]:
         """Answers a second to so many clients; the others go on meanwhile, and count as well."""
         others = self.clients.answered
         began = time.monotonic()
-        with Clients(self.pool.addresses[0], count, ("burn 10",), patience=120) as clients:
+        with TrackedClients(self.pool.addresses[0], count, ("burn 10",), patience=120) as clients:
             time.sleep(seconds)
             answered = clients.answered + self.clients.answered - others
             took = time.monotonic() - began
-        self._done["clients of the overload"] += clients.count().clients
+        self._done["clients of the overload"] += clients.totals().clients
         return answered / took, clients
 
     # ------------------------------------------------------------------------------- what is sampled
@@ -260,7 +260,7 @@ class Run:
                 # one that has served nothing has hardly touched its memory yet
                 workers = [kernel.memory(worker["pid"]) for worker in status.workers if worker["accepted"]]
                 memory = kernel.memory(status.pid or self._parent)
-            except (OSError, Failure, IndexError):
+            except (OSError, ContractError, IndexError):
                 continue  # somebody was killed as we looked
             taken = sorted(self.clients.take_latencies())
             self.samples.append(
@@ -293,22 +293,22 @@ class Run:
     # ------------------------------------------------------------------------------ what must have held
 
     def _judge_clients(self) -> None:
-        count = self.clients.count()
+        totals = self.clients.totals()
         self.figures |= dict(sorted(self._done.items()))
         self.figures |= {
-            "clients": count.clients,
-            "answered": count.answered,
-            "lost before accept": len(count.before),
-            "lost after accept": count.after,
+            "clients": totals.clients,
+            "answered": totals.answered,
+            "lost before accept": len(totals.before),
+            "lost after accept": totals.after,
             "held by workers when they were killed": self._held,
-            "of those, answered in full": count.spared,
+            "of those, answered in full": totals.spared,
         }
-        if count.before:
+        if totals.before:
             self.figures["lost before accept, such as"] = [
-                f"{fate.command}, {fate.error}, {fate.took:.2f} s" for fate in count.before[:5]
+                f"{attempt.command}, {attempt.error}, {attempt.took:.2f} s" for attempt in totals.before[:5]
             ]
-        self.verdict["nobody was lost before an accept"] = not count.before
-        self.verdict["who was lost after it is who the dead workers held"] = count.after == self._held - count.spared
+        self.verdict["nobody was lost before an accept"] = not totals.before
+        self.verdict["who was lost after it is who the dead workers held"] = totals.after == self._held - totals.spared
         self.verdict["everybody in a burst was answered, but those whose worker was killed"] = not self._burst_failures
         if self._seconds >= LONG:
             for what, enough in ENOUGH.items():
@@ -360,7 +360,7 @@ class Run:
         known to be accepted, one to a worker, and must be served until they leave.
         """
         held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
-        with Clients(self.pool.addresses[0], 4) as clients:
+        with TrackedClients(self.pool.addresses[0], 4) as clients:
             clients.wait_for(100)
             processes.send(self._parent, signal.SIGTERM)
             self.pool.until("a pool that drains", lambda s: len(s.workers) == len(s.slots("DRAINING")), 60)
@@ -368,7 +368,7 @@ class Run:
             for connection, _ in held:
                 connection.close()
             until(lambda: kernel.state(self._parent) in ("", "Z"), 60, what="the parent to exit")
-        kinds = Counter(_end(fate.error) for fate in clients.lost)
+        kinds = Counter(_end(attempt.error) for attempt in clients.lost)
         others = sum(kinds.values()) - kinds["reset"] - kinds["refused"]
         self.figures["after SIGTERM: answered, reset in the last gap, refused after it, anything else"] = (
             f"{clients.answered}, {kinds['reset']}, {kinds['refused']}, {others}"

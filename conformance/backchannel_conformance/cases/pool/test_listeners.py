@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Client, Held
-from backchannel_conformance.errors import check
+from backchannel_conformance.errors import UNTESTABLE, check
+from backchannel_conformance.fixtures import Pools
 from backchannel_conformance.manifest import DEFAULTS, Manifest
-from backchannel_conformance.plugin import UNTESTABLE, Pools
 
 
 def has_ipv6() -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from backchannel_conformance.errors import check
-from backchannel_conformance.load import Load
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool, Status
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.load_clients import SteadyClients
+from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import deadline_in
 
 pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("status", "reload", "gate")]
@@ -31,7 +31,7 @@ def done(generation: int, workers: int) -> Any:
     )
 
 
-def watched(pool: Pool, workers: int, generation: int) -> list[Status]:
+def watched(pool: PoolUnderTest, workers: int, generation: int) -> list[Status]:
     """Every status until the parent says that the reload is over, and whoever left has gone."""
     seen = [pool.status()]
     deadline = deadline_in(60)  # workers that are programs of their own take their time to start
@@ -48,14 +48,14 @@ def test_reload_under_load(pools: Pools, figures: dict[str, Any], how: str, capa
     """SIGHUP while clients keep connecting: all workers are new, nobody fails, and never are fewer READY."""
     pool = pools(4, capacity=capacity, reload=how)
     before = set(pool.workers())
-    with Load(pool, 3) as load:
-        load.wait_for(20)
+    with SteadyClients(pool, 3) as clients:
+        clients.wait_for(20)
         pool.signal(signal.SIGHUP)
         began = time.monotonic()
         seen = watched(pool, 4, 2)
         took = time.monotonic() - began
-        load.wait_for(20)
-    check(not load.failures, "BC-RELOAD-01", f"{len(load.failures)} clients failed: {load.failures[:3]}")
+        clients.wait_for(20)
+    check(not clients.failures, "BC-RELOAD-01", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
     check(not before & set(pool.workers()), "BC-RELOAD-01", "an old worker is there after the reload")
     least = min(len(status.slots("READY")) for status in seen)
     check(least >= 4, "BC-RELOAD-01", f"only {least} workers were READY at some moment")
