@@ -1,12 +1,12 @@
-"""Known failures: a port that is not finished, or cannot be, says so in a file, and stays honest about the rest.
+"""Known failures: a file lists what a port does not keep, so that a run fails only for what is not listed.
 
 A baseline is TOML: a table for each implementation, and in it the requirements that do not hold, each with the reason.
 
     [mine]
     BC-BUSY-04 = "EMPTY and PEER are not told apart yet"
 
-A failure that the baseline knows fails nothing. One that it does not know fails the run as ever, and so does an entry
-that is *stale*: the requirement holds by now.
+A failure that is listed does not fail the run. One that is not listed does, and so does a *stale* entry, one whose
+requirement holds by now.
 """
 
 from __future__ import annotations

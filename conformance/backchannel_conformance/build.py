@@ -1,5 +1,6 @@
-"""What a manifest's ``[build]`` asks for, done before its programs are looked for: a port in a compiled language is
-tested from a fresh clone with the one command that tests any other.
+"""Building a port before it is tested: the ``[build]`` command of its manifest.
+
+With it, a port in a compiled language is tested from a fresh clone by the one command that tests any other.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def build(manifest: Path, command: Sequence[str], needs: Sequence[str]) -> None:
 
 
 def _listen(process: subprocess.Popen[bytes]) -> bytes:
-    """What it says last, when it has ended: all of it might be too much. ``TimeoutError``: it has not ended in time."""
+    """The end of what it says, which may be much, when it has ended. ``TimeoutError``: it has not ended in time."""
     assert process.stdout is not None
     said = b""
     deadline = time.monotonic() + LIMIT
@@ -57,7 +58,7 @@ def _listen(process: subprocess.Popen[bytes]) -> bytes:
         selector.register(process.stdout, selectors.EVENT_READ)
         ended = False
         while not ended:
-            # looked at first: whoever it leaves its output to may go on writing, and what it wrote itself is there
+            # asked first: what it wrote itself is there by then, and a process that it leaves behind may go on writing
             ended = process.poll() is not None
             if selector.select(0 if ended else 0.05):
                 part = os.read(process.stdout.fileno(), 1 << 16)

@@ -1,4 +1,4 @@
-"""The command line: a thin front of pytest.
+"""The command line: a thin front end to pytest.
 
     python -m backchannel_conformance run --impl sync --report build/conformance
     python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
@@ -173,7 +173,7 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
 
 
 def say_whose_rights() -> None:
-    """Before anything is started: what a manifest's commands may do, in a line."""
+    """Say in one line, before anything is started, with whose rights a manifest's commands run."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -264,7 +264,7 @@ def _list(roles: Sequence[str] | None, extra: list[str]) -> int:
     )
     try:
         print("\n".join(found.lines), flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if status == pytest.ExitCode.OK else 2
 

@@ -1,4 +1,4 @@
-"""Clients of the test service (``spec/adapter``): each connection says one line."""
+"""Clients of the test service (``spec/adapter``): each connection sends one line."""
 
 from __future__ import annotations
 

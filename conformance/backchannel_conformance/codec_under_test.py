@@ -1,4 +1,7 @@
-"""Role *codec*: an implementation's frames, asked one JSON line at a time over its standard input and output."""
+"""Role *codec*: an implementation encodes and decodes frames for the suite.
+
+Each question is one JSON line on its standard input, each answer one JSON line on its standard output.
+"""
 
 from __future__ import annotations
 

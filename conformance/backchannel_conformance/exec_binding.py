@@ -36,7 +36,7 @@ def start(command: Sequence[str], sockets: Sequence[socket.socket], environment:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         actions += [(os.POSIX_SPAWN_DUP2, copy, 3 + at) for at, copy in enumerate(copies)]
-        # what the suite itself was passed by whoever started it
+        # what the suite itself has inherited
         actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _passed_on() if fd >= above]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("BACKCHANNEL_")}
         return os.posix_spawnp(

@@ -1,6 +1,6 @@
 """``report.html``: the report as one page that needs no network, no script and no other file.
 
-It shows what ``report.json`` says and nothing else: who holds what, each failure with its clause, the cost of a
+It shows what ``report.json`` says and nothing else: the verdicts, each failure with its clause, the cost of a
 connection against the size of the pool, and the pool under a changing load. The style is in ``html_report.html``.
 """
 

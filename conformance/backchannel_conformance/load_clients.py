@@ -111,7 +111,7 @@ class Totals:
 
 class TrackedClients:
     """While this context lasts, ``count`` clients at a time connect, ask, wait for the answer and the end, and begin
-    again. ``commands`` are asked in turn by each; who is not answered after ``patience`` seconds is lost.
+    again. ``commands`` are asked in turn by each; one that is not answered within ``patience`` seconds is lost.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class TrackedClients:
                 self._more.notify_all()
 
     def hold(self, ports: set[int]) -> None:
-        """TrackedClients with these ports were accepted by a worker that is now killed."""
+        """Clients with these ports were accepted by a worker that is now killed."""
         with self._more:
             for port in ports & set(self._now):
                 self._now[port].held = True
@@ -212,14 +212,14 @@ class TrackedClients:
         return list(self._lost)
 
     def totals(self) -> Totals:
-        """Everybody, when it is over."""
+        """What became of all attempts, once the context has ended."""
         before = tuple(attempt for attempt in self._lost if not attempt.held)
         spared = self._spared + sum(attempt.answered for attempt in self._held)
         return Totals(self._total, self.answered, before, len(self._lost) - len(before), spared)
 
 
 def kill_one(pid: int, port: int, clients: TrackedClients, *, linger: float = 0.0) -> set[int]:
-    """Stop a worker, let ``linger`` seconds of load go to it, see whom it holds, kill it. The ports of whom it held.
+    """Stop a worker, let ``linger`` seconds of load go to it, look up its clients, kill it. Returns their ports.
 
     A worker stopped while it had nothing to do is ordered meanwhile, and dies before it has read its order.
     """

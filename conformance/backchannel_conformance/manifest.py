@@ -1,6 +1,6 @@
-"""Manifests: the one file by which an implementation joins (``spec/adapter``).
+"""Manifests: the one file by which an implementation is made known to the suite (``spec/adapter``).
 
-Everything that can be wrong with one is said in a line that names the file, the key and what would do.
+Whatever is wrong with a manifest is reported in one line, which names the file, the key, and what would be right.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _unusable(program: str) -> str:
         return f"{program!r} is a directory; name the program in it"
     if os.sep in program and os.path.exists(program):
         return f"{program!r} may not be executed; chmod +x it, or name its interpreter first"
-    return f"there is no program {program!r}; build or install it, or mend the command"
+    return f"there is no program {program!r}; build or install it, or fix the command"
 
 
 def _build(manifest: Manifest, table: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ class ParentUnderTest:
     def stub(self, requirement: str = "", seconds: float = LIMIT) -> StubWorker:
         """The next worker that the parent has started.
 
-        That none comes breaks ``requirement``; without one it is an error of the set-up.
+        If none comes, ``requirement`` is violated; without one, :class:`ContractError` is raised.
         """
         deadline = deadline_in(seconds if requirement else 20)
         with selectors.DefaultSelector() as selector:
@@ -116,7 +116,7 @@ class ParentUnderTest:
     def ordered(
         self, stubs: Sequence[StubWorker], requirement: str, seconds: float = LIMIT
     ) -> tuple[StubWorker, frames.Frame]:
-        """The first of ``stubs`` that is sent something, and what; nobody in time breaks ``requirement``."""
+        """The first of ``stubs`` that is sent something, and what. If none is in time, ``requirement`` is violated."""
         deadline = deadline_in(seconds)
         while True:
             for stub in stubs:
@@ -141,11 +141,11 @@ class ParentUnderTest:
     # ------------------------------------------------------------------------------- what it says
 
     def log(self) -> str:
-        """What it has written so far; the end of it, if that is much."""
+        """What it has written so far, or the end of it if it is long."""
         return tail(self._log, 1 << 20)
 
     def logged(self, requirement: str, *words: str) -> None:
-        """A line of its log must hold all of ``words``; one that ends in a figure is not the beginning of a longer."""
+        """A line of its log must hold all of ``words``; a number at the end of one must not go on in the line."""
         patterns = [re.compile(re.escape(word) + r"(?!\d)") for word in words]
 
         def said() -> bool:
@@ -180,7 +180,7 @@ class ParentUnderTest:
         until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
-        """Its exit status. That it does not exit breaks ``requirement``."""
+        """Its exit status. If it does not exit, ``requirement`` is violated."""
         try:
             return self.process.wait(seconds * scale())
         except subprocess.TimeoutExpired:

@@ -1,4 +1,7 @@
-"""A pool under test: started from a manifest, spoken to, and cleaned up after."""
+"""Role *pool*: parent and workers together, as users run them.
+
+A pool is started from a manifest, and cleaned up afterwards.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +117,8 @@ class PoolUnderTest:
             raise ContractError(self._not_ready(what)) from None
 
     def _address(self, word: str) -> Address:
-        """An address after READY. ``ValueError``: none, or none of a listener that was asked for: the suite puts a
-        load on it, and nobody else may be made to bear that.
+        """An address after READY. Raises ``ValueError`` for anything else, and for an address that was not asked for:
+        the suite is going to put a load on it, which no stranger must have to bear.
         """
         if word.startswith("unix:"):
             if word not in self.options["listen"].split(",") and word not in self._passed:
@@ -128,7 +131,7 @@ class PoolUnderTest:
         return host, int(port)
 
     def _not_ready(self, what: str) -> str:
-        # who has closed its standard output may be about to exit
+        # a process that has closed its standard output may be about to exit
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         code = self.process.poll()
@@ -166,9 +169,10 @@ class PoolUnderTest:
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
     def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
-        """The first status for which ``ask`` is true. That none comes breaks ``breaks``; without it, it is an error.
+        """The first status for which ``ask`` is true. If none comes, the requirement ``breaks`` is violated; without
+        ``breaks``, :class:`TimedOut` is raised.
 
-        It was written after all that had been reported before was read: a parent may write one status first, no other.
+        One status is read first and dropped: a parent may have written it before it read the latest reports.
         """
         self.status()
         last: list[Status] = []

@@ -1,8 +1,8 @@
-"""Which processes are the suite's to touch: those that it has started, and those that descend from them.
+"""Which processes the suite may signal and trace: those that it has started, and their descendants.
 
-A port names processes: in its status document, in the answers of its service. That is what it *says*. The suite, which
-may run as root, stops and kills them, so each is looked up before anything is done to it. The suite notes the leader of
-each session and process group that it starts; a process belongs to one by its session or group, which both outlive the
+A port names processes, in its status document and in the answers of its service. These are claims. The suite stops and
+kills processes, perhaps as root, so each claim is checked before anything is done. The suite notes the leader of each
+session and process group that it starts. A process belongs to one by its session or group, which both outlive the
 leader, or by its parents.
 """
 
@@ -52,7 +52,7 @@ def claimed(value: object, what: str) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 < value <= LARGEST:
         raise ContractError(f"{what} is process {printable(repr(value), 60)}, which is no process id: {RIGHT}")
-    # asked again behind the look-up: one that ends meanwhile belongs to nobody any more
+    # asked again after the look-up: a process that ends meanwhile no longer belongs to anything
     if not (ended(value) or _belongs(value) or ended(value)):
         raise ContractError(f"{what} is process {value}, which {_who(value)}: {RIGHT}")
     return value

@@ -66,8 +66,8 @@ class Target:
 
     @property
     def behaved(self) -> bool:
-        """A control: it failed what it must fail, as far as that can be tested here, properly, and not nothing. An
-        implementation: nothing failed.
+        """Of an implementation, whether nothing failed. Of a control, whether exactly those cases failed that it must
+        fail, as far as they can be tested here: at least one, and none of them by an error.
         """
         expected = self.manifest.must_fail
         came = {case.status for case in self.cases if case.id in expected}

@@ -1,7 +1,7 @@
-"""The plumbing, before anything else: is each role's command there, does it start, and does it answer?
+"""Before anything is tested: is each role's command there, does it start, and does it answer?
 
 One exchange for each role that a manifest offers. What goes wrong is said in words, with the role, the command and the
-end of what it wrote: most first runs of a port fail here, and not on a requirement.
+end of what it wrote. Most first runs of a port fail here, and not on a requirement.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The status document, as far as a port can be believed: it may be anything, of any length, for ever."""
+"""The status document of a pool, read with suspicion: a port may send anything, of any length, without end."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Status:
 
 
 def read(path: str) -> Status:
-    """Ask for the document, and judge it: each process that it names is the suite's to touch, and there.
+    """Ask for the document, and check it: each process that it names must exist, and be one that the suite may touch.
 
-    Raises ``OSError`` where nobody answers, and :class:`ContractError` for what is no status document.
+    Raises ``OSError`` where nothing listens, and :class:`ContractError` for anything that is no status document.
     """
     found = _checked(_fetch(path))
     gone = _ended(found)
     if gone:
-        # it may have ended since; who asks again is told what the parent knows by then
+        # it may have ended since the document was written; the next one says what the parent knows by now
         again = _checked(_fetch(path))
         for what, pid in _ended(again).items():
             if gone.get(what) == pid:

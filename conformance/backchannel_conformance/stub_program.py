@@ -114,7 +114,7 @@ class Commands:
         self.channel.shutdown(socket.SHUT_WR)
         return {}
 
-    def babble(self, octets: str) -> dict[str, Any]:
+    def flood(self, octets: str) -> dict[str, Any]:
         """Write the same again and again, as fast as the parent takes it, until the suite says something."""
         data = bytes.fromhex(octets)
         rest, wrote = data, 0
@@ -135,7 +135,7 @@ class Commands:
         os._exit(status)
 
     def grandchild(self, octets: str = "") -> dict[str, Any]:
-        """Leave a process behind that holds the channel for a while, or writes to it for ever, and die."""
+        """Leave a process behind that holds the channel for a while, or writes to it without end, and die."""
         if not os.fork():
             self.control.close()
             if octets:

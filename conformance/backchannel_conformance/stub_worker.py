@@ -29,7 +29,7 @@ _SENDERS = {"BC-FRAME-03": "BC-FRAME-02", "BC-VER-06": "BC-VER-04"}
 
 
 class StubWorker:
-    """One worker of the pool, at the suite's command."""
+    """One worker of the pool, as the suite plays it."""
 
     def __init__(self, control: socket.socket, parent: subprocess.Popen[bytes]) -> None:
         self._control = control
@@ -50,7 +50,7 @@ class StubWorker:
         self._last_order = 0
 
     def call(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Have it do something; what it says of it. Raises :class:`ContractError` when it is not there any more."""
+        """Have it do something, and return its answer. Raises :class:`ContractError` when it is not there any more."""
         try:
             self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
             self._lines.flush()
@@ -86,7 +86,7 @@ class StubWorker:
 
     @contextlib.contextmanager
     def _unless_killed(self, requirement: str) -> Iterator[None]:
-        """A parent that kills a worker out of turn breaks ``requirement``. One that has crashed is an error."""
+        """A parent that kills a worker out of turn violates ``requirement``. One that has crashed is an error."""
         try:
             yield
         except ContractError:
@@ -159,7 +159,10 @@ class StubWorker:
     # ----------------------------------------------------------------------------------- receiving
 
     def frame(self, requirement: str, seconds: float = LIMIT) -> frames.Frame | None:
-        """The next frame, judged; ``None`` at the end of the channel. Nothing in time breaks ``requirement``."""
+        """The next frame, judged; ``None`` at the end of the channel.
+
+        If nothing comes in time, ``requirement`` is violated.
+        """
         with self._unless_killed(requirement):
             said = self.call("read", count=frames.SIZE, seconds=seconds * scale())
         octets = bytes.fromhex(said["octets"])

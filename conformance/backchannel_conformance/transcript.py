@@ -1,8 +1,8 @@
-"""What went over the channels during the case that runs, frame by frame, so that a failure can be read.
+"""What went over the channels during the current case, frame by frame, so that a failure can be understood.
 
-The suite's parent and its stubs note each piece that they write and each frame that they read, in the notation of the
-specification's examples. Pieces are put together, as whoever reads them has to. Only the last frames are kept: what
-broke is at the end.
+Workers and parents under test are at one end of a channel, the suite at the other. It notes each piece that it writes
+and each frame that it reads, in the notation of the specification's examples. Pieces are joined, as a reader of the
+channel has to join them. Only the last frames are kept: what went wrong is at the end.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ QUIET: Final = 0.5
 
 @dataclass(frozen=True)
 class Gains:
-    """What a load made: the voluntary context switches of each worker, beyond those it makes in quiet."""
+    """The voluntary context switches that a load has caused, beyond those that each process makes without one."""
 
     workers: Mapping[int, float]
     parent: int | None

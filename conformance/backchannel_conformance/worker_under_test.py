@@ -1,7 +1,8 @@
-"""Role *worker*: the suite is the parent. It starts the worker by the exec binding, and sends it whatever a case wants.
+"""Role *worker*: the suite plays the parent.
 
-Every frame that comes back is judged: its octets, that it answers what was asked in order, and that its figures follow
-from those before. So each case checks more than its own point, and may say which clause it means where nothing comes.
+It starts the worker by the exec binding, and sends it whatever a case wants. Every frame that comes back is judged:
+its octets, the order that it answers, and whether its figures follow from those before. So each case checks more than
+it is about. A case that waits for a frame says which requirement is violated if none comes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["WorkerUnderTest"]
 
 LIMIT = 10.0
 PROPER = (0, 76, 78)
-"""The exit statuses by which a worker says why it goes."""
+"""The exit statuses by which a worker says why it ends."""
 
 # what a receiver would call a violation, as the clause that its sender broke
 _SENDERS = {
@@ -135,7 +136,7 @@ class WorkerUnderTest:
     def frame(self, requirement: str, seconds: float = LIMIT) -> frames.Frame | None:
         """The next frame, judged; ``None`` at the end of the channel.
 
-        Where nothing comes in time, ``requirement`` is broken.
+        If nothing comes in time, ``requirement`` is violated.
         """
         deadline = deadline_in(seconds)
         with selectors.DefaultSelector() as selector:
@@ -155,7 +156,7 @@ class WorkerUnderTest:
         return self._judge(octets)
 
     def must(self, requirement: str, seconds: float = LIMIT) -> frames.Frame:
-        """The next frame. A channel that ends instead is an error, unless the worker has taken its leave properly."""
+        """The next frame. A channel that ends instead is an error, unless the exit status says why the worker ended."""
         frame = self.frame(requirement, seconds)
         if frame is None:
             with contextlib.suppress(TimedOut):
@@ -261,7 +262,7 @@ class WorkerUnderTest:
                 socket.create_connection(address, timeout=0.5 * scale()).close()
             except ConnectionError:
                 return True
-            except TimeoutError:  # its backlog is full, for nobody accepts
+            except TimeoutError:  # its backlog is full, because nothing accepts
                 pass
             return False
 
@@ -278,7 +279,7 @@ class WorkerUnderTest:
         return self._status is not None
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
-        """Its exit status. That it does not exit breaks ``requirement``."""
+        """Its exit status. If it does not exit, ``requirement`` is violated."""
         deadline = deadline_in(seconds)
         while not self.gone():
             if time.monotonic() > deadline:

@@ -1,11 +1,11 @@
-"""Everything at once, for as long as one likes: ``python conformance/soak --minutes N``, which is ``nox -s soak``.
+"""Everything at once, for as long as you like: ``python conformance/soak --minutes N``, which is ``nox -s soak``.
 
 A pool serves clients that never pause, while its workers are killed and stopped, its parent is stopped, it is reloaded
 and replaced, and ten times more clients than it has room for come at once. Each client is accounted for. The verdict is
 at the end, with the figures and a plot of memory, workers and latency; the exit status is 1 if anything was not as
 promised.
 
-Needs a kernel that tells who holds which connection: Linux.
+Needs a kernel that tells which process holds which connection: Linux.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
 
-The first sixth replaces the parent again and again; then one parent stays, has its overload, and its memory in the last
-third is compared with that in the second: by then it has filled what an interpreter keeps for later use. Kills go on
-all the time, at a pace of 110 a minute, but for the overload: a tenth of the time, once, ten times more clients than
-there is room for, all of whom must be answered, and as fast as fewer are.
+In the first sixth the parent is replaced again and again. Then one parent stays and has its overload, and its memory in
+the last third is compared with that in the second: by then it has filled what an interpreter keeps for later use.
+Kills go on all the time, 110 a minute, except during the overload: once, for a tenth of the time, there are ten times
+more clients than room. All of them must be answered, at the rate at which fewer are.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Run:
         self._note_descriptors()
 
     def _experienced(self) -> list[int]:
-        """Workers that have served: who dies before that delays the next spawn, which is as it should be."""
+        """Workers that have served: the death of one that has not rightly delays the next spawn."""
         workers = self.pool.status().workers
         return [
             worker["pid"]
@@ -276,8 +276,10 @@ class Run:
             )
 
     def _note_descriptors(self) -> None:
-        """Those of the parent that are nobody's channel. Whoever reads its status has one for a moment, so has a worker
-        that is being started: the most frequent of several looks, once every death has been noticed.
+        """Note how many descriptors the parent has besides its channels, once every death has been noticed.
+
+        A reader of its status costs it one for a moment, and so does a worker that is being started. So it is looked at
+        several times, and the most frequent number is taken.
         """
 
         def calm(status: Status) -> bool:
@@ -354,10 +356,10 @@ class Run:
         return statistics.median(found) if found else 0.0
 
     def _judge_stop(self) -> None:
-        """SIGTERM under load: who was accepted is answered; who came in the last gap is counted.
+        """SIGTERM under load: a client that was accepted is answered; those that came in the last gap are counted.
 
-        A reset tells a client of the last gap from one that was accepted as little as it does anybody: so some are
-        known to be accepted, one to a worker, and must be served until they leave.
+        When a client is reset, nothing tells whether it came in the last gap or had been accepted. So some clients hold
+        connections that are known to be accepted, one to a worker, and must be served until they close them.
         """
         held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
         with TrackedClients(self.pool.addresses[0], 4) as clients:

@@ -239,8 +239,8 @@ def test_reports_split_and_merged(parents: Parents) -> None:
 def test_babbler_delays_nobody(parents: Parents) -> None:
     """One worker changes its capacity for ever, as fast as it can; clients are ordered to the other one meanwhile."""
     parent = parents.pool(2, capacity=2, policy="lowest")
-    good, babbler = parent.workers
-    babbler.begin("babble", octets=frames.flood().hex())
+    good, flooder = parent.workers
+    flooder.begin("flood", octets=frames.flood().hex())
     for _ in range(3):
         parent.connect()
         good.order("BC-CHAN-09")
@@ -253,13 +253,13 @@ def test_babbler_delays_nobody(parents: Parents) -> None:
 @pytest.mark.req("BC-PASS-02", "BC-CHAN-09", "BC-SILENT-01", "BC-SILENT-05")
 def test_order_of_a_babbler_becomes_void(parents: Parents) -> None:
     """One worker has an order, and writes for ever instead of answering: at the deadline the order becomes void and is
-    given to the other one, which is served meanwhile; the babbler is killed in the end.
+    given to the other one, which is served meanwhile; the one that writes is killed in the end.
     """
     parent = parents.pool(2, capacity=2, policy="lowest", order_deadline=0.1 * scale(), silence_deadline=2 * scale())
-    babbler, good = parent.workers
+    flooder, good = parent.workers
     parent.connect()
-    babbler.order("BC-PICK-01")
-    babbler.begin("babble", octets=frames.flood().hex())
+    flooder.order("BC-PICK-01")
+    flooder.begin("flood", octets=frames.flood().hex())
     good.order("BC-PASS-02")
     good.take()
     good.finish()
@@ -268,7 +268,7 @@ def test_order_of_a_babbler_becomes_void(parents: Parents) -> None:
         good.order("BC-CHAN-09")
         good.take()
         good.finish()
-    babbler.killed("BC-SILENT-05", "it wrote for ever, and never answered")
+    flooder.killed("BC-SILENT-05", "it wrote for ever, and never answered")
 
 
 @pytest.mark.kernel("state")

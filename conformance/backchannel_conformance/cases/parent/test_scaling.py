@@ -1,4 +1,4 @@
-"""The size of the pool, from the side of its workers, who come and go as the rules say."""
+"""The size of the pool, as its workers see it: they come and go as the rules say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short answers: who gave one is passed over; who gives several in a row, or lacks something, rests."""
+"""Short answers: a worker that gave one is passed over; one that gives several in a row, or lacks something, rests."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_deadline_doubles(parents: Parents) -> None:
 @pytest.mark.needs("order_deadline", "max_per_order")
 @pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
 def test_void_connections_one_at_a_time(parents: Parents) -> None:
-    """An order for two becomes void: they are ordered again one at a time, whoever has room."""
+    """An order for two becomes void: they are ordered again, one at a time, from any worker with room."""
     parent = parents(
         start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02
     )

@@ -85,7 +85,7 @@ def test_parent_killed(pools: Pools, capacity: int) -> None:
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-DEATH-05", "BC-DRAIN-03", "BC-DRAIN-04")
 def test_parent_started_again(pools: Pools) -> None:
-    """A parent that was killed is started again by whoever looks after it: it gets its address, though an old worker
+    """A parent that was killed is started again by its supervisor: it gets its address, though an old worker
     still serves, and that one finishes.
     """
     old = pools(2, capacity=2)

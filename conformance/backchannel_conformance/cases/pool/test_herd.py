@@ -33,7 +33,7 @@ PER_CONNECTION = 3
 
 
 def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: WorkerCounter) -> None:
-    """Serve ``connections`` and judge who was woken."""
+    """Serve ``connections`` and judge which processes were woken."""
     gains = by.gains(pool, lambda: pool.client.serve(connections, seconds=20))
     workers, gained, served = list(gains.workers), gains.workers, gains.served
     asked, connections = connections, served.total()

@@ -1,4 +1,4 @@
-"""What a pool listens on: any family, several at once, listeners it was given; and as whom it then runs."""
+"""What a pool listens on: any family, several at once, listeners it was given; and as which user it then runs."""
 
 from __future__ import annotations
 

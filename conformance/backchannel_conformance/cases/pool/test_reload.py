@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("status", "reload
 
 
 def counting(status: Status) -> int:
-    """Workers that count. None dies here but who was drained, so who is LOST or KILLED was."""
+    """Workers that count. Only drained ones die here, so one that is LOST or KILLED was drained."""
     return sum(worker["state"] in ("STARTING", "READY", "SUSPECT") for worker in status.workers)
 
 
@@ -32,7 +32,7 @@ def done(generation: int, workers: int) -> Any:
 
 
 def watched(pool: PoolUnderTest, workers: int, generation: int) -> list[Status]:
-    """Every status until the parent says that the reload is over, and whoever left has gone."""
+    """Every status until the parent says that the reload is over and the old workers have gone."""
     seen = [pool.status()]
     deadline = deadline_in(60)  # workers that are programs of their own take their time to start
     while (now := seen[-1]).generation != generation or now.reloading or len(now.workers) != workers:
@@ -102,7 +102,7 @@ def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
         breaks="BC-RELOAD-05",
     )
     check(status.pids() == before, "BC-RELOAD-05", f"workers {before} became {status.pids()}")
-    # whoever drains is still in the table: it is there, and yet it serves nobody new
+    # a worker that drains is still in the table, though it serves no new client
     check(len(status.slots("READY")) == 3, "BC-RELOAD-05", f"not all of the old generation serve on: {status}")
     check(pool.client.ask().pid in before.values(), "BC-RELOAD-02", "the old generation does not serve")
     pool.gate()

@@ -107,7 +107,7 @@ def test_no_descriptor_for_a_channel(pools: Pools) -> None:
 @pytest.mark.kernel("no_descriptors")
 @pytest.mark.req("BC-WAIT-03", "BC-LOSS-01")
 def test_no_descriptor_for_a_reader(pools: Pools) -> None:
-    """Who asks for the status while the parent has no descriptor left waits, and is told afterwards; nobody spins."""
+    """No descriptor is left: a client that asks for the status waits, and is answered later; nobody spins."""
     pool = pools(2)
     pool.settle()
     with socket.socket(socket.AF_UNIX) as reader:

@@ -23,7 +23,7 @@ def nothing_lost(totals: Totals, requirement: str = "BC-LOSS-01") -> None:
 
 
 def experienced(pool: PoolUnderTest) -> list[int]:
-    """Workers that have accepted something: who has not, and dies, delays its replacement (BC-SCALE-12)."""
+    """Workers that have accepted something: the death of one that has not delays its replacement (BC-SCALE-12)."""
     if not pool.has_status:
         return [pid for pid in pool.workers() if kernel.state(pid) not in ("", "Z")]
     workers = pool.status().workers
@@ -64,7 +64,7 @@ def rounds(pool: PoolUnderTest, call: str) -> Iterator[tuple[int, Held]]:
     """Twice: the worker that is ordered next will be killed as it makes a call of this kind; its id, and its client."""
     for _ in range(2):
         pool.settle()
-        victim = pool.client.ask().pid  # who has served is replaced at once
+        victim = pool.client.ask().pid  # a worker that has served is replaced at once
         pool.settle()
         with kernel.faulty(victim, call, "signal=KILL", "1"):
             yield victim, pool.client.send("who")
