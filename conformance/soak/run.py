@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import signal
 import statistics
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,6 +22,7 @@ from backchannel_conformance.load_clients import TrackedClients, kill_one, pick_
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import TimedOut, until
+from sampler import Sampler
 
 __all__ = ["Run"]
 
@@ -59,7 +59,6 @@ class Run:
         self._killed: set[int] = set()
         self._burst_failures: list[str] = []
         self._descriptors: list[tuple[int, int]] = []
-        self._over = threading.Event()
         self._parent = 0
         options = {
             "capacity": str(capacity),
@@ -76,15 +75,14 @@ class Run:
         """All of it."""
         self._began = time.monotonic()
         self._parent = self.pool.status().pid or self.pool.pid
-        sampler = threading.Thread(target=self._sample, daemon=True)
         try:
             try:
-                with TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients:
-                    sampler.start()
+                with (
+                    TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients,
+                    Sampler(self.pool, self.clients, self._seconds, lambda: self._parent, self.samples),
+                ):
                     while self._elapsed < self._seconds:
                         self._round()
-                    self._over.set()
-                sampler.join()
                 self._judge_clients()
                 self._judge_pool()
                 self._judge_stop()
@@ -93,7 +91,6 @@ class Run:
                 self.verdict["the pool went on to the end"] = False
                 self._judge_clients()
         finally:
-            self._over.set()
             self.pool.close()
 
     @property
@@ -250,30 +247,6 @@ class Run:
             took = time.monotonic() - began
         self._done["clients of the overload"] += clients.totals().clients
         return answered / took, clients
-
-    # ------------------------------------------------------------------------------- what is sampled
-
-    def _sample(self) -> None:
-        while not self._over.wait(min(1.0, self._seconds / 60)):
-            try:
-                status = self.pool.status()
-                # one that has served nothing has hardly touched its memory yet
-                workers = [kernel.memory(worker["pid"]) for worker in status.workers if worker["accepted"]]
-                memory = kernel.memory(status.pid or self._parent)
-            except (OSError, ContractError, IndexError):
-                continue  # somebody was killed as we looked
-            taken = sorted(self.clients.take_latencies())
-            self.samples.append(
-                {
-                    "second": round(self._elapsed, 2),
-                    "parent_mb": memory / 1e6,
-                    "worker_mb": statistics.fmean(workers) / 1e6 if workers else 0.0,
-                    "workers": len(status.slots("READY")),
-                    "median_ms": taken[len(taken) // 2] * 1000 if taken else 0.0,
-                    "p99_ms": taken[len(taken) * 99 // 100] * 1000 if taken else 0.0,
-                    "answered": len(taken),
-                }
-            )
 
     def _note_descriptors(self) -> None:
         """Note how many descriptors the parent has besides its channels, once every death has been noticed.
