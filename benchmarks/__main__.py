@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import bouts
+import comparisons
 import plots
-import singles
-from bouts import Bout, Decided
-from loads import Load
+import single_metrics
+from comparisons import Comparison, Decided
+from load_generator import LoadGenerator
 from ratios import plain
-from table import cross_product, table
+from scenarios import cross_product, scenarios
 
 __all__ = ["main"]
 
@@ -36,12 +36,12 @@ FIGURES = {
     "last": "time until the last is served",
     "touched": "processes that served",
 }
-"""What a bout's chart shows: the figure of its first row."""
-SINGLES: dict[str, Callable[[Load, float], object]] = {
-    "calls": singles.calls,
-    "memory": singles.memory,
-    "core": singles.core,
-    "ramp": singles.ramp,
+"""What the chart of a comparison shows: the figure of its first row."""
+SINGLE_METRICS: dict[str, Callable[[LoadGenerator, float], object]] = {
+    "calls": single_metrics.calls,
+    "memory": single_metrics.memory,
+    "core": single_metrics.core,
+    "ramp": single_metrics.ramp,
 }
 
 
@@ -51,45 +51,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--quick", action="store_true", help="under 2 minutes: shorter slices, the same rounds")
     pace.add_argument("--full", action="store_true", help="the whole cross-product besides: hours")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only these bouts (see --list)")
-    parser.add_argument("--list", action="store_true", help="print the names of the bouts")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="only these comparisons (see --list)"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the comparisons")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), metavar="DIR", help="default: build/bench")
     options = parser.parse_args(arguments)
     if not sys.platform.startswith("linux"):
         parser.error("EPOLLEXCLUSIVE is Linux's own, and so is this comparison: run it on Linux")
     speed = 0.1 if options.quick else 1.0
-    chosen = [*table(speed), *(cross_product(speed) if options.full else ())]
-    names = [*(bout.key for bout in chosen), *SINGLES]
+    chosen = [*scenarios(speed), *(cross_product(speed) if options.full else ())]
+    names = [*(comparison.key for comparison in chosen), *SINGLE_METRICS]
     if options.list:
         print(*names, sep="\n")
         return 0
     if unknown := set(options.only) - set(names):
-        parser.error(f"no bout is called {', '.join(sorted(unknown))}: --list prints their names")
+        parser.error(f"no comparison is called {', '.join(sorted(unknown))}: --list prints their names")
     wanted = set(options.only or names)
-    return _run([bout for bout in chosen if bout.key in wanted], wanted, speed, options.out)
+    return _run([comparison for comparison in chosen if comparison.key in wanted], wanted, speed, options.out)
 
 
-def _run(chosen: Sequence[Bout], wanted: set[str], speed: float, out: Path) -> int:
+def _run(chosen: Sequence[Comparison], wanted: set[str], speed: float, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    load = Load()
+    load = LoadGenerator()
     decided: list[Decided] = []
     raw: dict[str, object] = {}
     lost: list[str] = []
     try:
-        for bout in chosen:
-            samples = bouts.run(bout, load, _progress)
-            raw[bout.key] = {"title": bout.title, "samples": samples}
-            lost += [f"{bout.key}: {name}" for name, each in samples.items() if any(s["errors"] for s in each)]
-            found = bouts.decide(bout, samples)
+        for comparison in chosen:
+            samples = comparisons.run(comparison, load, _progress)
+            raw[comparison.key] = {"title": comparison.title, "samples": samples}
+            lost += [f"{comparison.key}: {name}" for name, each in samples.items() if any(s["errors"] for s in each)]
+            found = comparisons.decide(comparison, samples)
             decided += found
-            _print(bout.title, found)
-            _plot(out / f"{bout.key}.svg", bout.title, found)
-        for name, measure in SINGLES.items():
+            _print(comparison.title, found)
+            _plot(out / f"{comparison.key}.svg", comparison.title, found)
+        for name, measure in SINGLE_METRICS.items():
             if name not in wanted:
                 continue
             if name == "ramp":
-                points = singles.ramp(load, speed)
+                points = single_metrics.ramp(load, speed)
                 raw["ramp"] = points
                 text = plots.lines(
                     "48 clients come to a pool of 2, and leave", "seconds", "workers", [("workers", points)]
@@ -108,7 +110,8 @@ def _run(chosen: Sequence[Bout], wanted: set[str], speed: float, out: Path) -> i
         "seconds": time.monotonic() - began,
         "pace": speed,
         "rows": [
-            {"bout": one.bout, **asdict(one.row), **asdict(one.estimate), "verdict": one.verdict} for one in decided
+            {"comparison": one.comparison, **asdict(one.row), **asdict(one.estimate), "verdict": one.verdict}
+            for one in decided
         ],
         "lost": lost,
         "raw": raw,
@@ -150,7 +153,7 @@ def _print(title: str, found: Sequence[Decided]) -> None:
 def _plot(path: Path, title: str, found: Sequence[Decided]) -> None:
     if not found:
         return
-    first = found[0].row  # what the bout is about; after churn, too
+    first = found[0].row  # what the comparison is about; after churn, too
     shown = [one for one in found if one.row.how == first.how and one.row.figure.startswith(first.figure)]
     ratios = first.how == "ratio"
     entries = []

@@ -1,4 +1,4 @@
-"""What every contestant serves with: one line in, one line out, then the server closes.
+"""What every server serves with: one line in, one line out, then the server closes.
 
 The line says what the service costs: ``n`` nothing, ``b MICROSECONDS`` so much processor time, ``s SECONDS`` a worker
 that is stuck (it holds its thread and does nothing), ``t`` a walk over 20 MB of the process's own, ``h`` a connection

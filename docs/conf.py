@@ -4,7 +4,9 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+HERE = Path(__file__).parent
+# the extensions, and the suite: they read the ledger and the cases as it does
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "conformance")]
 
 project = "backchannel"
 author = "the backchannel authors"

@@ -1,12 +1,12 @@
-"""Known failures: a port that is not finished, or cannot be, says so in a file, and stays honest about the rest.
+"""Known failures: a file lists what a port does not keep, so that a run fails only for what is not listed.
 
 A baseline is TOML: a table for each implementation, and in it the requirements that do not hold, each with the reason.
 
     [mine]
     BC-BUSY-04 = "EMPTY and PEER are not told apart yet"
 
-A failure that the baseline knows fails nothing. One that it does not know fails the run as ever, and so does an entry
-that is *stale*: the requirement holds by now.
+A failure that is listed does not fail the run. One that is not listed does, and so does a *stale* entry, one whose
+requirement holds by now.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .errors import Mistake
+from .errors import UsageError
+from .port_output import printable
 from .report import Case, Target
 from .requirements import Requirements
-from .text import printable
 
 __all__ = ["Baseline"]
 
@@ -39,24 +39,24 @@ class Baseline:
 
     @classmethod
     def load(cls, path: Path) -> Baseline:
-        """Read and check a file. Raises :class:`Mistake`."""
+        """Read and check a file. Raises :class:`UsageError`."""
         try:
             entries = tomllib.loads(path.read_text())
         except OSError as error:
-            raise Mistake(f"--baseline {path}: {error.strerror}; --write-baseline {path} writes one") from None
+            raise UsageError(f"--baseline {path}: {error.strerror}; --write-baseline {path} writes one") from None
         except tomllib.TOMLDecodeError as error:
-            raise Mistake(f"--baseline {path} is no TOML: {error}") from None
+            raise UsageError(f"--baseline {path} is no TOML: {error}") from None
         known = Requirements.load()
         for name, table in entries.items():
             if not isinstance(table, dict):
-                raise Mistake(f"--baseline {path}: {name} stands outside a table; write [IMPLEMENTATION] above it")
+                raise UsageError(f"--baseline {path}: {name} stands outside a table; write [IMPLEMENTATION] above it")
             for requirement, reason in table.items():
                 if requirement not in known:
                     near = difflib.get_close_matches(requirement, list(known), 1)
                     hint = f"; did you mean {near[0]}?" if near else ""
-                    raise Mistake(f"--baseline {path}: the specification has no {requirement}{hint}")
+                    raise UsageError(f"--baseline {path}: the specification has no {requirement}{hint}")
                 if not isinstance(reason, str) or not reason.strip():
-                    raise Mistake(f"--baseline {path}: {name}.{requirement} has no reason; say why it does not hold")
+                    raise UsageError(f"--baseline {path}: {name}.{requirement} has no reason; say why it does not hold")
         return cls(entries)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The command line: a thin front of pytest.
+"""The command line: a thin front end to pytest.
 
     python -m backchannel_conformance run --impl sync --report build/conformance
     python -m backchannel_conformance run --manifest path/to/port.toml -- -k herd -x
@@ -27,14 +27,14 @@ import pytest
 
 from . import coverage, manifest
 from .baseline import Baseline
-from .errors import Mistake
+from .errors import UsageError
 from .fixtures import Fixtures
+from .parallel import OPTION, Controller, Helper
 from .plugin import Suite, case_of, requirements_of, role_of
+from .port_output import printable
 from .replay import Deviation, check_trace
 from .requirements import Requirements
-from .sharing import OPTION, Helper, Sharing
 from .smoke import smoke, try_each
-from .text import printable
 from .waiting import scale
 
 __all__ = ["main"]
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scale(options.time_scale)
             return 0 if smoke(found) else 1
         return _run(options, given, extra)
-    except Mistake as mistake:
+    except UsageError as mistake:
         print(f"backchannel_conformance: {mistake}", file=sys.stderr)
         return 2
 
@@ -131,11 +131,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int:
     if not options.impl and not options.manifest:
         known = ", ".join(manifest.names("manifests"))
-        raise Mistake(f"nothing to test: give --manifest FILE, or --impl NAME (there are: {known})")
+        raise UsageError(f"nothing to test: give --manifest FILE, or --impl NAME (there are: {known})")
     if options.time_scale <= 0:
-        raise Mistake(f"--time-scale {options.time_scale}: give a number above 0")
+        raise UsageError(f"--time-scale {options.time_scale}: give a number above 0")
     if options.jobs < 1:
-        raise Mistake(f"--jobs {options.jobs}: give a number above 0; 1 runs one case after another")
+        raise UsageError(f"--jobs {options.jobs}: give a number above 0; 1 runs one case after another")
     if options.helper is not None:
         return _help(options, extra)
     say_whose_rights()
@@ -157,8 +157,8 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
     if options.traces:
         _make_room(options.traces)
     command = [sys.executable, "-m", "backchannel_conformance", *given]
-    sharing = Sharing(suite, options.jobs, command, ["--", *extra])
-    status = _pytest(options, extra, [f"--junit-xml={options.report / 'junit.xml'}"], [suite, sharing])
+    controller = Controller(suite, options.jobs, command, ["--", *extra])
+    status = _pytest(options, extra, [f"--junit-xml={options.report / 'junit.xml'}"], [suite, controller])
     suite.report.write(options.report)
     print(f"report: {options.report / 'report.html'}, report.json, junit.xml")
     if options.write_baseline and baseline:
@@ -173,7 +173,7 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
 
 
 def say_whose_rights() -> None:
-    """Before anything is started: what a manifest's commands may do, in a line."""
+    """Say in one line, before anything is started, with whose rights a manifest's commands run."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -193,7 +193,7 @@ def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
     names = [target.name for target in targets]
     for name in names:
         if names.count(name) > 1:
-            raise Mistake(f"two manifests are called {name!r}: rename one, or run them apart")
+            raise UsageError(f"two manifests are called {name!r}: rename one, or run them apart")
     return targets
 
 
@@ -216,7 +216,7 @@ def _help(options: argparse.Namespace, extra: list[str]) -> int:
 
 
 def _folder(option: str, folder: Path) -> None:
-    """Make a directory if it is not there. Raises :class:`Mistake` when nothing can be written to it: that would be
+    """Make a directory if it is not there. Raises :class:`UsageError` when nothing can be written to it: that would be
     found out when all cases have run.
     """
     try:
@@ -225,7 +225,7 @@ def _folder(option: str, folder: Path) -> None:
             pass
     except OSError as error:
         what = f"{option}: nothing can be written to the directory {folder} ({error.strerror})"
-        raise Mistake(f"{what}; give one where this user may write") from None
+        raise UsageError(f"{what}; give one where this user may write") from None
 
 
 def _make_room(folder: Path) -> None:
@@ -264,7 +264,7 @@ def _list(roles: Sequence[str] | None, extra: list[str]) -> int:
     )
     try:
         print("\n".join(found.lines), flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough
+    except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if status == pytest.ExitCode.OK else 2
 

@@ -1,4 +1,4 @@
-"""Clients of the test service (``spec/adapter``): each connection says one line."""
+"""Clients of the test service (``spec/adapter``): each connection sends one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from . import processes
-from .errors import Failure
+from .errors import ContractError
 from .waiting import deadline_in, scale
 
 __all__ = ["Address", "Client", "Held", "NoAnswer", "Who"]
@@ -38,10 +38,15 @@ class Who:
 
     @classmethod
     def parse(cls, line: bytes) -> Who:
-        """Read a *who*. Raises :class:`Failure`: it is none, or names a process that is not the suite's to touch."""
+        """Read a *who*.
+
+        Raises :class:`ContractError` if it is none, or names a process that is not the suite's to touch.
+        """
         found = _WHO.fullmatch(line)
         if found is None:
-            raise Failure(f"the service answered {line[:100]!r}, and an answer is a process id and a slot, as '4711 3'")
+            raise ContractError(
+                f"the service answered {line[:100]!r}, and an answer is a process id and a slot, as '4711 3'"
+            )
         pid, slot, switches = found.groups()
         claim = processes.claimed(int(pid), f"the service in slot {slot.decode()} says that it")
         return cls(claim, None if slot == b"-" else int(slot), None if switches is None else int(switches))
@@ -68,7 +73,7 @@ class Held:
         return port
 
     def answer(self, timeout: float = TIMEOUT) -> Who:
-        """Wait for the next *who*. Raises :class:`NoAnswer`; :class:`Failure` for an answer of another kind."""
+        """Wait for the next *who*. Raises :class:`NoAnswer`; :class:`ContractError` for an answer of another kind."""
         self.socket.settimeout(timeout * scale())
         while b"\n" not in self._buffer:
             try:
@@ -81,7 +86,7 @@ class Held:
                 raise NoAnswer("no answer: the connection was closed")
             self._buffer += data
             if len(self._buffer) > LONGEST:
-                raise Failure(f"the service answered with more than {LONGEST} octets: {self._buffer[:100]!r} ...")
+                raise ContractError(f"the service answered with more than {LONGEST} octets: {self._buffer[:100]!r} ...")
         line, _, self._buffer = self._buffer.partition(b"\n")
         return Who.parse(line)
 

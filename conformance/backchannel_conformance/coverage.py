@@ -1,8 +1,8 @@
-"""Which case checks which requirement, which requirement has none and why, and what kills what.
+"""Which case checks which requirement, which requirement has no case and why, and what fails on purpose in which case.
 
-The cases are read as text, not run: each test function under ``cases/<role>/`` names its requirements in
+The cases are read as text and not run: each test function under ``cases/<role>/`` names its requirements in
 ``@pytest.mark.req("BC-...")``. Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares both
-with the ledger, in each direction; the project's tests fail if it finds any.
+with the ledger, in both directions; the project's own tests fail if it finds any.
 """
 
 from __future__ import annotations

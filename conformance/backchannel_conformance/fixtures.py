@@ -1,23 +1,45 @@
-"""What cases of the roles *codec*, *worker* and *parent* ask for: the thing under test, and its end afterwards."""
+"""The fixtures by which cases get what they test, one for each role: ``codec``, ``workers``, ``parents``, ``pools``.
+
+The last three start as many as a case asks for, with the options that it gives; where the manifest does not offer such
+an option, the case is skipped. When the case is over, everything is ended, and the suite itself must have as many
+descriptors open as before.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .as_parent import Peer
-from .as_workers import Under
-from .codec import Codec
+from .codec_under_test import CodecUnderTest
+from .errors import NOT_APPLICABLE
 from .manifest import DEFAULTS, Manifest
-from .text import short_logs
+from .parent_under_test import ParentUnderTest
+from .pool_under_test import PoolUnderTest
+from .port_output import short_logs
+from .worker_under_test import WorkerUnderTest
 
-__all__ = ["Fixtures", "Parents", "Workers"]
+__all__ = ["Fixtures", "Parents", "Pools", "Workers"]
+
+
+def _skip_unless_offered(
+    manifest: Manifest, role: str, values: Mapping[str, str], implied: Collection[str] = ()
+) -> None:
+    """Skip the case if it sets an option that the manifest does not offer. Those in ``implied`` need not be offered."""
+    offered = manifest.roles[role].placeholders
+    for name, value in values.items():
+        if name not in offered and name not in implied and value != DEFAULTS[name]:
+            pytest.skip(f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}")
+
+
+def _values(options: Mapping[str, object]) -> dict[str, str]:
+    """Options as placeholders. Python has taken the name of one, so a case writes ``pass_``."""
+    return {name.removesuffix("_"): str(value) for name, value in options.items()}
 
 
 class Workers:
@@ -26,26 +48,25 @@ class Workers:
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self._manifest = manifest
         self._folder = folder
-        self._started: list[Peer] = []
+        self._started: list[WorkerUnderTest] = []
         self._listeners: list[socket.socket] = []
 
-    def __call__(self, *, listeners: int = 1, useless: bool = False, **options: Any) -> Peer:
+    def __call__(self, *, listeners: int = 1, useless: bool = False, **options: Any) -> WorkerUnderTest:
         """A worker that has not been greeted. ``useless``: the last of its listeners does not listen."""
         mine = [self.listener() for _ in range(listeners)]
         if useless:
             mine.append(socket.socket())
             self._listeners.append(mine[-1])
-        if options.get("quota") and "quota" not in self._manifest.roles["worker"].placeholders:
-            pytest.skip(f"not applicable: the manifest of {self._manifest.name} does not offer {{quota}}")
-        peer = Peer(self._manifest, self._folder / f"log-{len(self._started)}", mine, **options)
-        self._started.append(peer)
-        return peer
+        _skip_unless_offered(self._manifest, "worker", {"quota": str(options.get("quota", 0))})
+        worker = WorkerUnderTest(self._manifest, self._folder / f"log-{len(self._started)}", mine, **options)
+        self._started.append(worker)
+        return worker
 
-    def greeted(self, **options: Any) -> Peer:
+    def greeted(self, **options: Any) -> WorkerUnderTest:
         """A worker that has answered the welcome."""
-        peer = self(**options)
-        peer.greet()
-        return peer
+        worker = self(**options)
+        worker.greet()
+        return worker
 
     def listener(self) -> socket.socket:
         """A listener on a port of its own."""
@@ -59,8 +80,8 @@ class Workers:
 
     def close(self) -> None:
         """Close everything."""
-        for peer in self._started:
-            peer.close()
+        for worker in self._started:
+            worker.close()
         for listener in self._listeners:
             listener.close()
         self._started.clear()
@@ -72,38 +93,66 @@ class Parents:
     def __init__(self, manifest: Manifest, folder: Path) -> None:
         self._manifest = manifest
         self._folder = folder
-        self._started: list[Under] = []
+        self._started: list[ParentUnderTest] = []
 
-    def __call__(self, **options: Any) -> Under:
-        """A parent whose workers have not been greeted. Skips the case if the manifest does not offer an option."""
-        role = self._manifest.roles["parent"]
-        values = {name.removesuffix("_"): str(value) for name, value in options.items()}
+    def __call__(self, **options: Any) -> ParentUnderTest:
+        """A parent whose workers have not been greeted."""
+        values = _values(options)
         # a pool of fixed size is told its size, and does not scale
         is_fixed = values.get("start") == values.get("min") == values.get("max")
-        implied = {"start", "min", "pass"} if is_fixed else set()
-        for name, value in values.items():
-            if name not in role.placeholders and name not in implied and value != DEFAULTS[name]:
-                pytest.skip(f"not applicable: the manifest of {self._manifest.name} does not offer {{{name}}}")
-        under = Under(self._manifest, values, self._folder / f"parent-{len(self._started)}")
-        self._started.append(under)
-        return under
+        _skip_unless_offered(self._manifest, "parent", values, ("start", "min", "pass") if is_fixed else ())
+        parent = ParentUnderTest(self._manifest, values, self._folder / f"parent-{len(self._started)}")
+        self._started.append(parent)
+        return parent
 
-    def pool(self, workers: int, capacity: int | Sequence[int] = 1, **options: Any) -> Under:
+    def pool(self, workers: int, capacity: int | Sequence[int] = 1, **options: Any) -> ParentUnderTest:
         """A parent of fixed size with ``workers`` greeted workers, and one more that is held back as a witness.
 
         ``capacity`` may be one for each; the parent is then told the largest.
         """
         total = workers + 1
         told = capacity if isinstance(capacity, int) else max(capacity)
-        under = self(**{"start": total, "min": total, "max": total, "capacity": told, "pass": 0.02, **options})
-        under.gather(workers, capacity)
-        return under
+        parent = self(**{"start": total, "min": total, "max": total, "capacity": told, "pass": 0.02, **options})
+        parent.gather(workers, capacity)
+        return parent
 
     def close(self) -> None:
         """Close everything."""
-        for under in self._started:
-            under.close()
+        for parent in self._started:
+            parent.close()
         self._started.clear()
+
+
+class Pools:
+    """Starts pools under test."""
+
+    def __init__(self, manifest: Manifest, folder: Path) -> None:
+        self.manifest = manifest
+        self._folder = folder
+        self._started: list[PoolUnderTest] = []
+
+    def __call__(
+        self, workers: int | None = None, *, passed: Sequence[socket.socket] = (), **options: object
+    ) -> PoolUnderTest:
+        """A pool, ready; ``workers`` fixes its size, ``passed`` are listeners that it inherits."""
+        if workers is not None:
+            options = {"start": workers, "min": workers, "max": workers, **options}
+        values = _values(options)
+        _skip_unless_offered(self.manifest, "pool", values, ("start", "min") if workers is not None else ())
+        pool = PoolUnderTest(self.manifest, values, self._folder / f"log-{len(self._started)}", passed)
+        self._started.append(pool)
+        return pool
+
+    def factory(self, workers: int, **options: object) -> Callable[[], PoolUnderTest]:
+        """Something that starts such a pool."""
+        return lambda: self(workers, passed=(), **options)
+
+    def close(self) -> None:
+        """Close everything. Raises ``RuntimeError`` for processes that had outlived their pool."""
+        left = [pid for pool in self._started for pid in pool.close()]
+        self._started.clear()
+        if left:
+            raise RuntimeError(f"processes {left} outlived their pool")
 
 
 @contextmanager
@@ -119,10 +168,10 @@ class Fixtures:
     """The plugin object."""
 
     @pytest.fixture
-    def codec(self, manifest: Manifest, tmp_path: Path) -> Iterator[Codec]:
+    def codec(self, manifest: Manifest, tmp_path: Path) -> Iterator[CodecUnderTest]:
         """The codec of the target."""
         with _nothing_leaks(), short_logs(tmp_path):
-            made = Codec(manifest, tmp_path / "log")
+            made = CodecUnderTest(manifest, tmp_path / "log")
             yield made
             made.close()
             del made
@@ -140,5 +189,13 @@ class Fixtures:
         """Parents of the target."""
         with _nothing_leaks(), short_logs(tmp_path):
             made = Parents(manifest, tmp_path)
+            yield made
+            made.close()
+
+    @pytest.fixture
+    def pools(self, manifest: Manifest, tmp_path: Path) -> Iterator[Pools]:
+        """Pools of the target."""
+        with _nothing_leaks(), short_logs(tmp_path):
+            made = Pools(manifest, tmp_path)
             yield made
             made.close()

@@ -1,6 +1,6 @@
-"""Manifests: the one file by which an implementation joins (``spec/adapter``).
+"""Manifests: the one file by which an implementation is made known to the suite (``spec/adapter``).
 
-Everything that can be wrong with one is said in a line that names the file, the key and what would do.
+Whatever is wrong with a manifest is reported in one line, which names the file, the key, and what would be right.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from . import CONTRACT, SPEC
-from .building import build
-from .errors import Mistake
-from .text import printable
+from .build import build
+from .errors import UsageError
+from .port_output import printable
 
 __all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load"]
 
@@ -136,7 +136,9 @@ def find(name: str) -> Manifest:
         path = _HOME / folder / f"{name}.toml"
         if path.exists():
             return load(path)
-    raise Mistake(f"--impl {name}: no such implementation{_nearest(name, names('manifests'))}; or give --manifest FILE")
+    raise UsageError(
+        f"--impl {name}: no such implementation{_nearest(name, names('manifests'))}; or give --manifest FILE"
+    )
 
 
 def names(folder: str) -> list[str]:
@@ -145,31 +147,31 @@ def names(folder: str) -> list[str]:
 
 
 def load(path: Path, *, built: bool = False) -> Manifest:
-    """Read and check a manifest; build what it asks for, unless that is ``built``. Raises :class:`Mistake`."""
+    """Read and check a manifest; build what it asks for, unless that is ``built``. Raises :class:`UsageError`."""
     path = path.resolve()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Mistake(f"manifest {path}: {error.strerror}") from None
+        raise UsageError(f"manifest {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"manifest {path} is no TOML: {error}") from None
+        raise UsageError(f"manifest {path} is no TOML: {error}") from None
     _check_keys(path, data)
     for key, version, verb in (("contract", CONTRACT, "speaks"), ("spec", SPEC, "tests")):
         if key not in data:
-            raise Mistake(f'manifest {path}: {key} is missing; this suite {verb} {key} = "{version}"')
+            raise UsageError(f'manifest {path}: {key} is missing; this suite {verb} {key} = "{version}"')
         if data[key] != version:
-            raise Mistake(f"manifest {path}: {key} is {data[key]!r}; this suite {verb} {version!r}")
+            raise UsageError(f"manifest {path}: {key} is {data[key]!r}; this suite {verb} {version!r}")
     about, expect = (data.get(part, {}) for part in ("implementation", "expect"))
     name = _need(path, about, "implementation", "name", str)
     if not re.fullmatch(r"[A-Za-z0-9+_-]+", name):
-        raise Mistake(f"manifest {path}: name {name!r} may hold letters, digits, '-', '_' and '+' only")
+        raise UsageError(f"manifest {path}: name {name!r} may hold letters, digits, '-', '_' and '+' only")
     classes = _strings(path, "implementation.classes", about.get("classes", ["minimum"]))
     for item in classes:
         if item not in CLASSES:
-            raise Mistake(f"manifest {path}: no class {item!r}{_nearest(item, CLASSES)}")
+            raise UsageError(f"manifest {path}: no class {item!r}{_nearest(item, CLASSES)}")
     roles = {role: _role(path, role, data[role]) for role in ROLES if role in data}
     if not roles:
-        raise Mistake(f"manifest {path} offers no role: write [codec], [worker], [parent] or [pool], with a command")
+        raise UsageError(f"manifest {path} offers no role: write [codec], [worker], [parent] or [pool], with a command")
     manifest = Manifest(
         path,
         name,
@@ -185,7 +187,7 @@ def load(path: Path, *, built: bool = False) -> Manifest:
         for key, command in role.commands.items():
             program = manifest.fill(command[0], DEFAULTS)
             if shutil.which(program) is None:
-                raise Mistake(f"manifest {path}: {role.name}.{key}: {_unusable(program)}")
+                raise UsageError(f"manifest {path}: {role.name}.{key}: {_unusable(program)}")
     return manifest
 
 
@@ -200,18 +202,18 @@ def _unusable(program: str) -> str:
         return f"{program!r} is a directory; name the program in it"
     if os.sep in program and os.path.exists(program):
         return f"{program!r} may not be executed; chmod +x it, or name its interpreter first"
-    return f"there is no program {program!r}; build or install it, or mend the command"
+    return f"there is no program {program!r}; build or install it, or fix the command"
 
 
 def _build(manifest: Manifest, table: Mapping[str, Any]) -> None:
     path = manifest.path
     command = _strings(path, "build.command", _need(path, table, "build", "command", list))
     if not command:
-        raise Mistake(f"manifest {path}: build.command is empty; write the program and its arguments")
+        raise UsageError(f"manifest {path}: build.command is empty; write the program and its arguments")
     for text in command:
         for match in _PLACEHOLDER.finditer(text):
             if match[1] is not None and match[1] not in _FIXED:
-                raise Mistake(
+                raise UsageError(
                     f"manifest {path}: no placeholder {{{match[1]}}} in build.command{_nearest(match[1], _FIXED)}"
                 )
     build(path, [manifest.fill(word, {}) for word in command], _strings(path, "build.needs", table.get("needs", [])))
@@ -224,15 +226,17 @@ def _role(path: Path, name: str, table: Mapping[str, Any]) -> Role:
     }
     environment = table.get("environment", {})
     if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
-        raise Mistake(f"manifest {path}: {name}.environment must be a table of strings")
+        raise UsageError(f"manifest {path}: {name}.environment must be a table of strings")
     for key, command in commands.items():
         if not command:
-            raise Mistake(f"manifest {path}: {name}.{key} is empty; write the program and its arguments")
+            raise UsageError(f"manifest {path}: {name}.{key} is empty; write the program and its arguments")
     used = _placeholders(
         path, name, (*(word for command in commands.values() for word in command), *environment.values())
     )
     if name == "parent" and "worker" not in used:
-        raise Mistake(f"manifest {path}: parent.command does not mention {{worker}}, the command that starts a worker")
+        raise UsageError(
+            f"manifest {path}: parent.command does not mention {{worker}}, the command that starts a worker"
+        )
     return Role(name, commands, environment, used)
 
 
@@ -240,24 +244,24 @@ def _check_keys(path: Path, data: Mapping[str, Any]) -> None:
     for part, known in _KEYS.items():
         table = data if not part else data.get(part, {})
         if not isinstance(table, dict):
-            raise Mistake(f"manifest {path}: {part} is no table; write [{part}]")
+            raise UsageError(f"manifest {path}: {part} is no table; write [{part}]")
         for key in table:
             if key not in known:
                 full = f"{part}.{key}" if part else key
-                raise Mistake(f"manifest {path}: no key {full!r} in the contract{_nearest(key, known)}")
+                raise UsageError(f"manifest {path}: no key {full!r} in the contract{_nearest(key, known)}")
 
 
 def _need(path: Path, table: Mapping[str, Any], part: str, key: str, kind: type) -> Any:
     value = table.get(key)
     if not isinstance(value, kind):
         what = "is missing" if value is None else f"must be a {kind.__name__}"
-        raise Mistake(f"manifest {path}: {part}.{key} {what}")
+        raise UsageError(f"manifest {path}: {part}.{key} {what}")
     return value
 
 
 def _strings(path: Path, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise Mistake(f"manifest {path}: {key} must be a list of strings")
+        raise UsageError(f"manifest {path}: {key} must be a list of strings")
     return tuple(value)
 
 
@@ -267,9 +271,9 @@ def _placeholders(path: Path, role: str, texts: Iterable[str]) -> frozenset[str]
     for name in used:
         if name not in known:
             if not name:
-                raise Mistake(f"manifest {path}: {role} has {{}}; write {{{{}}}} for the two braces themselves")
+                raise UsageError(f"manifest {path}: {role} has {{}}; write {{{{}}}} for the two braces themselves")
             where = f"in role {role}" if name in DEFAULTS else "in the contract"
-            raise Mistake(f"manifest {path}: no placeholder {{{name}}} {where}{_nearest(name, known)}")
+            raise UsageError(f"manifest {path}: no placeholder {{{name}}} {where}{_nearest(name, known)}")
     return frozenset(used)
 
 

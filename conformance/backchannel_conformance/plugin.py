@@ -1,23 +1,20 @@
-"""The pytest plugin: runs each case against each target and records what came of it.
+"""The pytest plugin: it runs each case against each target and records what came of it.
 
-A case is an ordinary test. It says which requirements it checks with ``@pytest.mark.req("BC-...")``, which class of
-implementations it is for with ``@pytest.mark.classes("event")``, and what it asks the system with
-``@pytest.mark.kernel("switches")``. It asks for ``pools``, which starts pools of the target, and for ``figures``, into
-which it puts what it measured.
+A case is an ordinary test. Marks say which requirements it checks (``@pytest.mark.req("BC-...")``), which class of
+implementations it is for (``@pytest.mark.classes("event")``), and what it asks the system
+(``@pytest.mark.kernel("switches")``). What it tests is a fixture: see :mod:`~backchannel_conformance.fixtures`. What it
+measures goes into the fixture ``figures``.
 
-Verdicts come from pytest's own outcomes: :class:`Broken` is *fail*, any other exception *error*. A control's
-``must_fail`` cases are strict expected failures (``xfail(strict=True, raises=Broken)``), so a control that passes, or
-merely crashes, fails the run.
+Verdicts come from pytest's own outcomes: :class:`RequirementViolated` is *fail*, any other exception is *error*. The
+``must_fail`` cases of a control are strict expected failures (``xfail(strict=True, raises=RequirementViolated)``), so a
+control that passes them, or merely crashes, fails the run.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,17 +22,13 @@ from _pytest._code.code import TerminalRepr
 
 from . import kernel, transcript
 from .baseline import Baseline
-from .errors import Broken
-from .manifest import DEFAULTS, ROLES, Manifest
-from .pool import Pool
+from .errors import NOT_APPLICABLE, UNTESTABLE, RequirementViolated
+from .manifest import ROLES, Manifest
+from .port_output import MOST_WRITTEN, printable
 from .report import Case, Report, Target
 from .requirements import Requirements
-from .text import MOST_WRITTEN, printable, short_logs
 
-__all__ = ["Pools", "Suite"]
-
-NOT_APPLICABLE = "not applicable: "
-UNTESTABLE = "untestable here: "
+__all__ = ["Suite"]
 
 
 class Suite:
@@ -86,7 +79,9 @@ class Suite:
                 dropped.append(item)
                 continue
             if case in manifest.must_fail:
-                item.add_marker(pytest.mark.xfail(strict=True, raises=Broken, reason="a control that must fail"))
+                item.add_marker(
+                    pytest.mark.xfail(strict=True, raises=RequirementViolated, reason="a control that must fail")
+                )
             kept.append(item)
         for target in self.report.targets.values():
             target.partial = bool(config.option.keyword or config.option.markexpr)
@@ -129,7 +124,7 @@ class Suite:
         """What came of it, whatever is known of the target."""
         status, message = verdict(call)
         case = Case(case_of(item), requirements_of(item), status, round(report.duration, 3), message, role_of(item))
-        if call.excinfo and isinstance(call.excinfo.value, Broken):
+        if call.excinfo and isinstance(call.excinfo.value, RequirementViolated):
             case.broke, case.seen = call.excinfo.value.requirement, call.excinfo.value.seen
         if status in ("fail", "error", "warn"):
             case.frames = transcript.lines()
@@ -185,56 +180,6 @@ class Suite:
         """What a case measured, by name: it is printed and reported."""
         return self.figures_of(request.node)
 
-    @pytest.fixture
-    def pools(self, manifest: Manifest, tmp_path: Path) -> Iterator[Pools]:
-        """Starts pools of the target. Afterwards nothing of them may be left, nor any descriptor of ours."""
-        before = len(os.listdir("/dev/fd"))
-        pools = Pools(manifest, tmp_path)
-        with short_logs(tmp_path):
-            try:
-                yield pools
-            finally:
-                left = pools.close()
-                pools.started.clear()
-        after = len(os.listdir("/dev/fd"))
-        if left:
-            raise RuntimeError(f"processes {left} outlived their pool")
-        if after > before:  # fewer: what an earlier case that failed had left was collected meanwhile
-            raise RuntimeError(f"the case leaked descriptors: {before} before, {after} after")
-
-
-class Pools:
-    """Starts pools of one manifest for one case."""
-
-    def __init__(self, manifest: Manifest, folder: Path) -> None:
-        self.manifest = manifest
-        self.folder = folder
-        self.started: list[Pool] = []
-
-    def __call__(self, workers: int | None = None, *, passed: Sequence[socket.socket] = (), **options: object) -> Pool:
-        """A pool, ready; ``workers`` fixes its size, ``passed`` are listeners it inherits. Skips the case if the
-        manifest does not offer an option it sets.
-        """
-        if workers is not None:
-            options = {"start": workers, "min": workers, "max": workers, **options}
-        # Python has taken the name of one of them
-        values = {name.removesuffix("_"): str(value) for name, value in options.items()}
-        implied = {"start", "min"} if workers is not None else set()
-        for name, value in values.items():
-            if name not in self.manifest.roles["pool"].placeholders and name not in implied and value != DEFAULTS[name]:
-                pytest.skip(f"{NOT_APPLICABLE}the manifest of {self.manifest.name} does not offer {{{name}}}")
-        pool = Pool(self.manifest, values, self.folder / f"log-{len(self.started)}", passed)
-        self.started.append(pool)
-        return pool
-
-    def factory(self, workers: int, **options: object) -> Callable[[], Pool]:
-        """Something that starts such a pool."""
-        return lambda: self(workers, passed=(), **options)
-
-    def close(self) -> list[int]:
-        """Close all; returns processes that had outlived their pool."""
-        return [pid for pool in self.started for pid in pool.close()]
-
 
 def case_of(item: pytest.Item) -> str:
     """The case's id: the test's name without its target."""
@@ -277,6 +222,6 @@ def verdict(call: pytest.CallInfo[None]) -> tuple[str, str]:
     if isinstance(error, pytest.skip.Exception):
         message = printable(error)
         return ("untestable" if message.startswith(UNTESTABLE) else "not-applicable"), message
-    if isinstance(error, Broken):
+    if isinstance(error, RequirementViolated):
         return ("warn" if Requirements.load().is_advice(error.requirement) else "fail"), str(error)
     return "error", printable(f"{type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
-"""Which processes are the suite's to touch: those that it has started, and those that descend from them.
+"""Which processes the suite may signal and trace: those that it has started, and their descendants.
 
-A port names processes: in its status document, in the answers of its service. That is what it *says*. The suite, which
-may run as root, stops and kills them, so each is looked up before anything is done to it. The suite notes the leader of
-each session and process group that it starts; a process belongs to one by its session or group, which both outlive the
+A port names processes, in its status document and in the answers of its service. These are claims. The suite stops and
+kills processes, perhaps as root, so each claim is checked before anything is done. The suite notes the leader of each
+session and process group that it starts. A process belongs to one by its session or group, which both outlive the
 leader, or by its parents.
 """
 
@@ -15,9 +15,9 @@ import subprocess
 from collections.abc import Iterator
 
 from . import kernel
-from .errors import Failure
+from .errors import ContractError
 from .kernel import handles
-from .text import printable
+from .port_output import printable
 
 __all__ = ["Ended", "alive", "claimed", "end", "ended", "forget", "held", "note", "send"]
 
@@ -29,7 +29,7 @@ _seen: set[int] = set()
 """Numbers that are processes and not threads."""
 
 
-class Ended(Failure, ProcessLookupError):
+class Ended(ContractError, ProcessLookupError):
     """The process has ended."""
 
 
@@ -47,14 +47,14 @@ def forget(leader: int) -> None:
 def claimed(value: object, what: str) -> int:
     """The process id that a port has given for ``what`` (a phrase for the message).
 
-    One of a process that has ended is let through, as it may have ended since. Raises :class:`Failure` for anything
-    else that is not the suite's to touch.
+    A process that has ended is let through, as it may have ended since the port named it. Raises
+    :class:`ContractError` for anything else that is not the suite's to touch.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 < value <= LARGEST:
-        raise Failure(f"{what} is process {printable(repr(value), 60)}, which is no process id: {RIGHT}")
-    # asked again behind the look-up: one that ends meanwhile belongs to nobody any more
+        raise ContractError(f"{what} is process {printable(repr(value), 60)}, which is no process id: {RIGHT}")
+    # asked again after the look-up: a process that ends meanwhile no longer belongs to anything
     if not (ended(value) or _belongs(value) or ended(value)):
-        raise Failure(f"{what} is process {value}, which {_who(value)}: {RIGHT}")
+        raise ContractError(f"{what} is process {value}, which {_who(value)}: {RIGHT}")
     return value
 
 
@@ -70,7 +70,7 @@ def ended(pid: int) -> bool:
 
 
 def send(pid: int, number: int) -> None:
-    """Send a signal to a process that is the suite's to touch. Raises :class:`Failure`; :class:`Ended`."""
+    """Send a signal to a process that is the suite's to touch. Raises :class:`ContractError`; :class:`Ended`."""
     with held(pid) as handle:
         handles.send(handle, pid, number)
 
@@ -78,7 +78,7 @@ def send(pid: int, number: int) -> None:
 @contextlib.contextmanager
 def held(pid: int) -> Iterator[int | None]:
     """While this context lasts, a descriptor that stands for this process and no later one of its number, on systems
-    that have such a thing. Raises :class:`Failure` for a process that is not the suite's to touch.
+    that have such a thing. Raises :class:`ContractError` for a process that is not the suite's to touch.
     """
     handle = handles.hold(pid) if isinstance(pid, int) else None
     try:
@@ -109,7 +109,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     elif kernel.can("session_of") and kernel.can("state"):
         for pid in alive(process.pid):
-            with contextlib.suppress(Failure, PermissionError):
+            with contextlib.suppress(ContractError, PermissionError):
                 send(pid, signal.SIGKILL)
     forget(process.pid)
 

@@ -204,7 +204,7 @@ class Replay:
                 self._frame(worker, octets)
                 if worker.state not in _READING:
                     return
-        except frames.Wrong:
+        except frames.Violation:
             self._kill(worker, "violation")
 
     def _in_eof(self, slot: int) -> None:
@@ -319,7 +319,7 @@ class Replay:
             self._hopeless(76)
             return
         if report["capacity"] > self.settings["capacity_ceiling"]:
-            raise frames.Wrong("BC-STATUS-07", "capacity above the ceiling")
+            raise frames.Violation("BC-STATUS-07", "capacity above the ceiling")
         if hello:
             worker.greeted, worker.capacity = True, report["capacity"]
             self.sizer.failures = 0
@@ -328,21 +328,21 @@ class Replay:
                 self._send(worker, 0, 0)
             return
         if worker.state == "STARTING" and report["type"] != "BUSY":
-            raise frames.Wrong("BC-HELLO-05", "a status before the answer to the welcome")
+            raise frames.Violation("BC-HELLO-05", "a status before the answer to the welcome")
         order = worker.order
         earned = worker.open
         if report["type"] == "BUSY":
             if order is None or report["order"] != order["id"] or report["accepted"] > order["max"]:
-                raise frames.Wrong("BC-BUSY-06", "no such order")
+                raise frames.Violation("BC-BUSY-06", "no such order")
             if (report["accepted"] == order["max"]) != (report["reason"] == "FILLED"):
-                raise frames.Wrong("BC-BUSY-06", "reason and accepted do not fit")
+                raise frames.Violation("BC-BUSY-06", "reason and accepted do not fit")
             earned += report["accepted"]
         elif (report["open"], report["capacity"]) == (worker.open, worker.capacity):
-            raise frames.Wrong("BC-STATUS-06", "nothing has changed")
+            raise frames.Violation("BC-STATUS-06", "nothing has changed")
         if report["open"] > earned:
-            raise frames.Wrong("BC-STATUS-06", "not earned")
+            raise frames.Violation("BC-STATUS-06", "not earned")
         if report["capacity"] and not worker.capacity:
-            raise frames.Wrong("BC-CAP-03", "capacity after the final 0")
+            raise frames.Violation("BC-CAP-03", "capacity after the final 0")
         worker.open, worker.capacity = report["open"], report["capacity"]
         if report["type"] == "BUSY":
             assert order is not None

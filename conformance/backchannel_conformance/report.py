@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from . import CONTRACT, SPEC, SUITE
+from .html_report import render
 from .manifest import Manifest
-from .page import page
-from .text import printable
+from .port_output import printable
 
 __all__ = ["STATUSES", "Case", "Report", "Target"]
 
@@ -66,8 +66,8 @@ class Target:
 
     @property
     def behaved(self) -> bool:
-        """A control: it failed what it must fail, as far as that can be tested here, properly, and not nothing. An
-        implementation: nothing failed.
+        """Of an implementation, whether nothing failed. Of a control, whether exactly those cases failed that it must
+        fail, as far as they can be tested here: at least one, and none of them by an error.
         """
         expected = self.manifest.must_fail
         came = {case.status for case in self.cases if case.id in expected}
@@ -113,7 +113,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         document = self.as_json()
         (folder / "report.json").write_text(json.dumps(document, indent=2) + "\n")
-        (folder / "report.html").write_text(page(document), encoding="utf-8")
+        (folder / "report.html").write_text(render(document), encoding="utf-8")
 
     def table(self) -> list[str]:
         """The summary, as lines."""

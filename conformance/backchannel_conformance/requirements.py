@@ -67,5 +67,5 @@ class Requirements(dict[str, Requirement]):
         return self[name].text if name in self else "(not found: the specification is not at hand)"
 
     def is_advice(self, name: str) -> bool:
-        """Whether it is a SHOULD: not to follow it is worth a warning, and no failure."""
+        """Whether it is a SHOULD: to violate it is worth a warning, and not a failure."""
         return name in self and self[name].level.startswith("SHOULD")

@@ -1,7 +1,7 @@
-"""The plumbing, before anything else: is each role's command there, does it start, and does it answer?
+"""Before anything is tested: is each role's command there, does it start, and does it answer?
 
 One exchange for each role that a manifest offers. What goes wrong is said in words, with the role, the command and the
-end of what it wrote: most first runs of a port fail here, and not on a requirement.
+end of what it wrote. Most first runs of a port fail here, and not on a requirement.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from . import kernel, wire
-from .as_parent import Peer
-from .as_workers import Under
-from .codec import Codec
-from .errors import Broken, Failure, Mistake
+from . import frames, kernel
+from .codec_under_test import CodecUnderTest
+from .errors import ContractError, RequirementViolated, UsageError
 from .manifest import DEFAULTS, OFFERS, Manifest, Role
-from .pool import Pool
-from .text import MOST_WRITTEN, printable
+from .parent_under_test import ParentUnderTest
+from .pool_under_test import PoolUnderTest
+from .port_output import MOST_WRITTEN, printable
+from .worker_under_test import WorkerUnderTest
 
 __all__ = ["smoke", "try_each"]
 
@@ -28,12 +28,14 @@ COMMON = ("listen", "start", "min", "max", "status", "order_deadline")
 
 
 def _codec(manifest: Manifest, folder: Path) -> str:
-    codec = Codec(manifest, folder / "codec.log")
+    codec = CodecUnderTest(manifest, folder / "codec.log")
     try:
         said = codec.ask({"encode": {"type": "GONE", "open": 1, "capacity": 2}})
-        expected = {"octets": wire.gone(1, 2).octets.hex()}
+        expected = {"octets": frames.gone(1, 2).octets.hex()}
         if said != expected:
-            raise Failure(f"asked to encode GONE with open 1 and capacity 2, it said {said} instead of {expected}")
+            raise ContractError(
+                f"asked to encode GONE with open 1 and capacity 2, it said {said} instead of {expected}"
+            )
         return "encodes a GONE"
     finally:
         codec.close()
@@ -44,7 +46,7 @@ def _worker(manifest: Manifest, folder: Path) -> str:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.setblocking(False)
-        worker = Peer(manifest, folder / "worker.log", [listener])
+        worker = WorkerUnderTest(manifest, folder / "worker.log", [listener])
         try:
             worker.greet()
             client = worker.client.send("who")
@@ -52,7 +54,7 @@ def _worker(manifest: Manifest, folder: Path) -> str:
             worker.answer()
             who = client.answer()
             if who.pid != worker.pid:
-                raise Failure(
+                raise ContractError(
                     f"the suite started process {worker.pid}, and process {who.pid} served: the command must become "
                     "the worker itself, as with the shell's exec"
                 )
@@ -62,19 +64,19 @@ def _worker(manifest: Manifest, folder: Path) -> str:
 
 
 def _parent(manifest: Manifest, folder: Path) -> str:
-    under = Under(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "parent.log")
+    parent = ParentUnderTest(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "parent.log")
     try:
-        stub = under.stub()
+        stub = parent.stub()
         stub.greet()
-        under.connect()
+        parent.connect()
         order = stub.order("BC-PICK-01")
         return f"starts the suite's worker by the exec binding, welcomes it and sends it {order}"
     finally:
-        under.close()
+        parent.close()
 
 
 def _pool(manifest: Manifest, folder: Path) -> str:
-    pool = Pool(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "pool.log")
+    pool = PoolUnderTest(manifest, {"start": "1", "min": "1", "max": "1"}, folder / "pool.log")
     try:
         who = pool.client.ask()
         return f"says READY and serves, by process {who.pid}"
@@ -113,9 +115,8 @@ def _try(role: str, manifest: Manifest) -> str:
 
 
 def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
-    """Before a run: raise :class:`Mistake` for the first of ``roles`` whose command does not start or does not answer.
-
-    Hundreds of cases would each wait for it in vain. That it answers wrongly is for the cases to say.
+    """Try the commands of ``roles`` before a run. Raises :class:`UsageError` for the first that does not start or does
+    not answer: hundreds of cases would each wait for it in vain. Whether it answers correctly is for the cases to say.
     """
     for role in roles:
         offered = manifest.roles.get(role)
@@ -123,12 +124,12 @@ def try_each(manifest: Manifest, roles: Iterable[str]) -> None:
             continue
         try:
             _try(role, manifest)
-        except Broken:
+        except RequirementViolated:
             pass
         except Exception as error:
             what = f"role {role} of {manifest.name}: {_said(error)}\nthe command is: {_command(manifest, offered)}"
             advice = "nothing was tested; smoke tries the other roles, --no-smoke tests all the same"
-            raise Mistake(f"{what}\n{advice}") from None
+            raise UsageError(f"{what}\n{advice}") from None
 
 
 def _left_out(role: Role) -> str:
@@ -141,7 +142,7 @@ def _left_out(role: Role) -> str:
 
 
 def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, Failure | Broken) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, ContractError | RequirementViolated) else f"{type(error).__name__}: {error}"
 
 
 def _command(manifest: Manifest, role: Role) -> str:

@@ -1,15 +1,15 @@
-"""What went over the channels during the case that runs, frame by frame, so that a failure can be read.
+"""What went over the channels during the current case, frame by frame, so that a failure can be understood.
 
-The suite's parent and its stubs note each piece that they write and each frame that they read, in the notation of the
-specification's examples. Pieces are put together, as whoever reads them has to. Only the last frames are kept: what
-broke is at the end.
+Workers and parents under test are at one end of a channel, the suite at the other. It notes each piece that it writes
+and each frame that it reads, in the notation of the specification's examples. Pieces are joined, as a reader of the
+channel has to join them. Only the last frames are kept: what went wrong is at the end.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from . import wire
+from . import frames
 
 __all__ = ["begin", "lines", "note"]
 
@@ -30,11 +30,11 @@ def note(side: str, octets: bytes) -> None:
     """``side`` (``P`` or ``W``, perhaps with a slot) has written this."""
     data = _begun.pop(side, b"") + octets
     _pieces[side] = _pieces.get(side, 0) + 1
-    while len(data) >= wire.SIZE:
-        frame, data = data[: wire.SIZE], data[wire.SIZE :]
+    while len(data) >= frames.SIZE:
+        frame, data = data[: frames.SIZE], data[frames.SIZE :]
         pieces = _pieces[side]
         cut = f"  (in {pieces} pieces)" if pieces > 1 else ""
-        _lines.append(_line(side, frame, str(wire.Frame.parse(frame)).partition(" (")[0] + cut))
+        _lines.append(_line(side, frame, str(frames.Frame.parse(frame)).partition(" (")[0] + cut))
         _pieces[side] = 1 if data else 0
     if data:
         _begun[side] = data

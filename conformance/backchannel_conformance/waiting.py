@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from .text import printable
+from .port_output import printable
 
 __all__ = ["TimedOut", "deadline_in", "scale", "until"]
 

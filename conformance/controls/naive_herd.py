@@ -10,7 +10,7 @@ from service import listen, run_pool, serve
 
 
 def worker(listener: socket.socket) -> None:
-    """Wait for the listener with everybody else; mostly in vain."""
+    """Wait for the listener, as all other workers do; mostly in vain."""
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     while True:

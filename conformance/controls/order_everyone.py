@@ -1,4 +1,4 @@
-"""Control: a back-channel whose parent orders everybody for each connection. The protocol's shape without its point."""
+"""Control: a parent that orders every worker for each connection: the protocol's form without its point."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 What is taken away, as far as it is there:
 
-- ``/proc``, from the suite: BACKCHANNEL_PROC names a directory that does not exist, so the portable observers work;
+- ``/proc``, from the suite: BACKCHANNEL_PROC names a directory that does not exist, so that the
+  portable ways to count wake-ups and to look up processes are used;
 - epoll and kqueue, from every Python process but workers on trio (``without/sitecustomize.py``);
 - privileges: when started as root, the suite runs as ``nobody``, with at most 160 processes and 1,024 descriptors;
 - this checkout as an installed package: the suite is found by PYTHONPATH alone, in a copy that the user can read,

@@ -2,7 +2,7 @@
 
 Each mutant runs the cases that must kill it. A mutant that survives fails the run, and so does a case that neither a
 mutant nor a control kills: it shows nothing. With ``--all`` each mutant runs all cases of its role, and the table shows
-who else fails on it: a case that fails on many says little.
+which other cases fail on it: a case that fails on many says little.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def judge(mutants: list[dict[str, Any]], found: dict[str, Any]) -> list[str]:
 
 
 def cross(mutants: list[dict[str, Any]], found: dict[str, Any]) -> None:
-    """Print who else fails on each mutant, and how blunt each case is."""
+    """Print which other cases fail on each mutant, and how blunt each case is."""
     blunt: dict[str, list[str]] = defaultdict(list)
     print("\nwho else fails:")
     for mutant in mutants:
@@ -108,7 +108,7 @@ def cross(mutants: list[dict[str, Any]], found: dict[str, Any]) -> None:
 
 
 def unkilled() -> list[str]:
-    """Cases that nothing kills, nor is excused from it; and those that are excused for nothing."""
+    """Cases that no mutant and no control kills and that are not excused; and excuses that are not needed."""
     killed = coverage.killers([HERE.parent / "controls"])
     mine = {case for mutant in mutate.table() for case in mutant["kills"]}
     excused = {entry["case"] for entry in mutate.excused()}

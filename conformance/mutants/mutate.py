@@ -52,7 +52,7 @@ def changed(mutant: dict[str, Any], source: str) -> str:
     for old, new in [(mutant["old"], mutant["new"]), *mutant.get("also", [])]:
         if source.count(old) != 1:
             what = f"{mutant['module']} holds this {source.count(old)} times, not once: {old!r}"
-            raise Stale(f"mutant {mutant['name']!r} is stale; mend {TABLE.name}: {what}")
+            raise Stale(f"mutant {mutant['name']!r} is stale; fix {TABLE.name}: {what}")
         source = source.replace(old, new)
     return source
 

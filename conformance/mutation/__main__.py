@@ -1,8 +1,8 @@
-"""How much does the suite find of what nobody thought of? ``python conformance/mutation``: ``nox -s mutation``.
+"""How many faults does the suite find that nobody thought of? ``python conformance/mutation``: ``nox -s mutation``.
 
 Each mutant is the sync reference with one mechanical change (:mod:`sites`). The suite's roles run against it until a
-case fails: then it is killed. One that all cases let pass has survived, and is a check that the suite lacks, unless
-``equivalent.toml`` says why nothing outside can tell it from the reference.
+case fails: then it is killed. One that passes all cases has survived: a check is missing, unless ``equivalent.toml``
+says why it cannot be told from the reference by anything outside.
 
     python conformance/mutation --sample 40 --seed 1        # a part, the same for the same seed
     python conformance/mutation --module backchannel.sizing # one module, all of it

@@ -1,11 +1,11 @@
-"""Everything at once, for as long as one likes: ``python conformance/soak --minutes N``, which is ``nox -s soak``.
+"""Everything at once, for as long as you like: ``python conformance/soak --minutes N``, which is ``nox -s soak``.
 
 A pool serves clients that never pause, while its workers are killed and stopped, its parent is stopped, it is reloaded
 and replaced, and ten times more clients than it has room for come at once. Each client is accounted for. The verdict is
 at the end, with the figures and a plot of memory, workers and latency; the exit status is 1 if anything was not as
 promised.
 
-Needs a kernel that tells who holds which connection: Linux.
+Needs a kernel that tells which process holds which connection: Linux.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 import plot
 from backchannel_conformance import kernel, manifest
 from backchannel_conformance.cli import say_whose_rights
-from backchannel_conformance.errors import Mistake
-from backchannel_conformance.text import MOST_WRITTEN, printable
+from backchannel_conformance.errors import UsageError
+from backchannel_conformance.port_output import MOST_WRITTEN, printable
 from run import Run
 
 
@@ -51,7 +51,7 @@ def main() -> int:
     say_whose_rights()
     try:
         targets = [manifest.find(name) for name in options.impl] + [manifest.load(path) for path in options.manifest]
-    except Mistake as error:
+    except UsageError as error:
         print(f"python conformance/soak: {error}", file=sys.stderr)
         return 2
     for target in targets or [manifest.find("sync")]:

@@ -1,16 +1,15 @@
 """One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
 
-The first sixth replaces the parent again and again; then one parent stays, has its overload, and its memory in the last
-third is compared with that in the second: by then it has filled what an interpreter keeps for later use. Kills go on
-all the time, at a pace of 110 a minute, but for the overload: a tenth of the time, once, ten times more clients than
-there is room for, all of whom must be answered, and as fast as fewer are.
+In the first sixth the parent is replaced again and again. Then one parent stays and has its overload, and its memory in
+the last third is compared with that in the second: by then it has filled what an interpreter keeps for later use.
+Kills go on all the time, 110 a minute, except during the overload: once, for a tenth of the time, there are ten times
+more clients than room. All of them must be answered, at the rate at which fewer are.
 """
 
 from __future__ import annotations
 
 import signal
 import statistics
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any
 
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Held, NoAnswer
-from backchannel_conformance.errors import Failure
+from backchannel_conformance.errors import ContractError
+from backchannel_conformance.load_clients import TrackedClients, kill_one, pick_victim
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.pool import Pool, Status
-from backchannel_conformance.storm import Clients, chosen, kill_one
+from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import TimedOut, until
+from sampler import Sampler
 
 __all__ = ["Run"]
 
@@ -59,7 +59,6 @@ class Run:
         self._killed: set[int] = set()
         self._burst_failures: list[str] = []
         self._descriptors: list[tuple[int, int]] = []
-        self._over = threading.Event()
         self._parent = 0
         options = {
             "capacity": str(capacity),
@@ -70,30 +69,28 @@ class Run:
             "order_deadline": "0.3",
             "silence_deadline": "10",
         }
-        self.pool = Pool(target, options, log)
+        self.pool = PoolUnderTest(target, options, log)
 
     def go(self) -> None:
         """All of it."""
         self._began = time.monotonic()
         self._parent = self.pool.status().pid or self.pool.pid
-        sampler = threading.Thread(target=self._sample, daemon=True)
         try:
             try:
-                with Clients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients:
-                    sampler.start()
+                with (
+                    TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients,
+                    Sampler(self.pool, self.clients, self._seconds, lambda: self._parent, self.samples),
+                ):
                     while self._elapsed < self._seconds:
                         self._round()
-                    self._over.set()
-                sampler.join()
                 self._judge_clients()
                 self._judge_pool()
                 self._judge_stop()
-            except (TimedOut, NoAnswer, Failure, OSError) as error:
+            except (TimedOut, NoAnswer, ContractError, OSError) as error:
                 self.figures["it went no further"] = f"after {self._elapsed:.0f} s: {error}"
                 self.verdict["the pool went on to the end"] = False
                 self._judge_clients()
         finally:
-            self._over.set()
             self.pool.close()
 
     @property
@@ -136,7 +133,7 @@ class Run:
         self._note_descriptors()
 
     def _experienced(self) -> list[int]:
-        """Workers that have served: who dies before that delays the next spawn, which is as it should be."""
+        """Workers that have served: the death of one that has not rightly delays the next spawn."""
         workers = self.pool.status().workers
         return [
             worker["pid"]
@@ -148,7 +145,7 @@ class Run:
         for _ in range(count):
             workers = until(self._experienced, 60, what="a worker that has served")
             at = self._done["kills"]
-            pid = chosen(workers, at, self._seed)
+            pid = pick_victim(workers, at, self._seed)
             self._killed.add(pid)
             self._held += len(kill_one(pid, self.pool.port, self.clients, linger=0.01 * (at % 2)))
             self._done["kills"] += 1
@@ -191,7 +188,7 @@ class Run:
     def _successor(self, old: int) -> bool:
         try:
             status = self.pool.status()
-        except (OSError, Failure):
+        except (OSError, ContractError):
             return False  # between two owners of the status socket
         if status.pid in (0, old):
             return False
@@ -240,44 +237,22 @@ class Run:
         self.verdict[f"the parent woke at most {WAKEUPS:g} times for each connection of it"] = wakeups <= WAKEUPS
         self._done["overloads"] += 1
 
-    def _rate(self, count: int, seconds: float) -> tuple[float, Clients]:
+    def _rate(self, count: int, seconds: float) -> tuple[float, TrackedClients]:
         """Answers a second to so many clients; the others go on meanwhile, and count as well."""
         others = self.clients.answered
         began = time.monotonic()
-        with Clients(self.pool.addresses[0], count, ("burn 10",), patience=120) as clients:
+        with TrackedClients(self.pool.addresses[0], count, ("burn 10",), patience=120) as clients:
             time.sleep(seconds)
             answered = clients.answered + self.clients.answered - others
             took = time.monotonic() - began
-        self._done["clients of the overload"] += clients.count().clients
+        self._done["clients of the overload"] += clients.totals().clients
         return answered / took, clients
 
-    # ------------------------------------------------------------------------------- what is sampled
-
-    def _sample(self) -> None:
-        while not self._over.wait(min(1.0, self._seconds / 60)):
-            try:
-                status = self.pool.status()
-                # one that has served nothing has hardly touched its memory yet
-                workers = [kernel.memory(worker["pid"]) for worker in status.workers if worker["accepted"]]
-                memory = kernel.memory(status.pid or self._parent)
-            except (OSError, Failure, IndexError):
-                continue  # somebody was killed as we looked
-            taken = sorted(self.clients.take_latencies())
-            self.samples.append(
-                {
-                    "second": round(self._elapsed, 2),
-                    "parent_mb": memory / 1e6,
-                    "worker_mb": statistics.fmean(workers) / 1e6 if workers else 0.0,
-                    "workers": len(status.slots("READY")),
-                    "median_ms": taken[len(taken) // 2] * 1000 if taken else 0.0,
-                    "p99_ms": taken[len(taken) * 99 // 100] * 1000 if taken else 0.0,
-                    "answered": len(taken),
-                }
-            )
-
     def _note_descriptors(self) -> None:
-        """Those of the parent that are nobody's channel. Whoever reads its status has one for a moment, so has a worker
-        that is being started: the most frequent of several looks, once every death has been noticed.
+        """Note how many descriptors the parent has besides its channels, once every death has been noticed.
+
+        A reader of its status costs it one for a moment, and so does a worker that is being started. So it is looked at
+        several times, and the most frequent number is taken.
         """
 
         def calm(status: Status) -> bool:
@@ -293,22 +268,22 @@ class Run:
     # ------------------------------------------------------------------------------ what must have held
 
     def _judge_clients(self) -> None:
-        count = self.clients.count()
+        totals = self.clients.totals()
         self.figures |= dict(sorted(self._done.items()))
         self.figures |= {
-            "clients": count.clients,
-            "answered": count.answered,
-            "lost before accept": len(count.before),
-            "lost after accept": count.after,
+            "clients": totals.clients,
+            "answered": totals.answered,
+            "lost before accept": len(totals.before),
+            "lost after accept": totals.after,
             "held by workers when they were killed": self._held,
-            "of those, answered in full": count.spared,
+            "of those, answered in full": totals.spared,
         }
-        if count.before:
+        if totals.before:
             self.figures["lost before accept, such as"] = [
-                f"{fate.command}, {fate.error}, {fate.took:.2f} s" for fate in count.before[:5]
+                f"{attempt.command}, {attempt.error}, {attempt.took:.2f} s" for attempt in totals.before[:5]
             ]
-        self.verdict["nobody was lost before an accept"] = not count.before
-        self.verdict["who was lost after it is who the dead workers held"] = count.after == self._held - count.spared
+        self.verdict["nobody was lost before an accept"] = not totals.before
+        self.verdict["who was lost after it is who the dead workers held"] = totals.after == self._held - totals.spared
         self.verdict["everybody in a burst was answered, but those whose worker was killed"] = not self._burst_failures
         if self._seconds >= LONG:
             for what, enough in ENOUGH.items():
@@ -354,13 +329,13 @@ class Run:
         return statistics.median(found) if found else 0.0
 
     def _judge_stop(self) -> None:
-        """SIGTERM under load: who was accepted is answered; who came in the last gap is counted.
+        """SIGTERM under load: a client that was accepted is answered; those that came in the last gap are counted.
 
-        A reset tells a client of the last gap from one that was accepted as little as it does anybody: so some are
-        known to be accepted, one to a worker, and must be served until they leave.
+        When a client is reset, nothing tells whether it came in the last gap or had been accepted. So some clients hold
+        connections that are known to be accepted, one to a worker, and must be served until they close them.
         """
         held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
-        with Clients(self.pool.addresses[0], 4) as clients:
+        with TrackedClients(self.pool.addresses[0], 4) as clients:
             clients.wait_for(100)
             processes.send(self._parent, signal.SIGTERM)
             self.pool.until("a pool that drains", lambda s: len(s.workers) == len(s.slots("DRAINING")), 60)
@@ -368,7 +343,7 @@ class Run:
             for connection, _ in held:
                 connection.close()
             until(lambda: kernel.state(self._parent) in ("", "Z"), 60, what="the parent to exit")
-        kinds = Counter(_end(fate.error) for fate in clients.lost)
+        kinds = Counter(_end(attempt.error) for attempt in clients.lost)
         others = sum(kinds.values()) - kinds["reset"] - kinds["refused"]
         self.figures["after SIGTERM: answered, reset in the last gap, refused after it, anything else"] = (
             f"{clients.answered}, {kinds['reset']}, {kinds['refused']}, {others}"

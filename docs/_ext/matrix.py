@@ -6,19 +6,16 @@ mutants: by the same code that fails the tests when they do not fit (:mod:`backc
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from backchannel_conformance.coverage import cases, exclusions, killers
+from backchannel_conformance.requirements import Requirement, Requirements
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 CONFORMANCE = Path(__file__).parents[2] / "conformance"
-sys.path.insert(0, str(CONFORMANCE))
-
-from backchannel_conformance.coverage import cases, exclusions, killers  # noqa: E402
-from backchannel_conformance.requirements import Requirement, Requirements  # noqa: E402
 
 
 class Coverage(SphinxDirective):

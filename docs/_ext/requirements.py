@@ -1,16 +1,15 @@
 """``.. req:: BC-FRAME-01``: one normative sentence with an id, and ``:req:`BC-FRAME-01``` to refer to it.
 
-An id that is used twice is an error, and so is a reference to one that does not exist (under ``-n``). When all pages
-have been read, what was found must be what ``spec/1.0/requirements.json`` lists: ``spec/ledger.py`` has read the pages
-by itself.
+An id that is used twice is an error, and so is a reference to one that does not exist (under ``-n``). This makes the
+blocks readable on the page; what they may say is checked by ``spec/ledger.py``, which writes the ledger from them. When
+all pages have been read, what was found must be what the ledger lists.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, ClassVar
 
+from backchannel_conformance.requirements import Requirements
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -22,8 +21,6 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
 SPEC = "spec/1.0/"
-LEDGER = Path(__file__).parents[2] / SPEC / "requirements.json"
-LEVELS = ("must", "must not", "should", "should not", "may")
 
 
 class Requirement(SphinxDirective):
@@ -32,7 +29,7 @@ class Requirement(SphinxDirective):
     has_content = True
     required_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {
-        "level": lambda text: directives.choice(text, tuple(level.lower() for level in LEVELS)).upper(),
+        "level": directives.unchanged_required,
         "role": directives.unchanged_required,
         "class": directives.unchanged_required,
         "since": directives.unchanged,
@@ -114,9 +111,7 @@ def compare(app: Sphinx, env: BuildEnvironment) -> None:
     domain = env.get_domain("req")
     assert isinstance(domain, RequirementDomain)
     read = {name: (page, level) for name, (page, level) in domain.places.items() if page.startswith(SPEC)}
-    listed = {
-        entry["id"]: (SPEC + entry["page"], entry["level"]) for entry in json.loads(LEDGER.read_text())["requirements"]
-    }
+    listed = {entry.id: (SPEC + entry.page, entry.level) for entry in Requirements.load().values()}
     if read != listed:
         wrong = sorted(name for name in read.keys() | listed.keys() if read.get(name) != listed.get(name))
         raise ExtensionError(f"{', '.join(wrong)}: pages and ledger differ; run python spec/ledger.py")

@@ -16,7 +16,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import loads  # noqa: E402
+import load_generator  # noqa: E402
 import plots  # noqa: E402
 import ratios  # noqa: E402
 
@@ -102,23 +102,23 @@ def stalling() -> Iterator[Server]:
 
 def test_an_open_loop_does_not_wait_for_a_server_that_stalls(stalling: Server) -> None:
     """300 a second against half a second of stall: about 150 requests fall into it, and each is told of."""
-    task = loads.open_loop(300, 1.0)
-    found = loads.run_open({**task, "address": stalling.listener.getsockname()})
+    task = load_generator.open_loop(300, 1.0)
+    found = load_generator.run_open({**task, "address": stalling.listener.getsockname()})
     assert found["errors"] == 0
     # a closed loop of one client would have met the stall once, in its maximum
     assert found["all.p90"] > 0.25
 
 
 def test_a_closed_loop_counts_every_answer(stalling: Server) -> None:
-    found = loads.run_closed({**loads.closed(4, 0.8), "address": stalling.listener.getsockname()})
+    found = load_generator.run_closed({**load_generator.closed(4, 0.8), "address": stalling.listener.getsockname()})
     assert found["errors"] == 0
     assert found["connections"] > 50
     assert found["all.max"] > 0.4
 
 
 def test_the_schedule_is_the_same_each_time() -> None:
-    mix: loads.Mix = [(0.9, "light", "n"), (0.1, "heavy", "b 1")]
-    first, second = loads.drawer(mix, 1), loads.drawer(mix, 1)
+    mix: load_generator.Mix = [(0.9, "light", "n"), (0.1, "heavy", "b 1")]
+    first, second = load_generator.drawer(mix, 1), load_generator.drawer(mix, 1)
     drawn = [first() for _ in range(200)]
     assert drawn == [second() for _ in range(200)]
     assert {kind for kind, _ in drawn} == {"light", "heavy"}
@@ -145,7 +145,9 @@ def answering(*parts: bytes) -> tuple[str, int]:
 @pytest.mark.parametrize(("status", "well"), [(b"200 OK", True), (b"503 Busy", False)])
 def test_a_response_is_read_to_its_end(status: bytes, well: bool) -> None:
     address = answering(b"HTTP/1.1 " + status + b"\r\n\r\n", b"the body")
-    found = loads.run_closed({**loads.closed(1, 0.1, [(1.0, "all", "/")], http=True), "address": address})
+    found = load_generator.run_closed(
+        {**load_generator.closed(1, 0.1, [(1.0, "all", "/")], http=True), "address": address}
+    )
     assert (found["errors"] == 0, found["connections"] > 0) == (well, well)
     if well:
         assert found["all.p50"] > 0.015

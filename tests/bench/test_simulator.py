@@ -9,8 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-import contestants
-import loads
+import load_generator
+import servers_under_test
 import simulator
 
 
@@ -47,10 +47,10 @@ def test_hash_makes_light_ones_wait_behind_heavy_ones() -> None:
 def test_a_real_pool_holds_what_the_simulated_one_holds() -> None:
     simulated = simulator.serve("least-loaded", 8, 64, simulator.hold(5000, 200))
     # a machine that is full of work is no silent worker
-    server = contestants.sync(64, 8, "--order-deadline", "60").start()
-    load = loads.Load()
+    server = servers_under_test.sync(64, 8, "--order-deadline", "60").start()
+    load = load_generator.LoadGenerator()
     try:
-        real = load.run(server.address, loads.hold(200, 0, at_once=1))
+        real = load.run(server.address, load_generator.hold(200, 0, at_once=1))
     finally:
         load.close()
         server.stop()

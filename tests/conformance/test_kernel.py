@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from backchannel_conformance import kernel, manifest
 from backchannel_conformance.kernel import limits, lsof, procfs, ps
-from backchannel_conformance.observers import Asked
-from backchannel_conformance.pool import Failure, Pool
+from backchannel_conformance.pool_under_test import ContractError, PoolUnderTest
 from backchannel_conformance.waiting import until
+from backchannel_conformance.wakeups import AskedCounter
 
 
 def sources(question: str) -> list[object]:
@@ -167,8 +167,8 @@ def test_what_nobody_tells_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pool]:
-    made = Pool(manifest.find(request.param), {"start": "4", "min": "4", "max": "4"}, tmp_path / "log")
+def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PoolUnderTest]:
+    made = PoolUnderTest(manifest.find(request.param), {"start": "4", "min": "4", "max": "4"}, tmp_path / "log")
     yield made
     made.close()
 
@@ -178,7 +178,7 @@ ASLEEP = pytest.mark.skipif(not kernel.can("state"), reason="nobody tells who is
 
 @ASLEEP
 @pytest.mark.parametrize("pool", ["sync"], indirect=True)
-def test_who_was_woken_is_told_by_the_asked(pool: Pool) -> None:
+def test_who_was_woken_is_told_by_the_asked(pool: PoolUnderTest) -> None:
     victim, *others = sorted(pool.workers())
 
     def load() -> Counter[int]:
@@ -189,7 +189,7 @@ def test_who_was_woken_is_told_by_the_asked(pool: Pool) -> None:
             until(lambda: kernel.state(victim) == "S", what="sleep")
         return Counter()
 
-    gains = Asked().gains(pool, load)
+    gains = AskedCounter().gains(pool, load)
     assert gains.workers[victim] >= 20, "each stop is a switch of this one"
     assert all(gains.workers[pid] <= 0 for pid in others), f"to ask them shows in their figures: {gains}"
     assert gains.parent is None
@@ -197,17 +197,17 @@ def test_who_was_woken_is_told_by_the_asked(pool: Pool) -> None:
 
 @ASLEEP
 @pytest.mark.parametrize("pool", ["sync", "naive-herd"], indirect=True)
-def test_a_herd_is_seen_by_asking(pool: Pool) -> None:
-    gains = Asked().gains(pool, lambda: pool.client.serve(300))
+def test_a_herd_is_seen_by_asking(pool: PoolUnderTest) -> None:
+    gains = AskedCounter().gains(pool, lambda: pool.client.serve(300))
     over = [pid for pid, gain in gains.workers.items() if gain > 3 * gains.served[pid]]
     assert bool(over) == (pool.manifest.name == "naive-herd"), gains
 
 
 @ASLEEP
 @pytest.mark.parametrize("pool", ["sync"], indirect=True)
-def test_asking_must_reach_each_worker(pool: Pool) -> None:
-    with pytest.raises(Failure, match="3 held connections reached"):
-        Asked.ask(pool, [*pool.workers()[:2], os.getppid()])
+def test_asking_must_reach_each_worker(pool: PoolUnderTest) -> None:
+    with pytest.raises(ContractError, match="3 held connections reached"):
+        AskedCounter.ask(pool, [*pool.workers()[:2], os.getppid()])
 
 
 def test_room_for_a_large_pool(monkeypatch: pytest.MonkeyPatch) -> None:

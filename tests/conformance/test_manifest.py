@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from backchannel_conformance import manifest
 from backchannel_conformance.cli import main
-from backchannel_conformance.errors import Mistake
+from backchannel_conformance.errors import UsageError
 
 GOOD = """
 contract = "1.0"
@@ -62,7 +62,7 @@ def test_good_one(tmp_path: Path) -> None:
     ],
 )
 def test_mistake(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert said in str(caught.value)
     assert "mine.toml" in str(caught.value)
@@ -80,7 +80,7 @@ def test_program_where_the_user_may_not_look() -> None:
         else:
             os.seteuid(65534)  # root may look everywhere
         try:
-            with pytest.raises(Mistake, match="where this user may not look"):
+            with pytest.raises(UsageError, match="where this user may not look"):
                 manifest.load(path)
         finally:
             os.seteuid(user)
@@ -88,7 +88,7 @@ def test_program_where_the_user_may_not_look() -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         manifest.load(tmp_path / "none.toml")
 
 

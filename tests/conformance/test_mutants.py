@@ -61,7 +61,7 @@ def test_each_requirement_is_broken_by_something(monkeypatch: pytest.MonkeyPatch
 
 
 def test_stale_mutant_is_named() -> None:
-    with pytest.raises(MUTATE.Stale, match=r"'m' is stale; mend mutants\.toml: x holds this 0 times, not once: 'a'"):
+    with pytest.raises(MUTATE.Stale, match=r"'m' is stale; fix mutants\.toml: x holds this 0 times, not once: 'a'"):
         MUTATE.changed({"name": "m", "module": "x", "old": "a", "new": "b"}, "c")
 
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backchannel_conformance import document, kernel, manifest, processes
-from backchannel_conformance.as_workers import Under
+from backchannel_conformance import kernel, manifest, processes, status_document
 from backchannel_conformance.client import Who
-from backchannel_conformance.errors import Failure
-from backchannel_conformance.pool import Pool
-from backchannel_conformance.storm import Clients, kill_one
+from backchannel_conformance.errors import ContractError
+from backchannel_conformance.load_clients import TrackedClients, kill_one
+from backchannel_conformance.parent_under_test import ParentUnderTest
+from backchannel_conformance.pool_under_test import PoolUnderTest
 
 SLEEP = [sys.executable, "-c", "print('ready', flush=True); import time; time.sleep(60)"]
 TREE = """
@@ -71,7 +71,9 @@ NONE = [-1, 0, 1, -4711, 2**31, 2**64, 10**400, True, 12.0, "12", "", None, [12]
 
 @pytest.mark.parametrize("value", NONE, ids=lambda value: repr(value)[:20])
 def test_what_is_no_process_id(value: object) -> None:
-    with pytest.raises(Failure, match=r"^it is process .{1,120}, which is no process id: name the process itself"):
+    with pytest.raises(
+        ContractError, match=r"^it is process .{1,120}, which is no process id: name the process itself"
+    ):
         processes.claimed(value, "it")
 
 
@@ -79,9 +81,9 @@ def test_whose_process_it_is_is_said(stranger: subprocess.Popen[bytes]) -> None:
     said = {os.getpid(): "is the suite itself", os.getppid(): "has started the suite"}
     said[stranger.pid] = "the port has not started"
     for pid, who in said.items():
-        with pytest.raises(Failure, match=f"it is process {pid}, which {who}: name the process itself"):
+        with pytest.raises(ContractError, match=f"it is process {pid}, which {who}: name the process itself"):
             processes.claimed(pid, "it")
-        with pytest.raises(Failure, match=who):
+        with pytest.raises(ContractError, match=who):
             processes.send(pid, signal.SIGKILL)
     assert stranger.poll() is None
 
@@ -93,13 +95,13 @@ def test_descendants_are_the_suites_too() -> None:
             for pid in (process.pid, child, grandchild):
                 assert processes.claimed(pid, "it") == pid
             if kernel.can("is_process") and sys.platform == "linux":
-                with pytest.raises(Failure, match="which is a thread"):
+                with pytest.raises(ContractError, match="which is a thread"):
                     processes.claimed(thread, "it")
-                with pytest.raises(Failure, match="which is a thread"):
+                with pytest.raises(ContractError, match="which is a thread"):
                     processes.send(thread, signal.SIGKILL)
             processes.forget(process.pid)
             for pid in (process.pid, child, grandchild):
-                with pytest.raises(Failure, match="the port has not started"):
+                with pytest.raises(ContractError, match="the port has not started"):
                     processes.send(pid, signal.SIGKILL)
             processes.note(process.pid)
         finally:
@@ -124,11 +126,14 @@ def test_no_stranger_is_changed_or_traced(stranger: subprocess.Popen[bytes]) -> 
     import resource
 
     before = resource.prlimit(stranger.pid, resource.RLIMIT_NOFILE)
-    with pytest.raises(Failure, match="the port has not started"), kernel.no_descriptors(stranger.pid):
+    with pytest.raises(ContractError, match="the port has not started"), kernel.no_descriptors(stranger.pid):
         pass
     assert resource.prlimit(stranger.pid, resource.RLIMIT_NOFILE) == before
     if kernel.can("faulty"):
-        with pytest.raises(Failure, match="not started"), kernel.faulty(stranger.pid, "accept", "error=EPERM", "1"):
+        with (
+            pytest.raises(ContractError, match="not started"),
+            kernel.faulty(stranger.pid, "accept", "error=EPERM", "1"),
+        ):
             pass
 
 
@@ -172,10 +177,10 @@ def load(folder: Path, text: str) -> manifest.Manifest:
 
 
 @contextlib.contextmanager
-def pool(folder: Path, worker: object, parent: object = "own") -> Iterator[Pool]:
+def pool(folder: Path, worker: object, parent: object = "own") -> Iterator[PoolUnderTest]:
     """A pool that says that its processes are these."""
     (folder / "pool.py").write_text(POOL)
-    made = Pool(load(folder, MANIFEST.replace("CLAIMS", json.dumps([worker, parent]))), {}, folder / "log")
+    made = PoolUnderTest(load(folder, MANIFEST.replace("CLAIMS", json.dumps([worker, parent]))), {}, folder / "log")
     try:
         yield made
     finally:
@@ -186,19 +191,19 @@ def pool(folder: Path, worker: object, parent: object = "own") -> Iterator[Pool]
 def test_status_document_that_names_no_process(tmp_path: Path, claim: object) -> None:
     with pool(tmp_path, claim) as odd:
         with pytest.raises(
-            Failure, match=r"the status document says that the worker in slot 3 is process .* no process"
+            ContractError, match=r"the status document says that the worker in slot 3 is process .* no process"
         ):
             odd.workers()
-    with pool(tmp_path, 0, claim) as odd, pytest.raises(Failure, match="the worker in slot 3"):
+    with pool(tmp_path, 0, claim) as odd, pytest.raises(ContractError, match="the worker in slot 3"):
         odd.status()
 
 
 def test_status_document_and_service_that_name_a_stranger(tmp_path: Path, stranger: subprocess.Popen[bytes]) -> None:
     with pool(tmp_path, stranger.pid, stranger.pid) as odd:
         for ask in (odd.status, odd.workers, odd.settle, odd.client.ask, lambda: odd.client.serve(1)):
-            with pytest.raises(Failure, match=f"is process {stranger.pid}, which the port has not started"):
+            with pytest.raises(ContractError, match=f"is process {stranger.pid}, which the port has not started"):
                 ask()
-        with Clients(odd.addresses[0], 1) as clients, pytest.raises(Failure, match="has not started"):
+        with TrackedClients(odd.addresses[0], 1) as clients, pytest.raises(ContractError, match="has not started"):
             kill_one(stranger.pid, odd.port, clients)
     assert stranger.poll() is None
     assert kernel.state(stranger.pid) == "S"
@@ -208,13 +213,13 @@ def test_status_document_that_names_the_dead(tmp_path: Path) -> None:
     with started(SLEEP, noted=False) as (process, _):
         process.kill()
         process.wait()
-        with pool(tmp_path, process.pid) as odd, pytest.raises(Failure, match=f"{process.pid}, which has ended"):
+        with pool(tmp_path, process.pid) as odd, pytest.raises(ContractError, match=f"{process.pid}, which has ended"):
             odd.status()
 
 
 @pytest.mark.parametrize("line", [b"", b"-1", b"4711 x", b"1e3 0", b"4_711 0", b"\xd9\xa1 0", b"9" * 5000 + b" 0"])
 def test_answer_that_is_none(line: bytes) -> None:
-    with pytest.raises(Failure):
+    with pytest.raises(ContractError):
         Who.parse(line)
 
 
@@ -227,12 +232,14 @@ def test_stranger_among_the_suites_workers(tmp_path: Path, stranger: subprocess.
         f"c.sendall({(json.dumps(said) + chr(10)).encode()!r})\ntime.sleep(60)\n"
     )
     text = MANIFEST.replace("[pool]", "[parent]").replace("pool.py", "parent.py").replace("'''CLAIMS'''", '"{worker}"')
-    under = Under(load(tmp_path, text), {}, tmp_path / "log")
+    parent = ParentUnderTest(load(tmp_path, text), {}, tmp_path / "log")
     try:
-        with pytest.raises(Failure, match=f"says that it is process {stranger.pid}, which the port has not started"):
-            under.stub()
+        with pytest.raises(
+            ContractError, match=f"says that it is process {stranger.pid}, which the port has not started"
+        ):
+            parent.stub()
     finally:
-        under.close()
+        parent.close()
     assert stranger.poll() is None
 
 
@@ -241,8 +248,8 @@ def test_stranger_among_the_suites_workers(tmp_path: Path, stranger: subprocess.
 )
 def test_address_of_somebody_else(tmp_path: Path, address: str) -> None:
     (tmp_path / "pool.py").write_text(f"import time\nprint('READY {address}', flush=True)\n")
-    with pytest.raises(Failure, match="READY is followed by addresses of this machine"):
-        Pool(load(tmp_path, MANIFEST.replace("CLAIMS", "")), {}, tmp_path / "log")
+    with pytest.raises(ContractError, match="READY is followed by addresses of this machine"):
+        PoolUnderTest(load(tmp_path, MANIFEST.replace("CLAIMS", "")), {}, tmp_path / "log")
 
 
 # ------------------------------------------------------------------------------- status documents
@@ -301,17 +308,20 @@ WORKER = {"slot": 0, "pid": 1, "state": "READY", "open": 0, "capacity": 1, "orde
 )
 def test_what_is_no_status_document(tmp_path: Path, said: bytes, why: str) -> None:
     path = str(tmp_path / "s")
-    with telling(path, said), pytest.raises(Failure, match=why):
-        document.read(path)
+    with telling(path, said), pytest.raises(ContractError, match=why):
+        status_document.read(path)
 
 
 def test_status_document_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "s")
-    with telling(path, *[b" " * (1 << 16)] * 1000), pytest.raises(Failure, match="more than 4194304 octets"):
-        document.read(path)
-    monkeypatch.setattr(document, "LIMIT", 0.2)
-    with telling(str(tmp_path / "t"), b"{", ends=False), pytest.raises(Failure, match=r"had not ended after 0\.2 s"):
-        document.read(str(tmp_path / "t"))
+    with telling(path, *[b" " * (1 << 16)] * 1000), pytest.raises(ContractError, match="more than 4194304 octets"):
+        status_document.read(path)
+    monkeypatch.setattr(status_document, "LIMIT", 0.2)
+    with (
+        telling(str(tmp_path / "t"), b"{", ends=False),
+        pytest.raises(ContractError, match=r"had not ended after 0\.2 s"),
+    ):
+        status_document.read(str(tmp_path / "t"))
 
 
 def test_a_process_that_ends_while_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

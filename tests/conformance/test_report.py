@@ -10,8 +10,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from backchannel_conformance import manifest, transcript, wire
-from backchannel_conformance.page import page
+from backchannel_conformance import frames, manifest, transcript
+from backchannel_conformance.html_report import render
 from backchannel_conformance.report import Case, Report
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "spec" / "adapter" / "report.schema.json").read_text())
@@ -25,12 +25,12 @@ def report() -> Report:
     target, control = made.targets.values()
     target.record(Case("test_order_is_filled", BUSY, "pass", 0.1, role="worker"))
     transcript.begin()
-    transcript.note("P", wire.accept(2, 1).octets)
-    transcript.note("W", wire.busy(2, 1, wire.EMPTY, 1, 1).octets + wire.idle(1).octets[:7])
-    frames = transcript.lines()
-    broken = Case("test_nothing_pending", BUSY, "fail", 0.2, "m", "worker", "BC-BUSY-04", "<b>7 & 8</b>", frames)
+    transcript.note("P", frames.accept(2, 1).octets)
+    transcript.note("W", frames.busy(2, 1, frames.EMPTY, 1, 1).octets + frames.idle(1).octets[:7])
+    lines = transcript.lines()
+    broken = Case("test_nothing_pending", BUSY, "fail", 0.2, "m", "worker", "BC-BUSY-04", "<b>7 & 8</b>", lines)
     target.record(broken)
-    target.record(Case("test_codec_cuts_a_stream", ["BC-CHAN-04"], "error", 1.0, "Failure: it <died>", "codec"))
+    target.record(Case("test_codec_cuts_a_stream", ["BC-CHAN-04"], "error", 1.0, "ContractError: it <died>", "codec"))
     target.record(Case("test_no_herd", ["BC-HERD-01"], "not-applicable", 0.0, "not applicable: no class"))
     points = [(2, 1.5), (4, 1.25), (32, 0.0)]
     target.figures["test_wakeups_by_pool_size"] = {"workers, wake-ups per connection": points}
@@ -62,8 +62,8 @@ def test_transcript_says_what_the_octets_mean(report: Report) -> None:
 
 def test_transcript_puts_pieces_together() -> None:
     transcript.begin()
-    octets = wire.accept(2, 1).octets
-    for at in range(wire.SIZE):
+    octets = frames.accept(2, 1).octets
+    for at in range(frames.SIZE):
         transcript.note("P", octets[at : at + 1])
     transcript.note("P", octets * 2)
     first, *others = transcript.lines()
@@ -120,7 +120,7 @@ def test_page_tells_each_failure(report: Report, tmp_path: Path) -> None:
         "accepted 0, EMPTY, without blocking",  # expected
         "<b>7 & 8</b>",  # actual, and not as markup
         "ACCEPT order=2 listener=0 max=1",
-        "Failure: it <died>",
+        "ContractError: it <died>",
         "What a connection costs",
         "The pool under load",
         "sync: no class",
@@ -129,7 +129,7 @@ def test_page_tells_each_failure(report: Report, tmp_path: Path) -> None:
 
 
 def test_failure_of_one_requirement_is_none_of_another(report: Report) -> None:
-    text = page(report.as_json())
+    text = render(report.as_json())
     row = re.compile(r"<b>BC-BUSY-0(\d)</b>.*?</tr>", re.DOTALL)
     verdicts = {match[1]: "fail" in match[0] for match in row.finditer(text[text.index("<h2>Requirements") :])}
     assert verdicts["4"]
@@ -138,10 +138,10 @@ def test_failure_of_one_requirement_is_none_of_another(report: Report) -> None:
 
 def test_page_of_a_run_without_failures(report: Report) -> None:
     report.targets["sync"].cases[1:3] = []
-    assert "None: every requirement that was tested holds." in page(report.as_json())
+    assert "None: every requirement that was tested holds." in render(report.as_json())
     report.targets["sync"].cases.clear()
     report.targets["sync"].figures.clear()
-    assert "nothing was run" in page(report.as_json())
+    assert "nothing was run" in render(report.as_json())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from backchannel_conformance import manifest, oracle
 from backchannel_conformance.cli import main
-from backchannel_conformance.errors import Broken
+from backchannel_conformance.errors import RequirementViolated
 from backchannel_conformance.requirements import Requirements
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_requirements_are_read() -> None:
 
 
 def test_broken_quotes_its_clause() -> None:
-    text = str(Broken("BC-HERD-01", "everybody woke"))
+    text = str(RequirementViolated("BC-HERD-01", "everybody woke"))
     assert text.startswith("BC-HERD-01 does not hold: everybody woke")
     assert "MUST wake no worker other than the one ordered" in text
 

@@ -57,7 +57,7 @@ def test_valid_frame(vector: dict[str, Any]) -> None:
 
 @each("frames", "invalid")
 def test_invalid_frame(vector: dict[str, Any]) -> None:
-    with pytest.raises(frames.Wrong) as caught:
+    with pytest.raises(frames.Violation) as caught:
         frames.decode(bytes.fromhex(vector["octets"]), vector["from"], first=vector["first"])
     assert caught.value.requirement == vector["error"]
 

@@ -1,9 +1,10 @@
-"""What the system says about processes, from whoever can be asked: ``/proc``, or else ``ps`` and ``lsof``.
+"""What the system says about processes, from the best source that it has: ``/proc``, or else ``ps`` and ``lsof``.
 
-Each question has sources, best first, and the first one that works here answers it. :func:`can` tells whether any
-does; a case says what it asks (``@pytest.mark.kernel("switches")``) and is *untestable* where nobody answers. ``/proc``
-answers nearly everything. Elsewhere ``ps`` tells of switches (BSD only), states and processor time, and ``lsof``, where
-it is installed, of descriptors and sockets. One question is about the user: whether there is ``room`` for a large pool.
+Each question has sources, best first, and is answered by the first that works here. :func:`can` says whether there is
+one. A case says what it asks (``@pytest.mark.kernel("switches")``), and is *untestable* where there is no source.
+``/proc`` answers nearly everything. Elsewhere ``ps`` tells switches (on BSD only), states and processor time, and
+``lsof``, where it is installed, descriptors and sockets. One question is about the user: whether there is ``room`` for
+a large pool.
 
 BACKCHANNEL_PROC names another directory to look for ``/proc`` in: one that does not exist hides it.
 """
@@ -196,7 +197,7 @@ def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[
 @contextmanager
 def _held(pid: int, change: AbstractContextManager[None]) -> Iterator[None]:
     """What changes a process is kept from all but those of the suite."""
-    from .. import processes  # which asks this package who is whose
+    from .. import processes  # which asks this package whose child a process is
 
     with ExitStack() as changed:
         with processes.held(pid):

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from backchannel_conformance.codec import Codec
-from backchannel_conformance.errors import Broken, check
+from backchannel_conformance.codec_under_test import CodecUnderTest
+from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.requirements import folder
 
 
@@ -29,7 +29,7 @@ class Wrong:
         (requirement, name, seen), *others = self._found
         more = ", ".join(other for _, other, _ in others[:5])
         also = f"; {len(others)} more vectors went wrong, such as: {more}" if others else ""
-        raise Broken(requirement, f"{name}: {seen}{also}")
+        raise RequirementViolated(requirement, f"{name}: {seen}{also}")
 
 
 def vectors(name: str) -> dict[str, Any]:
@@ -38,13 +38,13 @@ def vectors(name: str) -> dict[str, Any]:
     return found
 
 
-def decode(codec: Codec, one: dict[str, Any]) -> dict[str, Any]:
+def decode(codec: CodecUnderTest, one: dict[str, Any]) -> dict[str, Any]:
     """What the codec says of a frame."""
     return codec.ask({"decode": one["octets"], "from": one["from"], "first": one["first"]})
 
 
 @pytest.mark.req("BC-FRAME-01", "BC-VER-03")
-def test_codec_reads_messages(codec: Codec) -> None:
+def test_codec_reads_messages(codec: CodecUnderTest) -> None:
     """Every valid frame is read as the message that it is."""
     wrong = Wrong()
     for one in vectors("frames.json")["valid"]:
@@ -54,7 +54,7 @@ def test_codec_reads_messages(codec: Codec) -> None:
 
 
 @pytest.mark.req("BC-FRAME-01", "BC-FRAME-02", "BC-VER-01", "BC-VER-02")
-def test_codec_writes_messages(codec: Codec) -> None:
+def test_codec_writes_messages(codec: CodecUnderTest) -> None:
     """Every message is written as the octets that it has, with 0 wherever it says nothing."""
     wrong = Wrong()
     for one in vectors("frames.json")["valid"]:
@@ -66,7 +66,7 @@ def test_codec_writes_messages(codec: Codec) -> None:
 
 
 @pytest.mark.req("BC-FRAME-03", "BC-HELLO-03", "BC-VIOL-04")
-def test_codec_rejects_what_is_wrong(codec: Codec) -> None:
+def test_codec_rejects_what_is_wrong(codec: CodecUnderTest) -> None:
     """Every frame with a fault is rejected, and the fault given its class."""
     wrong = Wrong()
     for one in vectors("frames.json")["invalid"]:
@@ -79,7 +79,7 @@ def test_codec_rejects_what_is_wrong(codec: Codec) -> None:
 
 
 @pytest.mark.req("BC-CHAN-04", "BC-FRAME-04")
-def test_codec_cuts_a_stream(codec: Codec) -> None:
+def test_codec_cuts_a_stream(codec: CodecUnderTest) -> None:
     """However a stream was split and merged, the same frames come out, each as soon as it is whole."""
     wrong = Wrong()
     for one in vectors("streams.json")["streams"]:
@@ -89,7 +89,7 @@ def test_codec_cuts_a_stream(codec: Codec) -> None:
 
 
 @pytest.mark.req("BC-FRAME-01")
-def test_codec_ends_with_its_input(codec: Codec) -> None:
+def test_codec_ends_with_its_input(codec: CodecUnderTest) -> None:
     """The command exits with 0 at the end of its input, having answered all of it."""
     codec.ask({"encode": {"type": "GONE", "open": 1, "capacity": 2}})
     status = codec.finish()

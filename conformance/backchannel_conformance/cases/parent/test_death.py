@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
-from backchannel_conformance import wire
-from backchannel_conformance.as_workers import Stub
+from backchannel_conformance import frames
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.stub_worker import StubWorker
 from backchannel_conformance.waiting import scale
 
 
-def end(stub: Stub, how: str) -> None:
+def end(stub: StubWorker, how: str) -> None:
     """Be gone."""
     match how:
         case "killed":
@@ -24,7 +24,7 @@ def end(stub: Stub, how: str) -> None:
         case "half-closes":
             stub.call("half_close")
         case "within a frame":
-            stub.write(wire.idle(2).octets[:7])
+            stub.write(frames.idle(2).octets[:7])
             stub.call("close")
 
 
@@ -33,9 +33,9 @@ def end(stub: Stub, how: str) -> None:
 @pytest.mark.req("BC-DEATH-02", "BC-LOSS-01", "BC-CHAN-06", "BC-CHAN-05", "BC-FRAME-04", "BC-DEATH-04")
 def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
     """A worker goes with an order unanswered, read or not: the other one is ordered, long before any deadline."""
-    under = parents.pool(2, order_deadline=30)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2, order_deadline=30)
+    first, second = parent.workers
+    parent.connect()
     if read:
         first.order("BC-PICK-01")
     else:
@@ -44,7 +44,7 @@ def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
     end(first, how)
     second.order("BC-DEATH-02")
     second.take()
-    under.barrier()
+    parent.barrier()
     second.quiet("BC-PEND-02", "nothing is pending any more")
 
 
@@ -53,8 +53,8 @@ def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
 def test_closed_and_still_there(parents: Parents) -> None:
     """A worker closes its channel and does not exit: it is killed at exit_deadline, not before."""
     deadline = 0.3 * scale()
-    under = parents.pool(1, exit_deadline=deadline)
-    (stub,) = under.workers
+    parent = parents.pool(1, exit_deadline=deadline)
+    (stub,) = parent.workers
     began = time.monotonic()
     stub.call("close")
     stub.killed("BC-DEATH-03", "it closed its channel")
@@ -65,28 +65,28 @@ def test_closed_and_still_there(parents: Parents) -> None:
 @pytest.mark.req("BC-DEATH-01", "BC-DEATH-04", "BC-SCALE-10", "BC-SCALE-11")
 def test_last_report_of_a_dead_worker(parents: Parents) -> None:
     """A worker accepts, answers and exits in one go: the answer counts, and the slot is filled."""
-    under = parents.pool(2)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
     assert first.call("accept")["accepted"] == 1
     first.leave(1, first.busy(1))
-    under.connect()
+    parent.connect()
     second.order("BC-DEATH-04")
     second.take()
-    again = under.stub("BC-SCALE-11")
+    again = parent.stub("BC-SCALE-11")
     check(again.slot == first.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}, not {first.slot}")
     again.greet()
-    under.barrier()
+    parent.barrier()
     again.quiet("BC-DEATH-01", "nothing is pending: the dead worker had taken its connection")
 
 
 @pytest.mark.req("BC-DEATH-01", "BC-WAIT-01")
 def test_grandchild_holds_the_channel(parents: Parents) -> None:
     """A worker dies and leaves a process that holds its channel: its order ends and its slot is filled all the same."""
-    under = parents.pool(2, order_deadline=30)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2, order_deadline=30)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
     first.begin("grandchild")
     second.order("BC-DEATH-01")
@@ -99,26 +99,26 @@ def test_grandchild_that_writes_for_ever(parents: Parents) -> None:
     """A worker dies and leaves a process that writes to its channel without end: nobody waits for the end of that. Its
     order ends, the other one is ordered, and the slot is filled again.
     """
-    under = parents.pool(2, capacity=2, policy="lowest", order_deadline=30)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2, capacity=2, policy="lowest", order_deadline=30)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
-    first.begin("grandchild", octets=wire.flood().hex())
+    first.begin("grandchild", octets=frames.flood().hex())
     second.order("BC-DEATH-01")
     second.take()
-    again = under.stub("BC-DEATH-01")
+    again = parent.stub("BC-DEATH-01")
     check(again.slot == first.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
 @pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
 def test_young_deaths_delay_spawning(parents: Parents) -> None:
     """Workers die having accepted nothing: the next one starts a second after the first death, two after the second."""
-    under = parents.pool(1)
-    (stub,) = under.workers
+    parent = parents.pool(1)
+    (stub,) = parent.workers
     for delay in (1.0, 2.0):
         died = time.monotonic()
         stub.leave(1)
-        stub = under.stub("BC-SCALE-11", delay + 5)
+        stub = parent.stub("BC-SCALE-11", delay + 5)
         took = time.monotonic() - died
         check(took >= delay, "BC-SCALE-12", f"a new worker started {took:.3f} s after a young death, not {delay:g} s")
         stub.greet()
@@ -127,15 +127,15 @@ def test_young_deaths_delay_spawning(parents: Parents) -> None:
 @pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
 def test_who_has_served_does_not_die_young(parents: Parents) -> None:
     """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
-    under = parents.pool(1)
-    (stub,) = under.workers
+    parent = parents.pool(1)
+    (stub,) = parent.workers
     began = time.monotonic()
     for _ in range(8):
-        under.connect()
+        parent.connect()
         stub.order("BC-PICK-01")
         stub.take()
         stub.leave(1)
-        stub = under.stub("BC-SCALE-11")
+        stub = parent.stub("BC-SCALE-11")
         stub.greet()
     took = time.monotonic() - began
     check(took < 8, "BC-SCALE-12", f"eight workers that had served were replaced in {took:.1f} s")
@@ -145,22 +145,22 @@ def test_who_has_served_does_not_die_young(parents: Parents) -> None:
 @pytest.mark.req("BC-SCALE-13")
 def test_nobody_can_start(parents: Parents, status: int) -> None:
     """The first worker exits with 76 or 78: the parent stops with that status, and starts no other."""
-    under = parents(start=1, min=1, max=1)
-    under.stub().leave(status)
-    found = under.wait("BC-SCALE-13")
+    parent = parents(start=1, min=1, max=1)
+    parent.stub().leave(status)
+    found = parent.wait("BC-SCALE-13")
     check(found == status, "BC-SCALE-13", f"the parent exited with status {found}, not {status}")
-    check(not under.more(), "BC-SCALE-13", "another worker was started")
+    check(not parent.more(), "BC-SCALE-13", "another worker was started")
 
 
 @pytest.mark.req("BC-SCALE-13", "BC-SCALE-12")
 def test_one_cannot_start_any_more(parents: Parents) -> None:
     """A worker was READY before: an exit with 78 stops nothing, and the next one starts after the delay."""
-    under = parents.pool(2)
-    first, second = under.workers
+    parent = parents.pool(2)
+    first, second = parent.workers
     died = time.monotonic()
     first.leave(78)
-    under.stub("BC-SCALE-11", 6)
+    parent.stub("BC-SCALE-11", 6)
     took = time.monotonic() - died
     check(took >= 1.0, "BC-SCALE-13", f"a new worker started {took:.3f} s after an exit with 78")
-    under.connect()
+    parent.connect()
     second.order("BC-SCALE-13")

@@ -18,16 +18,18 @@ NEVER_READY = "it has never been READY, and everybody is to go"
 @pytest.mark.req("BC-CAP-03", "BC-DRAIN-01", "BC-SCALE-09")
 def test_retiring_worker_is_drained(parents: Parents, manifest: Manifest) -> None:
     """Capacity 0 in an IDLE: the channel is half-closed, no signal comes, and another worker takes its place."""
-    under = parents.pool(2)
-    first, second = under.workers
+    parent = parents.pool(2)
+    first, second = parent.workers
     first.status(0, capacity=0)
     first.drained("BC-CAP-03")
-    under.connect()
+    parent.connect()
     second.order("BC-CAP-03")
-    assert under.witness
+    assert parent.witness
     if "scaling" in manifest.classes:  # others may wait until it has exited (BC-SCALE-15)
-        new = under.stub("BC-SCALE-09")
-        check(new.slot not in (first.slot, second.slot, under.witness.slot), "BC-SCALE-10", f"slot {new.slot} is taken")
+        new = parent.stub("BC-SCALE-09")
+        check(
+            new.slot not in (first.slot, second.slot, parent.witness.slot), "BC-SCALE-10", f"slot {new.slot} is taken"
+        )
     check(first.alive(), "BC-DRAIN-01", "it was killed, or ended by a signal")
     first.leave(0)
 
@@ -36,19 +38,19 @@ def test_retiring_worker_is_drained(parents: Parents, manifest: Manifest) -> Non
 @pytest.mark.req("BC-DRAIN-01", "BC-CAP-03")
 def test_draining_worker_is_listened_to(parents: Parents) -> None:
     """A worker retires in an answer, while it holds two; its later reports are read, and no violations."""
-    under = parents.pool(2, capacity=4, policy="lowest")
-    first, second = under.workers
+    parent = parents.pool(2, capacity=4, policy="lowest")
+    first, second = parent.workers
     for last in (False, True):
-        under.connect()
+        parent.connect()
         first.order("BC-PICK-01")
         assert first.call("accept")["accepted"] == 1
         first.answer(1, capacity=0 if last else 4)
     first.drained("BC-CAP-03")
     first.finish()
     first.finish()
-    under.barrier()
+    parent.barrier()
     check(first.alive(), "BC-DRAIN-01", "it was killed for what it reported while it was draining")
-    under.connect()
+    parent.connect()
     second.order("BC-DRAIN-01")
 
 
@@ -57,8 +59,8 @@ def test_draining_worker_is_listened_to(parents: Parents) -> None:
 def test_drain_ends_at_its_deadline(parents: Parents) -> None:
     """A drained worker does not exit: it is killed at drain_deadline, not before."""
     deadline = 0.3 * scale()
-    under = parents.pool(1, drain_deadline=deadline)
-    (stub,) = under.workers
+    parent = parents.pool(1, drain_deadline=deadline)
+    (stub,) = parent.workers
     began = time.monotonic()
     stub.status(0, capacity=0)
     stub.drained("BC-CAP-03")
@@ -73,8 +75,8 @@ def test_drain_ends_at_its_deadline(parents: Parents) -> None:
 def test_drained_worker_that_closes_its_channel(parents: Parents, drain: float, leave: float) -> None:
     """It is killed exit_deadline after the end of its channel, whether drain_deadline is shorter or longer."""
     deadline = leave * scale()
-    under = parents.pool(1, drain_deadline=drain * scale(), exit_deadline=deadline)
-    (stub,) = under.workers
+    parent = parents.pool(1, drain_deadline=drain * scale(), exit_deadline=deadline)
+    (stub,) = parent.workers
     stub.status(0, capacity=0)
     stub.drained("BC-CAP-03")
     closed = time.monotonic()
@@ -87,15 +89,15 @@ def test_drained_worker_that_closes_its_channel(parents: Parents, drain: float, 
 @pytest.mark.req("BC-STOP-01", "BC-DRAIN-01")
 def test_stop_orders_what_is_pending(parents: Parents) -> None:
     """SIGTERM while a worker is full and a client waits: it is ordered when there is room, then all are drained."""
-    under = parents.pool(1, stop_deadline=30)
-    (stub,) = under.workers
-    witness = under.witness
+    parent = parents.pool(1, stop_deadline=30)
+    (stub,) = parent.workers
+    witness = parent.witness
     assert witness
-    under.connect()
+    parent.connect()
     stub.order("BC-PICK-01")
     stub.take()
-    under.connect()
-    under.signal(signal.SIGTERM)
+    parent.connect()
+    parent.signal(signal.SIGTERM)
     stub.finish()
     stub.order("BC-STOP-01")
     stub.take()
@@ -103,7 +105,7 @@ def test_stop_orders_what_is_pending(parents: Parents) -> None:
     witness.killed("BC-STOP-04", NEVER_READY)
     stub.finish()
     stub.leave(0)
-    status = under.wait("BC-STOP-01")
+    status = parent.wait("BC-STOP-01")
     check(status == 0, "BC-STOP-01", f"exit status {status}")
 
 
@@ -112,23 +114,23 @@ def test_stop_orders_what_is_pending(parents: Parents) -> None:
 def test_stop_deadline(parents: Parents) -> None:
     """Nobody ever takes what is pending: all are drained at stop_deadline, and nobody is started meanwhile."""
     deadline = 0.3 * scale()
-    under = parents.pool(2, stop_deadline=deadline, order_deadline=30)
-    first, second = under.workers
-    assert under.witness
-    under.connect()
+    parent = parents.pool(2, stop_deadline=deadline, order_deadline=30)
+    first, second = parent.workers
+    assert parent.witness
+    parent.connect()
     first.order("BC-PICK-01")
     first.take()
-    under.connect()
+    parent.connect()
     second.order("BC-PICK-01")
     began = time.monotonic()
-    under.signal(signal.SIGTERM)
-    under.witness.killed("BC-STOP-04", NEVER_READY)
+    parent.signal(signal.SIGTERM)
+    parent.witness.killed("BC-STOP-04", NEVER_READY)
     took = time.monotonic() - began
     check(took >= deadline, "BC-STOP-01", f"workers were drained after {took:.3f} s, with an order unanswered")
     first.kill()
     second.leave(0)
-    under.wait("BC-STOP-01")
-    check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
+    parent.wait("BC-STOP-01")
+    check(not parent.more(), "BC-STOP-02", "a worker was started while the pool stopped")
 
 
 @pytest.mark.needs("stop_deadline")
@@ -137,28 +139,28 @@ def test_second_stop_changes_nothing(parents: Parents) -> None:
     """SIGTERM again while clients wait, and again while workers finish: what is pending is ordered, nobody is killed,
     and the exit status is 0.
     """
-    under = parents(start=2, min=2, max=2, stop_deadline=30)
-    first, second = sorted((under.stub(), under.stub()), key=lambda stub: stub.slot)
+    parent = parents(start=2, min=2, max=2, stop_deadline=30)
+    first, second = sorted((parent.stub(), parent.stub()), key=lambda stub: stub.slot)
     for stub in (first, second):
         stub.greet()
-        under.connect()
+        parent.connect()
         stub.order("BC-PICK-01")
         stub.take()
-    under.connect(2)
+    parent.connect(2)
     for stub in (second, first):
-        under.signal(signal.SIGTERM)
+        parent.signal(signal.SIGTERM)
         stub.finish()
         stub.order("BC-STOP-05")
         stub.take()
     for stub in (first, second):
         stub.drained("BC-STOP-01")
-    under.signal(signal.SIGTERM)
+    parent.signal(signal.SIGTERM)
     for stub in (first, second):
         stub.finish()
         check(stub.alive(), "BC-STOP-05", "a worker that was draining was killed")
     for stub in (first, second):
         stub.leave(0)
-    status = under.wait("BC-STOP-01")
+    status = parent.wait("BC-STOP-01")
     check(status == 0, "BC-STOP-05", f"exit status {status} after three SIGTERM")
 
 
@@ -167,26 +169,26 @@ def test_second_stop_changes_nothing(parents: Parents) -> None:
 @pytest.mark.req("BC-STOP-02", "BC-STOP-01")
 def test_nobody_is_replaced_while_stopping(parents: Parents) -> None:
     """A worker dies while the pool stops, and a scaling pass is due before the stop is over: it stays dead."""
-    under = parents.pool(2, stop_deadline=30, pass_=0.02)
-    first, second = under.workers
-    under.connect(2)
+    parent = parents.pool(2, stop_deadline=30, pass_=0.02)
+    first, second = parent.workers
+    parent.connect(2)
     first.order("BC-PICK-01")
     first.take()
     second.order("BC-PICK-01")
-    known = set(kernel.session_of(under.process.pid))
-    under.signal(signal.SIGTERM)
+    known = set(kernel.session_of(parent.process.pid))
+    parent.signal(signal.SIGTERM)
     first.leave(1)
     until(lambda: not kernel.state(first.pid), what="the dead worker to be waited for")
     due = time.monotonic() + 0.02
     until(lambda: time.monotonic() > due, what="the next scaling pass to be due")
-    under.barrier()
+    parent.barrier()
     # a worker that it started would be killed at the drain, before it could say that it is there
-    check(known >= set(kernel.session_of(under.process.pid)), "BC-STOP-02", "the dead worker was replaced")
+    check(known >= set(kernel.session_of(parent.process.pid)), "BC-STOP-02", "the dead worker was replaced")
     second.take()
     second.drained("BC-STOP-01")
     second.leave(0)
-    under.wait("BC-STOP-01")
-    check(not under.more(), "BC-STOP-02", "a worker was started while the pool stopped")
+    parent.wait("BC-STOP-01")
+    check(not parent.more(), "BC-STOP-02", "a worker was started while the pool stopped")
 
 
 @pytest.mark.req("BC-STOP-04")
@@ -194,27 +196,27 @@ def test_stop_does_not_wait_for_who_starts(parents: Parents) -> None:
     """SIGTERM while one worker has said nothing, one owes the answer to its welcome and one is READY: only that one is
     drained, and the others are killed.
     """
-    under = parents(start=3, min=3, max=3, start_deadline=30, drain_deadline=30)
-    ready, greeted, silent = (under.stub() for _ in range(3))
+    parent = parents(start=3, min=3, max=3, start_deadline=30, drain_deadline=30)
+    ready, greeted, silent = (parent.stub() for _ in range(3))
     greeted.hello()
     greeted.order("BC-HELLO-04")
     ready.greet()
-    under.signal(signal.SIGTERM)
+    parent.signal(signal.SIGTERM)
     ready.drained("BC-STOP-01")
     greeted.killed("BC-STOP-04", "it has not answered its welcome, and everybody is to go")
     silent.killed("BC-STOP-04", NEVER_READY)
     check(ready.alive(), "BC-DRAIN-01", "the worker that was READY was killed, too")
     ready.leave(0)
-    status = under.wait("BC-STOP-01")
+    status = parent.wait("BC-STOP-01")
     check(status == 0, "BC-STOP-01", f"exit status {status}")
 
 
 @pytest.mark.req("BC-STOP-03")
 def test_interrupt_ends_all(parents: Parents) -> None:
     """SIGINT: all workers are killed, and the parent exits."""
-    under = parents.pool(2)
-    under.signal(signal.SIGINT)
-    for stub in under.workers:
+    parent = parents.pool(2)
+    parent.signal(signal.SIGINT)
+    for stub in parent.workers:
         stub.killed("BC-STOP-03", "the parent was interrupted")
-    status = under.wait("BC-STOP-03")
+    status = parent.wait("BC-STOP-03")
     check(status != 0, "BC-STOP-03", "exit status 0, as if nothing had been cut")

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.classes("exec")
 @pytest.mark.req("BC-EXEC-01", "BC-FORK-05", "BC-FORK-07", "BC-CHAN-01")
 def test_descriptors_of_a_program(parents: Parents, count: int) -> None:
     """The channel at 3, the listeners after it, and nothing else, in each of three workers."""
-    under = parents(start=3, min=3, max=3, listen=",".join(["127.0.0.1:0"] * count))
+    parent = parents(start=3, min=3, max=3, listen=",".join(["127.0.0.1:0"] * count))
     for _ in range(3):
-        stub = under.stub()
+        stub = parent.stub()
         expected = [(fd, "socket") for fd in range(3, 4 + count)]
         check(stub.descriptors == expected, "BC-EXEC-01", f"slot {stub.slot} found {stub.descriptors}")
         check(len(set(stub.addresses)) == count, "BC-EXEC-01", f"slot {stub.slot} listens on {stub.addresses}")
@@ -26,9 +26,9 @@ def test_descriptors_of_a_program(parents: Parents, count: int) -> None:
 @pytest.mark.req("BC-EXEC-02", "BC-EXEC-04", "BC-FORK-08")
 def test_variables_of_a_program(parents: Parents) -> None:
     """The five variables, in decimal, and no other one of the prefix, though the parent itself was given one."""
-    under = parents(start=2, min=2, max=2, capacity=7, drain_deadline=2.5)
+    parent = parents(start=2, min=2, max=2, capacity=7, drain_deadline=2.5)
     for slot in range(2):
-        stub = under.stub()
+        stub = parent.stub()
         found = dict(stub.variables)
         versions = found.pop("BACKCHANNEL_VERSIONS", "")
         deadline = found.pop("BACKCHANNEL_DRAIN_DEADLINE", "")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 
 import pytest
-from backchannel_conformance import wire
-from backchannel_conformance.errors import Broken, check
+from backchannel_conformance import frames
+from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.fixtures import Parents
 
 
 @pytest.mark.req("BC-HELLO-04", "BC-HELLO-06", "BC-ACCEPT-01", "BC-ACCEPT-02", "BC-FRAME-02")
 def test_welcome_follows_the_hello(parents: Parents) -> None:
     """Nothing is sent before the hello, although a client waits; then the welcome, order 1 with max 0."""
-    under = parents(start=2, min=2, max=2)
-    first, under.witness = under.stub(), under.stub()
-    under.connect()
-    under.barrier()
+    parent = parents(start=2, min=2, max=2)
+    first, parent.witness = parent.stub(), parent.stub()
+    parent.connect()
+    parent.barrier()
     first.quiet("BC-HELLO-06", "it has not said hello")
     first.greet()
     first.order("BC-HELLO-04")
@@ -25,12 +25,12 @@ def test_welcome_follows_the_hello(parents: Parents) -> None:
 @pytest.mark.req("BC-HELLO-04", "BC-ORDER-02", "BC-ORDER-01")
 def test_ready_when_the_welcome_is_answered(parents: Parents) -> None:
     """A client waits; a worker that has not answered the welcome is not ordered, and is as soon as it has."""
-    under = parents(start=2, min=2, max=2)
-    first, under.witness = under.stub(), under.stub()
-    under.connect()
+    parent = parents(start=2, min=2, max=2)
+    first, parent.witness = parent.stub(), parent.stub()
+    parent.connect()
     first.hello()
     first.order("BC-HELLO-04")
-    under.barrier()
+    parent.barrier()
     first.quiet("BC-HELLO-04", "it has not answered the welcome")
     first.answer(0)
     first.order("BC-HELLO-04")
@@ -40,14 +40,14 @@ def test_ready_when_the_welcome_is_answered(parents: Parents) -> None:
 @pytest.mark.req("BC-VER-03", "BC-VER-04", "BC-HELLO-04")
 def test_worker_that_speaks_more(parents: Parents, lowest: int, highest: int) -> None:
     """A made-up worker from 1.0 to something later, with features of its own: its whole life is spoken in 1.0."""
-    under = parents(start=1, min=1, max=1)
-    stub = under.stub()
+    parent = parents(start=1, min=1, max=1)
+    stub = parent.stub()
     stub.capacity = 1
-    stub.write(wire.hello(1, lowest, highest, features=0xFFFE))
+    stub.write(frames.hello(1, lowest, highest, features=0xFFFE))
     stub.order("BC-VER-03")
     stub.answer(0)
     for _ in range(2):
-        under.connect()
+        parent.connect()
         stub.order("BC-VER-04")
         stub.take()
         stub.finish()
@@ -56,21 +56,21 @@ def test_worker_that_speaks_more(parents: Parents, lowest: int, highest: int) ->
     stub.leave(0)
 
 
-@pytest.mark.parametrize("frame", [wire.idle(2)._replace(version=0x11), wire.idle(2)._replace(type=ord("P"))])
+@pytest.mark.parametrize("frame", [frames.idle(2)._replace(version=0x11), frames.idle(2)._replace(type=ord("P"))])
 @pytest.mark.req("BC-VER-04", "BC-FRAME-03", "BC-VIOL-01")
-def test_later_dialect_where_1_0_was_agreed(parents: Parents, frame: wire.Frame) -> None:
+def test_later_dialect_where_1_0_was_agreed(parents: Parents, frame: frames.Frame) -> None:
     """A made-up worker of 1.0 and 1.1 agrees on 1.0, and then says in 1.1, or by a message of 1.1: it is killed."""
-    under = parents(start=2, min=2, max=2)
-    later, good = under.stub(), under.stub()
+    parent = parents(start=2, min=2, max=2)
+    later, good = parent.stub(), parent.stub()
     good.greet()
     later.capacity = 1
-    later.write(wire.hello(1, 0x10, 0x11))
+    later.write(frames.hello(1, 0x10, 0x11))
     later.order("BC-VER-03")
     later.answer(0)
     later.err(frame)
     later.killed("BC-VER-04", "it left the version that was agreed on")
-    under.logged("BC-VIOL-02", f"slot {later.slot}", "BC-FRAME-03")
-    under.connect()
+    parent.logged("BC-VIOL-02", f"slot {later.slot}", "BC-FRAME-03")
+    parent.connect()
     good.order("BC-VIOL-01")
 
 
@@ -78,13 +78,13 @@ def test_later_dialect_where_1_0_was_agreed(parents: Parents, frame: wire.Frame)
 @pytest.mark.req("BC-VER-05", "BC-SCALE-13")
 def test_worker_of_another_age(parents: Parents, lowest: int, highest: int) -> None:
     """No version in common: nothing is sent, the worker is killed, and a pool that never had one stops with 76."""
-    under = parents(start=1, min=1, max=1)
-    stub = under.stub()
-    stub.err(wire.hello(1, lowest, highest))
+    parent = parents(start=1, min=1, max=1)
+    stub = parent.stub()
+    stub.err(frames.hello(1, lowest, highest))
     stub.killed("BC-VER-05", f"it speaks {lowest:#04x} to {highest:#04x}")
-    status = under.wait("BC-SCALE-13")
+    status = parent.wait("BC-SCALE-13")
     check(status == 76, "BC-SCALE-13", f"the parent exited with status {status}, not 76")
-    check(not under.more(), "BC-SCALE-13", "another worker was started")
+    check(not parent.more(), "BC-SCALE-13", "another worker was started")
 
 
 @pytest.mark.parametrize("version", [0x11, 0x20])
@@ -93,37 +93,37 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
     """A made-up worker of 1.1 or 2.0 alone comes to a pool that serves: it is killed, the next one starts after the
     delay, and a client is ordered to the worker of 1.0 meanwhile.
     """
-    under = parents.pool(1)
-    (good,) = under.workers
-    later = under.witness
+    parent = parents.pool(1)
+    (good,) = parent.workers
+    later = parent.witness
     assert later
-    under.connect()
+    parent.connect()
     good.order("BC-PICK-01")
     good.take()
     good.finish()  # it has been ordered, so the parent knows by now that a worker can start
     began = time.monotonic()
-    later.err(wire.hello(1, version, version))
+    later.err(frames.hello(1, version, version))
     later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
-    under.logged("BC-VER-05", f"slot {later.slot}")
+    parent.logged("BC-VER-05", f"slot {later.slot}")
     try:
-        under.connect()
+        parent.connect()
     except OSError as error:
-        raise Broken("BC-SCALE-13", f"the pool serves nobody any more: {error}") from None
+        raise RequirementViolated("BC-SCALE-13", f"the pool serves nobody any more: {error}") from None
     good.order("BC-SCALE-13")
-    again = under.stub("BC-SCALE-11")
+    again = parent.stub("BC-SCALE-11")
     took = time.monotonic() - began
     check(took >= 1.0, "BC-SCALE-13", f"a new worker started after {took:.3f} s")
     check(again.slot == later.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
 WRONG = {
-    "a BUSY": wire.busy(1, 0, wire.FILLED, 0, 1),
-    "a GONE": wire.gone(1, 2),
-    "an IDLE without a hello word": wire.idle(1),
-    "capacity 0": wire.hello(0),
-    "open above 0": wire.hello(2)._replace(open=1),
-    "a reserved octet": wire.hello(1)._replace(reserved=1),
-    "an octet other than the lowest version": wire.hello(1)._replace(version=0x11),
+    "a BUSY": frames.busy(1, 0, frames.FILLED, 0, 1),
+    "a GONE": frames.gone(1, 2),
+    "an IDLE without a hello word": frames.idle(1),
+    "capacity 0": frames.hello(0),
+    "open above 0": frames.hello(2)._replace(open=1),
+    "a reserved octet": frames.hello(1)._replace(reserved=1),
+    "an octet other than the lowest version": frames.hello(1)._replace(version=0x11),
 }
 
 
@@ -131,11 +131,11 @@ WRONG = {
 def test_first_message_is_no_hello(parents: Parents) -> None:
     """Each of seven workers begins with something else: it is killed unheard, and the eighth serves."""
     count = len(WRONG) + 1
-    under = parents(start=count, min=count, max=count)
-    *bad, good = sorted((under.stub() for _ in range(count)), key=lambda stub: stub.slot)
+    parent = parents(start=count, min=count, max=count)
+    *bad, good = sorted((parent.stub() for _ in range(count)), key=lambda stub: stub.slot)
     good.greet()
     for stub, (what, frame) in zip(bad, WRONG.items(), strict=True):
         stub.err(frame)
         stub.killed("BC-HELLO-03", f"its first message is {what}")
-    under.connect()
+    parent.connect()
     good.order("BC-VIOL-01")

@@ -6,28 +6,28 @@ import random
 
 import pytest
 from backchannel_conformance import oracle
-from backchannel_conformance.as_workers import Under
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.parent_under_test import ParentUnderTest
 
 event = pytest.mark.classes("event")
 CAPACITIES = (2, 3, 1, 5)
 
 
-def follow(under: Under, policy: str, steps: int, clause: str) -> None:
+def follow(parent: ParentUnderTest, policy: str, steps: int, clause: str) -> None:
     """Clients come and connections end as dice say; each order must go where the oracle says."""
     dice = random.Random(20070611)
-    capacities = {stub.slot: stub.capacity for stub in under.workers}
+    capacities = {stub.slot: stub.capacity for stub in parent.workers}
     for step in range(steps):
-        held = {stub.slot: stub.open for stub in under.workers}
-        busy = [stub for stub in under.workers if stub.open]
+        held = {stub.slot: stub.open for stub in parent.workers}
+        busy = [stub for stub in parent.workers if stub.open]
         wanted = oracle.pick(policy, held, capacities)
         if wanted is None or (busy and dice.random() < 0.45):
             dice.choice(busy).finish()
-            under.barrier()
+            parent.barrier()
             continue
-        under.connect()
-        stub, _ = under.ordered(under.workers, clause)
+        parent.connect()
+        stub, _ = parent.ordered(parent.workers, clause)
         seen = f"step {step}: with {held} held of {capacities}, slot {stub.slot} was ordered, not {wanted}"
         check(stub.slot == wanted, clause, seen)
         stub.take()
@@ -39,8 +39,8 @@ def follow(under: Under, policy: str, steps: int, clause: str) -> None:
 @pytest.mark.req("BC-PICK-01", "BC-PICK-02", "BC-RULE-01")
 def test_policy_with_unequal_workers(parents: Parents, policy: str, clause: str) -> None:
     """Four workers of capacities 2, 3, 1 and 5."""
-    under = parents.pool(4, capacity=CAPACITIES, policy=policy)
-    follow(under, policy, 24, clause)
+    parent = parents.pool(4, capacity=CAPACITIES, policy=policy)
+    follow(parent, policy, 24, clause)
 
 
 @event
@@ -49,9 +49,9 @@ def test_policy_with_unequal_workers(parents: Parents, policy: str, clause: str)
 @pytest.mark.req("BC-PICK-02", "BC-ROOM-01")
 def test_reserved_room_is_load(parents: Parents) -> None:
     """Policy least-loaded: an order that is not answered counts as load, so each of three workers gets one."""
-    under = parents.pool(3, capacity=4, policy="least-loaded")
-    for stub in under.workers:
-        under.connect()
+    parent = parents.pool(3, capacity=4, policy="least-loaded")
+    for stub in parent.workers:
+        parent.connect()
         stub.order("BC-PICK-02")
 
 
@@ -59,10 +59,10 @@ def test_reserved_room_is_load(parents: Parents) -> None:
 @pytest.mark.req("BC-PICK-04", "BC-ACCEPT-02")
 def test_orders_rotate_over_listeners(parents: Parents) -> None:
     """Three clients wait on each of two listeners: orders go to one and the other in turn."""
-    under = parents(start=2, min=2, max=2, capacity=8, listen="127.0.0.1:0,127.0.0.1:0")
-    stub, under.witness = under.stub(), under.stub()
+    parent = parents(start=2, min=2, max=2, capacity=8, listen="127.0.0.1:0,127.0.0.1:0")
+    stub, parent.witness = parent.stub(), parent.stub()
     for listener in (0, 1):
-        under.connect(3, listener)
+        parent.connect(3, listener)
     stub.greet(8)
     turns = []
     for _ in range(6):

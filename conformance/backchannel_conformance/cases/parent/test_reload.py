@@ -5,34 +5,35 @@ from __future__ import annotations
 import signal
 
 import pytest
-from backchannel_conformance.as_workers import Stub, Under
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.parent_under_test import ParentUnderTest
+from backchannel_conformance.stub_worker import StubWorker
 
 pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("reload", "start", "min", "max")]
 
 
-def workers(under: Under, count: int) -> list[Stub]:
+def workers(parent: ParentUnderTest, count: int) -> list[StubWorker]:
     """The first workers, by slot."""
-    return sorted((under.stub() for _ in range(count)), key=lambda stub: stub.slot)
+    return sorted((parent.stub() for _ in range(count)), key=lambda stub: stub.slot)
 
 
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-04")
 def test_least_loaded_drains_first(parents: Parents) -> None:
     """Loads 2, 1, 1: each newcomer that is READY makes one old worker drain, slot 2 first, then 1, then 0."""
-    under = parents(start=3, min=3, max=3, capacity=4, policy="least-loaded")
-    old = workers(under, 3)
+    parent = parents(start=3, min=3, max=3, capacity=4, policy="least-loaded")
+    old = workers(parent, 3)
     for stub in old:
         stub.greet(4)
     for stub in (*old, old[0]):
-        under.connect()
+        parent.connect()
         stub.order("BC-PICK-02")
         stub.take()
-    under.signal(signal.SIGHUP)
+    parent.signal(signal.SIGHUP)
     for victim in reversed(old):
-        newcomer = under.stub("BC-RELOAD-01")
-        check(not under.more(), "BC-RELOAD-01", "a rolling reload started two workers at once")
+        newcomer = parent.stub("BC-RELOAD-01")
+        check(not parent.more(), "BC-RELOAD-01", "a rolling reload started two workers at once")
         newcomer.hello(4)
         newcomer.order("BC-HELLO-04")
         for stub in old[: old.index(victim) + 1]:
@@ -41,21 +42,21 @@ def test_least_loaded_drains_first(parents: Parents) -> None:
         victim.drained("BC-RELOAD-04")
         for stub in old[: old.index(victim)]:
             stub.quiet("BC-RELOAD-04", f"slot {victim.slot} was to drain")
-    check(not under.more(), "BC-RELOAD-01", "a worker was started after the reload")
+    check(not parent.more(), "BC-RELOAD-01", "a worker was started after the reload")
 
 
 @pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-02")
 def test_all_at_once(parents: Parents) -> None:
     """Three newcomers for three old workers; nobody drains before the last of them is READY."""
-    under = parents(start=3, min=3, max=3, reload="at-once")
-    old = workers(under, 3)
+    parent = parents(start=3, min=3, max=3, reload="at-once")
+    old = workers(parent, 3)
     for stub in old:
         stub.greet()
-    under.signal(signal.SIGHUP)
-    newcomers = [under.stub("BC-RELOAD-01") for _ in old]
+    parent.signal(signal.SIGHUP)
+    newcomers = [parent.stub("BC-RELOAD-01") for _ in old]
     for newcomer in newcomers[:2]:
         newcomer.greet()
-    under.connect()
+    parent.connect()
     old[0].order("BC-RELOAD-02")
     old[0].take()
     for stub in old:
@@ -71,13 +72,13 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
     """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.3 s that an
     order takes to become void.
     """
-    under = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
-    old = workers(under, 3)
-    under.signal(signal.SIGHUP)
-    under.stub("BC-RELOAD-01")
+    parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
+    old = workers(parent, 3)
+    parent.signal(signal.SIGHUP)
+    parent.stub("BC-RELOAD-01")
     for stub in old:
         stub.greet()
-    under.connect()
+    parent.connect()
     old[0].order("BC-PICK-01")
     old[1].order("BC-SILENT-01")  # the first order is void: its deadline has passed
     old[2].quiet("BC-RELOAD-06", "a reload is under way")
@@ -88,15 +89,15 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
 @pytest.mark.req("BC-RELOAD-05", "BC-SCALE-12")
 def test_newcomer_that_was_ready(parents: Parents) -> None:
     """The first newcomer is READY, and exits with 78 afterwards: the new code can start, so the reload goes on."""
-    under = parents(start=3, min=3, max=3)
-    old = workers(under, 3)
+    parent = parents(start=3, min=3, max=3)
+    old = workers(parent, 3)
     for stub in old:
         stub.greet()
-    under.signal(signal.SIGHUP)
-    first = under.stub("BC-RELOAD-01")
+    parent.signal(signal.SIGHUP)
+    first = parent.stub("BC-RELOAD-01")
     first.greet()
     old[2].drained("BC-RELOAD-04")
-    second = under.stub("BC-RELOAD-01")
+    second = parent.stub("BC-RELOAD-01")
     first.leave(78)
     assert first.is_gone(5)
     old[2].leave(0)
@@ -104,7 +105,7 @@ def test_newcomer_that_was_ready(parents: Parents) -> None:
     second.order("BC-RELOAD-05")
     second.answer(0)
     old[1].drained("BC-RELOAD-05")
-    third = under.stub("BC-RELOAD-05")
+    third = parent.stub("BC-RELOAD-05")
     third.hello()
     third.order("BC-RELOAD-05")
     third.answer(0)
@@ -114,15 +115,15 @@ def test_newcomer_that_was_ready(parents: Parents) -> None:
 @pytest.mark.req("BC-RELOAD-05", "BC-SCALE-13")
 def test_old_worker_says_nothing_of_the_new_ones(parents: Parents) -> None:
     """A worker of the old generation that was never READY exits with 78 during a reload, which goes on."""
-    under = parents(start=2, min=2, max=2)
-    first, second = workers(under, 2)
+    parent = parents(start=2, min=2, max=2)
+    first, second = workers(parent, 2)
     first.greet()
-    under.signal(signal.SIGHUP)
-    newcomer = under.stub("BC-RELOAD-01")
+    parent.signal(signal.SIGHUP)
+    newcomer = parent.stub("BC-RELOAD-01")
     second.leave(78)
     assert second.is_gone(5)
     for _ in range(2):  # two exchanges: by then the parent has read of the death as well
-        under.connect()
+        parent.connect()
         first.order("BC-RELOAD-02")
         first.take()
         first.finish()
@@ -137,24 +138,24 @@ def test_failed_reload_starts_nobody_more(parents: Parents) -> None:
     """A newcomer closes its channel, and exits with 78 a moment later: nobody is started in between, nor afterwards.
     The next worker that comes is the one that replaces an old worker which has died.
     """
-    under = parents(start=3, min=3, max=3)
-    old = workers(under, 3)
+    parent = parents(start=3, min=3, max=3)
+    old = workers(parent, 3)
     for stub in old:
         stub.greet()
-    under.signal(signal.SIGHUP)
-    newcomer = under.stub("BC-RELOAD-01")
+    parent.signal(signal.SIGHUP)
+    newcomer = parent.stub("BC-RELOAD-01")
     newcomer.call("close")
-    under.connect()
+    parent.connect()
     old[0].order("BC-RELOAD-02")
     old[0].take()
     newcomer.leave(78)
     assert newcomer.is_gone(5)
     old[0].finish()
-    under.connect()
+    parent.connect()
     old[0].order("BC-RELOAD-02")
     old[0].take()
     old[2].kill()
-    again = under.stub("BC-SCALE-11")
+    again = parent.stub("BC-SCALE-11")
     check(again.slot == 2, "BC-RELOAD-05", f"a worker was started in slot {again.slot}, although the reload had failed")
     again.greet()
     for stub in old[:2]:

@@ -22,15 +22,15 @@ def test_first_order_after_room_returns(parents: Parents, figures: dict[str, Any
     bound, which holds two exchanges of the suite with its stub; the same two exchanges without the parent are taken
     for comparison.
     """
-    under = parents.pool(workers)
-    for stub in under.workers:
-        under.connect()
+    parent = parents.pool(workers)
+    for stub in parent.workers:
+        parent.connect()
         stub.order("BC-WATCH-02")
         stub.take()
     took, own = [], []
     for _ in range(TIMES):
-        under.connect()
-        stub = under.workers[-1]
+        parent.connect()
+        stub = parent.workers[-1]
         began = time.monotonic()
         stub.waiting()
         stub.waiting()

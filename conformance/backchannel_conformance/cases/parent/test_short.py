@@ -1,11 +1,11 @@
-"""Short answers: who gave one is passed over; who gives several in a row, or lacks something, rests."""
+"""Short answers: a worker that gave one is passed over; one that gives several in a row, or lacks something, rests."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import frames
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.waiting import scale
@@ -17,11 +17,11 @@ REST = 0.1
 @pytest.mark.req("BC-SHORT-01")
 def test_short_answer_is_passed_over(parents: Parents) -> None:
     """A client waits, and worker after worker says that there is none: each is asked once before anyone is again."""
-    under = parents.pool(3)
-    under.connect()
-    for stub in (*under.workers, under.workers[0]):
+    parent = parents.pool(3)
+    parent.connect()
+    for stub in (*parent.workers, parent.workers[0]):
         stub.order("BC-SHORT-01")
-        others = [other for other in under.workers if other is not stub]
+        others = [other for other in parent.workers if other is not stub]
         for other in others:
             other.quiet("BC-SHORT-01", f"the client's order is with slot {stub.slot}")
         stub.answer(0)
@@ -30,26 +30,26 @@ def test_short_answer_is_passed_over(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-01")
 def test_forgiven_when_the_queue_was_empty(parents: Parents) -> None:
     """After a short answer the other worker takes the connection; the queue is empty, and the next goes to slot 0."""
-    under = parents.pool(2)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
     first.answer(0)
     second.order("BC-SHORT-01")
     second.take()
     second.finish()
-    under.barrier()
-    under.connect()
-    stub, _ = under.ordered((first, second), "BC-SHORT-01")
+    parent.barrier()
+    parent.connect()
+    stub, _ = parent.ordered((first, second), "BC-SHORT-01")
     check(stub is first, "BC-SHORT-01", "slot 1 was ordered: slot 0 is passed over still")
 
 
 @pytest.mark.req("BC-SHORT-02")
 def test_three_short_answers_rest(parents: Parents) -> None:
     """The only worker says three times that nothing is pending, though something is: it rests before the fourth."""
-    under = parents.pool(1)
-    (stub,) = under.workers
-    under.connect()
+    parent = parents.pool(1)
+    (stub,) = parent.workers
+    parent.connect()
     for _ in range(3):
         stub.order("BC-SHORT-01")
         answered = time.monotonic()
@@ -62,13 +62,13 @@ def test_three_short_answers_rest(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-02")
 def test_peer_is_nobodys_fault(parents: Parents) -> None:
     """Three answers with reason PEER: the worker does not rest."""
-    under = parents.pool(1)
-    (stub,) = under.workers
-    under.connect()
+    parent = parents.pool(1)
+    (stub,) = parent.workers
+    parent.connect()
     for _ in range(3):
         stub.order("BC-SHORT-01")
-        stub.answer(0, wire.PEER)
-    under.barrier()
+        stub.answer(0, frames.PEER)
+    parent.barrier()
     check(stub.waiting(), "BC-SHORT-02", "it was not ordered again, although its answers said PEER")
 
 
@@ -77,9 +77,9 @@ def test_peer_is_nobodys_fault(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-02")
 def test_part_of_an_order_breaks_the_series(parents: Parents) -> None:
     """Of two it takes one, and then twice none: these are two short answers that accepted nothing, and no rest."""
-    under = parents(start=2, min=2, max=2, capacity=4, max_per_order=2)
-    stub, under.witness = under.stub(), under.stub()
-    under.connect(3)
+    parent = parents(start=2, min=2, max=2, capacity=4, max_per_order=2)
+    stub, parent.witness = parent.stub(), parent.stub()
+    parent.connect(3)
     stub.greet(4)
     order = stub.order("BC-PICK-01")
     assert order.max == 2, "its first order was for one"
@@ -88,7 +88,7 @@ def test_part_of_an_order_breaks_the_series(parents: Parents) -> None:
     for _ in range(2):
         stub.order("BC-SHORT-01")
         stub.answer(0)
-    under.barrier()
+    parent.barrier()
     check(stub.waiting(), "BC-SHORT-02", "it was not ordered again after two answers that accepted nothing")
 
 
@@ -98,15 +98,15 @@ def test_series_belongs_to_a_listener(parents: Parents) -> None:
     """A client on each of two listeners, and a worker that finds none: two short answers for one listener and one for
     the other are no rest, three for one are.
     """
-    under = parents(start=2, min=2, max=2, listen="127.0.0.1:0,127.0.0.1:0")
-    stub, under.witness = under.stub(), under.stub()
+    parent = parents(start=2, min=2, max=2, listen="127.0.0.1:0,127.0.0.1:0")
+    stub, parent.witness = parent.stub(), parent.stub()
     for listener in (0, 1):
-        under.connect(1, listener)
+        parent.connect(1, listener)
     stub.greet()
     asked: list[int] = []
     for _ in range(5):
         if len(asked) == 3:
-            under.barrier()
+            parent.barrier()
             check(stub.waiting(), "BC-SHORT-02", f"it was not ordered again after short answers for {asked}")
         asked.append(stub.order("BC-SHORT-01").listener)
         answered = time.monotonic()
@@ -120,29 +120,29 @@ def test_series_belongs_to_a_listener(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-01")
 def test_late_short_answer_is_passed_over(parents: Parents) -> None:
     """Slot 0 says late that there was none, slot 1 says so in time: slot 2 is ordered, and slot 0 is not."""
-    under = parents.pool(3, order_deadline=0.2 * scale())
-    late, second, third = under.workers
-    under.connect()
+    parent = parents.pool(3, order_deadline=0.2 * scale())
+    late, second, third = parent.workers
+    parent.connect()
     late.order("BC-PICK-01")
     second.order("BC-SILENT-01")
     late.answer(0)
-    under.barrier()
+    parent.barrier()
     second.answer(0)
-    stub, _ = under.ordered((late, third), "BC-SHORT-01")
+    stub, _ = parent.ordered((late, third), "BC-SHORT-01")
     check(stub is third, "BC-SHORT-01", "slot 0 was ordered, although it had given a short answer, if late")
 
 
-@pytest.mark.parametrize(("reason", "name"), [(wire.WORKER, "WORKER"), (wire.SYSTEM, "SYSTEM")])
+@pytest.mark.parametrize(("reason", "name"), [(frames.WORKER, "WORKER"), (frames.SYSTEM, "SYSTEM")])
 @pytest.mark.req("BC-SHORT-03")
 def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> None:
     """WORKER rests the worker, SYSTEM the listener: the one worker is not ordered before that time is over."""
-    under = parents.pool(1)
-    (stub,) = under.workers
-    under.connect()
+    parent = parents.pool(1)
+    (stub,) = parent.workers
+    parent.connect()
     stub.order("BC-PICK-01")
     answered = time.monotonic()
     stub.answer(0, reason)
-    under.barrier()
+    parent.barrier()
     stub.order("BC-SHORT-03")
     took = time.monotonic() - answered
     check(took >= REST, "BC-SHORT-03", f"after {name} it was ordered again within {took:.3f} s")
@@ -151,15 +151,15 @@ def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> No
 @pytest.mark.req("BC-SHORT-03")
 def test_others_go_on_while_one_rests(parents: Parents) -> None:
     """WORKER from one: the other is ordered. SYSTEM from that one: nobody is, until the listener has rested."""
-    under = parents.pool(2)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
-    first.answer(0, wire.WORKER)
+    first.answer(0, frames.WORKER)
     second.order("BC-SHORT-03")
     answered = time.monotonic()
-    second.answer(0, wire.SYSTEM)
-    under.ordered(under.workers, "BC-SHORT-03")
+    second.answer(0, frames.SYSTEM)
+    parent.ordered(parent.workers, "BC-SHORT-03")
     took = time.monotonic() - answered
     check(took >= REST, "BC-SHORT-03", f"after SYSTEM somebody was ordered within {took:.3f} s")
 
@@ -167,11 +167,11 @@ def test_others_go_on_while_one_rests(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-04", "BC-DRAIN-01")
 def test_unusable_listener(parents: Parents) -> None:
     """UNUSABLE: that worker is drained and logged, and the other one ordered."""
-    under = parents.pool(2)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
-    first.answer(0, wire.UNUSABLE)
+    first.answer(0, frames.UNUSABLE)
     first.drained("BC-SHORT-04")
     second.order("BC-SHORT-04")
-    under.logged("BC-SHORT-04", f"slot {first.slot}")
+    parent.logged("BC-SHORT-04", f"slot {first.slot}")

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from backchannel_conformance import processes, wire
+from backchannel_conformance import frames, processes
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.waiting import scale, until
@@ -17,17 +17,17 @@ from backchannel_conformance.waiting import scale, until
 def test_order_becomes_void(parents: Parents) -> None:
     """At the deadline, not before, another worker is ordered; the silent one is sent nothing more."""
     deadline = 0.2 * scale()
-    under = parents.pool(2, capacity=2, policy="lowest", order_deadline=deadline)
-    silent, other = under.workers
+    parent = parents.pool(2, capacity=2, policy="lowest", order_deadline=deadline)
+    silent, other = parent.workers
     began = time.monotonic()
-    under.connect()
+    parent.connect()
     silent.order("BC-PICK-01")
     other.order("BC-SILENT-01")
     took = time.monotonic() - began
     check(took >= deadline, "BC-SILENT-01", f"the order was given to another worker after {took:.3f} s")
     other.take()
-    under.connect()
-    stub, _ = under.ordered(under.workers, "BC-SILENT-01")
+    parent.connect()
+    stub, _ = parent.ordered(parent.workers, "BC-SILENT-01")
     check(stub is other, "BC-ORDER-02", "a suspect worker was ordered")
 
 
@@ -36,9 +36,9 @@ def test_order_becomes_void(parents: Parents) -> None:
 @pytest.mark.req("BC-SILENT-04", "BC-ROOM-01")
 def test_late_answer_counts(parents: Parents, accepted: int) -> None:
     """A late answer ends the suspicion; what it accepted takes up room like anything else."""
-    under = parents.pool(2, order_deadline=0.3 * scale())
-    late, other = under.workers
-    under.connect()
+    parent = parents.pool(2, order_deadline=0.3 * scale())
+    late, other = parent.workers
+    parent.connect()
     late.order("BC-PICK-01")
     other.order("BC-SILENT-01")
     if accepted:
@@ -47,10 +47,10 @@ def test_late_answer_counts(parents: Parents, accepted: int) -> None:
     else:
         other.take()
         late.answer(0)
-    under.barrier()
-    under.connect()
+    parent.barrier()
+    parent.connect()
     expected = other if accepted else late
-    stub, _ = under.ordered(under.workers, "BC-SILENT-04")
+    stub, _ = parent.ordered(parent.workers, "BC-SILENT-04")
     seen = f"the late answer accepted {accepted}, and then slot {stub.slot} was ordered"
     check(stub is expected, "BC-SILENT-04", seen)
 
@@ -62,20 +62,20 @@ def test_deadline_doubles(parents: Parents) -> None:
     answer in time, and the deadline is the plain one again.
     """
     deadline = 0.15 * scale()
-    under = parents.pool(4, order_deadline=deadline)
+    parent = parents.pool(4, order_deadline=deadline)
     began = time.monotonic()
-    under.connect()
-    for stub in under.workers:
+    parent.connect()
+    for stub in parent.workers:
         stub.order("BC-SILENT-01")
     took = time.monotonic() - began
     check(took >= 7 * deadline, "BC-SILENT-02", f"three voids of {deadline:g} s took {took:.3f} s")
-    last, fifth = under.workers[3], under.witness
+    last, fifth = parent.workers[3], parent.witness
     assert fifth
     last.take()
     last.finish()
     fifth.greet()
     began = time.monotonic()
-    under.connect()
+    parent.connect()
     last.order("BC-SILENT-02")
     fifth.order("BC-SILENT-02")
     took = time.monotonic() - began
@@ -87,13 +87,13 @@ def test_deadline_doubles(parents: Parents) -> None:
 @pytest.mark.needs("order_deadline", "max_per_order")
 @pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
 def test_void_connections_one_at_a_time(parents: Parents) -> None:
-    """An order for two becomes void: they are ordered again one at a time, whoever has room."""
-    under = parents(
+    """An order for two becomes void: they are ordered again, one at a time, from any worker with room."""
+    parent = parents(
         start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02
     )
-    found = sorted((under.stub() for _ in range(4)), key=lambda stub: stub.slot)
-    silent, first, second, under.witness = found
-    under.connect(2)
+    found = sorted((parent.stub() for _ in range(4)), key=lambda stub: stub.slot)
+    silent, first, second, parent.witness = found
+    parent.connect(2)
     silent.greet(2)
     order = silent.order("BC-PEND-05")
     assert order.max == 2
@@ -101,7 +101,7 @@ def test_void_connections_one_at_a_time(parents: Parents) -> None:
         stub.greet(2)
     order = first.order("BC-SILENT-01")
     check(order.max == 1, "BC-SILENT-03", f"of two connections whose order was void, {order.max} were ordered at once")
-    under.barrier()
+    parent.barrier()
     second.quiet("BC-SILENT-03", "the first of the two void connections has not been answered for")
     first.take()
     first.order("BC-SILENT-03")
@@ -112,14 +112,14 @@ def test_void_connections_one_at_a_time(parents: Parents) -> None:
 @pytest.mark.req("BC-PICK-03", "BC-SILENT-06")
 def test_what_is_owed_has_no_share(parents: Parents) -> None:
     """An order for two is void, and two more clients come: the next worker is ordered to take two, and not four."""
-    under = parents(start=3, min=3, max=3, capacity=4, max_per_order=4, policy="lowest", order_deadline=0.1 * scale())
-    silent, other, under.witness = sorted((under.stub() for _ in range(3)), key=lambda stub: stub.slot)
-    under.connect(2)
+    parent = parents(start=3, min=3, max=3, capacity=4, max_per_order=4, policy="lowest", order_deadline=0.1 * scale())
+    silent, other, parent.witness = sorted((parent.stub() for _ in range(3)), key=lambda stub: stub.slot)
+    parent.connect(2)
     silent.greet(4)
     order = silent.order("BC-PEND-05")
     assert order.max == 2
-    until(lambda: under.counters()["voids"] == 2, what="the order to become void")
-    under.connect(2)
+    until(lambda: parent.counters()["voids"] == 2, what="the order to become void")
+    parent.connect(2)
     other.greet(4)
     order = other.order("BC-SILENT-06")
     check(order.max == 2, "BC-PICK-03", f"four are pending, two of them owed, and one worker may be chosen: {order}")
@@ -130,10 +130,10 @@ def test_what_is_owed_has_no_share(parents: Parents) -> None:
 def test_silence_ends_in_a_kill(parents: Parents) -> None:
     """Suspect for the long deadline, and stopped: the worker is killed, not before, and its slot filled again."""
     long = 0.3 * scale()
-    under = parents.pool(2, order_deadline=0.05 * scale(), silence_deadline=long)
-    silent, other = under.workers
+    parent = parents.pool(2, order_deadline=0.05 * scale(), silence_deadline=long)
+    silent, other = parent.workers
     began = time.monotonic()
-    under.connect()
+    parent.connect()
     silent.order("BC-PICK-01")
     processes.send(silent.pid, signal.SIGSTOP)
     other.order("BC-SILENT-01")
@@ -141,7 +141,7 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
     silent.killed("BC-SILENT-05", "it was silent")
     took = time.monotonic() - began
     check(took >= long, "BC-SILENT-05", f"it was killed after {took:.3f} s")
-    again = under.stub("BC-SCALE-11")
+    again = parent.stub("BC-SCALE-11")
     check(again.slot == silent.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
@@ -152,18 +152,18 @@ def test_silence_begins_anew(parents: Parents) -> None:
     while another one, which has been suspect for longer, is waited for.
     """
     long = 0.8 * scale()
-    under = parents.pool(3, order_deadline=0.05 * scale(), silence_deadline=long)
-    mute, silent, other = under.workers
-    under.connect()
+    parent = parents.pool(3, order_deadline=0.05 * scale(), silence_deadline=long)
+    mute, silent, other = parent.workers
+    parent.connect()
     mute.order("BC-PICK-01")
     silent.order("BC-SILENT-01")
     other.order("BC-SILENT-01")
     other.take()
     silent.answer(0)
-    under.barrier()
+    parent.barrier()
     time.sleep(long / 2)  # so that a deadline left over from the first would pass well before the second one's
     began = time.monotonic()
-    under.connect()
+    parent.connect()
     silent.order("BC-SILENT-04")
     silent.killed("BC-SILENT-05", "it was silent")
     took = time.monotonic() - began
@@ -177,8 +177,8 @@ def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
     """No hello, or no answer to the welcome: at start_deadline, not before, the worker is killed."""
     deadline = max(1.0, scale())  # a program must be able to start meanwhile, on a busy machine too
     began = time.monotonic()
-    under = parents(start=1, min=1, max=1, start_deadline=deadline)
-    stub = under.stub()
+    parent = parents(start=1, min=1, max=1, start_deadline=deadline)
+    stub = parent.stub()
     if greeted:
         stub.hello()
         stub.order("BC-HELLO-04")
@@ -192,10 +192,10 @@ def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
 @pytest.mark.req("BC-WAIT-01", "BC-HARM-01")
 def test_stopped_worker_delays_nobody(parents: Parents) -> None:
     """A worker is stopped before it reads its order: a second client is ordered to the other one at once."""
-    under = parents.pool(2, order_deadline=30)
-    stopped, other = under.workers
+    parent = parents.pool(2, order_deadline=30)
+    stopped, other = parent.workers
     processes.send(stopped.pid, signal.SIGSTOP)
-    under.connect(2)
+    parent.connect(2)
     other.order("BC-WAIT-01")
     other.take()
     processes.send(stopped.pid, signal.SIGCONT)
@@ -205,12 +205,12 @@ def test_stopped_worker_delays_nobody(parents: Parents) -> None:
 @pytest.mark.req("BC-SILENT-01")
 def test_answer_before_the_deadline(parents: Parents) -> None:
     """With a deadline far away nothing is void: the other worker stays idle."""
-    under = parents.pool(2, order_deadline=30)
-    first, second = under.workers
-    under.connect()
+    parent = parents.pool(2, order_deadline=30)
+    first, second = parent.workers
+    parent.connect()
     first.order("BC-PICK-01")
     for _ in range(2):
-        under.barrier()
+        parent.barrier()
     second.quiet("BC-SILENT-01", "the first one's deadline has not passed")
     assert first.unanswered
-    first.write(wire.busy(first.unanswered.order, 0, wire.EMPTY, 0, 1))
+    first.write(frames.busy(first.unanswered.order, 0, frames.EMPTY, 0, 1))

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 from backchannel_conformance import kernel, processes
-from backchannel_conformance.errors import Broken, check
-from backchannel_conformance.plugin import Pools
+from backchannel_conformance.errors import RequirementViolated, check
+from backchannel_conformance.fixtures import Pools
 from backchannel_conformance.waiting import TimedOut, until
 
 
@@ -85,7 +85,7 @@ def test_parent_killed(pools: Pools, capacity: int) -> None:
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-DEATH-05", "BC-DRAIN-03", "BC-DRAIN-04")
 def test_parent_started_again(pools: Pools) -> None:
-    """A parent that was killed is started again by whoever looks after it: it gets its address, though an old worker
+    """A parent that was killed is started again by its supervisor: it gets its address, though an old worker
     still serves, and that one finishes.
     """
     old = pools(2, capacity=2)
@@ -110,7 +110,7 @@ def test_parent_started_again(pools: Pools) -> None:
         check(new.client.ask().pid in new.workers(), "BC-DRAIN-03", "somebody else serves on the new parent's listener")
         check(held.again().pid == who.pid, "BC-DRAIN-04", "the old worker did not finish the connection it held")
     except TimedOut as error:
-        raise Broken("BC-DRAIN-03", str(error)) from None
+        raise RequirementViolated("BC-DRAIN-03", str(error)) from None
     finally:
         held.close()
         until(lambda: kernel.state(who.pid) in ("", "Z"), what="the orphan to exit when its connection has ended")

@@ -13,10 +13,17 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
-from backchannel_conformance.observers import Asked, Live, Observer, Portable, Watcher, watcher
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import TimedOut
+from backchannel_conformance.wakeups import (
+    AskedCounter,
+    LiveCounter,
+    PoolCounter,
+    PortableCounter,
+    WorkerCounter,
+    worker_counter,
+)
 
 LIVE = pytest.mark.kernel("switches", "state")
 SEEN = pytest.mark.kernel("state")
@@ -25,8 +32,8 @@ LARGE = pytest.mark.kernel("room")
 PER_CONNECTION = 3
 
 
-def measure(pool: Pool, connections: int, figures: dict[str, Any], by: Watcher) -> None:
-    """Serve ``connections`` and judge who was woken."""
+def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: WorkerCounter) -> None:
+    """Serve ``connections`` and judge which processes were woken."""
     gains = by.gains(pool, lambda: pool.client.serve(connections, seconds=20))
     workers, gained, served = list(gains.workers), gains.workers, gains.served
     asked, connections = connections, served.total()
@@ -60,20 +67,20 @@ def measure(pool: Pool, connections: int, figures: dict[str, Any], by: Watcher) 
         raise TimedOut(f"only {connections} of {asked} connections were served in time: see --time-scale")
 
 
-WATCHERS: tuple[Watcher, ...] = (Live(), Asked()) if kernel.can("switches") else (Asked(),)
+COUNTERS: tuple[WorkerCounter, ...] = (LiveCounter(), AskedCounter()) if kernel.can("switches") else (AskedCounter(),)
 
 
 @SEEN
-@pytest.mark.parametrize("by", WATCHERS, ids=[by.name for by in WATCHERS])
+@pytest.mark.parametrize("by", COUNTERS, ids=[by.name for by in COUNTERS])
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
-def test_no_herd(pools: Pools, figures: dict[str, Any], by: Watcher) -> None:
+def test_no_herd(pools: Pools, figures: dict[str, Any], by: WorkerCounter) -> None:
     """Capacity 1, 16 workers, 2,000 connections."""
     found: dict[str, Any] = {}
     try:
         measure(pools(16), 2000, found, by)
     finally:
         figures |= (
-            found if by is WATCHERS[0] else {f"{name}, {by.name}": found[name] for name in found if "switch" in name}
+            found if by is COUNTERS[0] else {f"{name}, {by.name}": found[name] for name in found if "switch" in name}
         )
 
 
@@ -82,7 +89,7 @@ def test_no_herd(pools: Pools, figures: dict[str, Any], by: Watcher) -> None:
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd_at_32_workers(pools: Pools, figures: dict[str, Any]) -> None:
     """Capacity 1, 32 workers, 5,000 connections."""
-    measure(pools(32), 5000, figures, watcher())
+    measure(pools(32), 5000, figures, worker_counter())
 
 
 SIZES = (2, 4, 8, 16, 32)
@@ -98,10 +105,10 @@ def test_wakeups_by_pool_size(pools: Pools, figures: dict[str, Any]) -> None:
         pool = pools(size)
         pool.settle()
         workers = pool.workers()
-        before = Live.read(workers)
+        before = LiveCounter.read(workers)
         served = pool.client.serve(150, seconds=10).total()
         pool.settle()
-        after = Live.read(workers)
+        after = LiveCounter.read(workers)
         points.append((size, round(sum(after[pid] - before[pid] for pid in workers) / served, 3)))
         pool.stop()
     figures["workers, wake-ups per connection"] = points
@@ -114,7 +121,7 @@ def test_wakeups_by_pool_size(pools: Pools, figures: dict[str, Any]) -> None:
 @pytest.mark.req("BC-HERD-01", "BC-HERD-02", "BC-WORK-01")
 def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
     """Capacity 8, 16 workers, 2,000 connections."""
-    measure(pools(16, capacity=8), 2000, figures, Live())
+    measure(pools(16, capacity=8), 2000, figures, LiveCounter())
 
 
 @SEEN
@@ -132,19 +139,19 @@ def test_no_herd_at_capacity_8(pools: Pools, figures: dict[str, Any]) -> None:
 def test_no_herd_with_any_poller(pools: Pools, figures: dict[str, Any], poller: str) -> None:
     """Capacity 1, 8 workers, 500 connections, whatever parent and workers wait with."""
     found: dict[str, Any] = {}
-    measure(pools(8, poller=poller), 500, found, watcher())
+    measure(pools(8, poller=poller), 500, found, worker_counter())
     figures[f"switches of all workers per connection, {poller}"] = found["switches of all workers per connection"]
 
 
 @LARGE
-@pytest.mark.parametrize("observer", [Portable(), pytest.param(Live(), marks=LIVE)], ids=["portable", "live"])
+@pytest.mark.parametrize(
+    "counter", [PortableCounter(), pytest.param(LiveCounter(), marks=LIVE)], ids=["portable", "live"]
+)
 @pytest.mark.req("BC-HERD-02", "BC-WAIT-04")
-def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], observer: Observer) -> None:
+def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], counter: PoolCounter) -> None:
     """The whole tree, parent included, makes at most 6 switches for each connection: 3 the parent, 3 the worker."""
-    per_connection = observer.per_connection(pools.factory(32), 500)
-    figures[f"switches of the tree per connection, {type(observer).__name__.lower()} observer"] = round(
-        per_connection, 3
-    )
+    per_connection = counter.per_connection(pools.factory(32), 500)
+    figures[f"switches of the tree per connection, {counter.name} observer"] = round(per_connection, 3)
     check(
         per_connection <= 6,
         "BC-HERD-02",

@@ -1,4 +1,4 @@
-"""What a pool listens on: any family, several at once, listeners it was given; and as whom it then runs."""
+"""What a pool listens on: any family, several at once, listeners it was given; and as which user it then runs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Client, Held
-from backchannel_conformance.errors import check
+from backchannel_conformance.errors import UNTESTABLE, check
+from backchannel_conformance.fixtures import Pools
 from backchannel_conformance.manifest import DEFAULTS, Manifest
-from backchannel_conformance.plugin import UNTESTABLE, Pools
 
 
 def has_ipv6() -> bool:

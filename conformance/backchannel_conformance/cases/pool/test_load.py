@@ -11,11 +11,11 @@ import pytest
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import PoolUnderTest
 
 
-def census(pool: Pool, expected: int, requirement: str = "BC-LOAD-01") -> None:
+def census(pool: PoolUnderTest, expected: int, requirement: str = "BC-LOAD-01") -> None:
     """The parent's figures, the answers and the kernel's tables must agree."""
     status = pool.until(f"reports of {expected} connections", lambda s: s.open == expected)
     figures = {worker["pid"]: worker["open"] for worker in status.workers}

@@ -9,7 +9,7 @@ import pytest
 from backchannel_conformance import oracle
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
-from backchannel_conformance.plugin import Pools
+from backchannel_conformance.fixtures import Pools
 
 pytestmark = pytest.mark.needs("status")
 

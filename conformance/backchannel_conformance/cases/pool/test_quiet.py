@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.errors import check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import until
 
 SLEEPS = pytest.mark.kernel("switches", "cpu_seconds")
@@ -20,7 +20,7 @@ WATCHED = 2.0
 WAKEUPS = 20
 
 
-def quiet(pool: Pool, what: str, figures: dict[str, Any]) -> None:
+def quiet(pool: PoolUnderTest, what: str, figures: dict[str, Any]) -> None:
     """Count what the parent does in a stretch of time in which it can do nothing."""
     before = kernel.cpu_seconds(pool.pid), kernel.switches(pool.pid)
     began = time.monotonic()
@@ -107,7 +107,7 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
         check(not more, "BC-FORK-05", f"worker {pid} also holds {more}")
 
 
-def replace(pool: Pool, victim: int) -> None:
+def replace(pool: PoolUnderTest, victim: int) -> None:
     """Kill a worker, and wait for the one that takes its place."""
     before = len(pool.workers())
     processes.send(victim, signal.SIGKILL)

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 from backchannel_conformance.errors import check
-from backchannel_conformance.load import Load
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool, Status
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.load_clients import SteadyClients
+from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import deadline_in
 
 pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("status", "reload", "gate")]
 
 
 def counting(status: Status) -> int:
-    """Workers that count. None dies here but who was drained, so who is LOST or KILLED was."""
+    """Workers that count. Only drained ones die here, so one that is LOST or KILLED was drained."""
     return sum(worker["state"] in ("STARTING", "READY", "SUSPECT") for worker in status.workers)
 
 
@@ -31,8 +31,8 @@ def done(generation: int, workers: int) -> Any:
     )
 
 
-def watched(pool: Pool, workers: int, generation: int) -> list[Status]:
-    """Every status until the parent says that the reload is over, and whoever left has gone."""
+def watched(pool: PoolUnderTest, workers: int, generation: int) -> list[Status]:
+    """Every status until the parent says that the reload is over and the old workers have gone."""
     seen = [pool.status()]
     deadline = deadline_in(60)  # workers that are programs of their own take their time to start
     while (now := seen[-1]).generation != generation or now.reloading or len(now.workers) != workers:
@@ -48,14 +48,14 @@ def test_reload_under_load(pools: Pools, figures: dict[str, Any], how: str, capa
     """SIGHUP while clients keep connecting: all workers are new, nobody fails, and never are fewer READY."""
     pool = pools(4, capacity=capacity, reload=how)
     before = set(pool.workers())
-    with Load(pool, 3) as load:
-        load.wait_for(20)
+    with SteadyClients(pool, 3) as clients:
+        clients.wait_for(20)
         pool.signal(signal.SIGHUP)
         began = time.monotonic()
         seen = watched(pool, 4, 2)
         took = time.monotonic() - began
-        load.wait_for(20)
-    check(not load.failures, "BC-RELOAD-01", f"{len(load.failures)} clients failed: {load.failures[:3]}")
+        clients.wait_for(20)
+    check(not clients.failures, "BC-RELOAD-01", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
     check(not before & set(pool.workers()), "BC-RELOAD-01", "an old worker is there after the reload")
     least = min(len(status.slots("READY")) for status in seen)
     check(least >= 4, "BC-RELOAD-01", f"only {least} workers were READY at some moment")
@@ -102,7 +102,7 @@ def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
         breaks="BC-RELOAD-05",
     )
     check(status.pids() == before, "BC-RELOAD-05", f"workers {before} became {status.pids()}")
-    # whoever drains is still in the table: it is there, and yet it serves nobody new
+    # a worker that drains is still in the table, though it serves no new client
     check(len(status.slots("READY")) == 3, "BC-RELOAD-05", f"not all of the old generation serve on: {status}")
     check(pool.client.ask().pid in before.values(), "BC-RELOAD-02", "the old generation does not serve")
     pool.gate()

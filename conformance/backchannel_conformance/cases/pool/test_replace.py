@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from backchannel_conformance import kernel, processes
-from backchannel_conformance.errors import Broken, check
-from backchannel_conformance.load import Load
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool, Status
+from backchannel_conformance.errors import RequirementViolated, check
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.load_clients import SteadyClients
+from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import TimedOut, until
 
 pytestmark = [
@@ -28,25 +28,25 @@ def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity:
     """SIGUSR2 while clients keep connecting: nobody fails, and no connection is ordered by both parents."""
     pool = pools(3, capacity=capacity)
     old = set(pool.workers())
-    with Load(pool, 3) as load:
-        load.wait_for(50)
+    with SteadyClients(pool, 3) as clients:
+        clients.wait_for(50)
         before = pool.status()
         pool.signal(signal.SIGUSR2)
         code = pool.replaced()
-        load.wait_for(50)
-    check(not load.failures, "BC-BATON-02", f"{len(load.failures)} clients failed: {load.failures[:3]}")
+        clients.wait_for(50)
+    check(not clients.failures, "BC-BATON-02", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
     check(code == 0, "BC-BATON-02", f"the old parent's exit status is {code} instead of 0")
     status = pool.until("a quiet pool", lambda s: s.quiet)
     counters = status.counters
-    by_new = sum(count for pid, count in load.answers.items() if pid not in old)
-    check(set(load.answers) <= old | set(status.pids().values()), "BC-BATON-01", "somebody else answered")
+    by_new = sum(count for pid, count in clients.answers.items() if pid not in old)
+    check(set(clients.answers) <= old | set(status.pids().values()), "BC-BATON-01", "somebody else answered")
     check(
         counters["orders"] == counters["accepted"] == by_new and counters["short"] == before.counters["short"] == 0,
         "BC-BATON-01",
         f"the successor's workers answered {by_new} clients, and its counters are {dict(counters)}",
     )
     figures[f"connections served by the old parent and the new, capacity {capacity}"] = (
-        f"{load.answers.total() - by_new}, {by_new}"
+        f"{clients.answers.total() - by_new}, {by_new}"
     )
 
 
@@ -102,7 +102,7 @@ def test_workers_do_not_hold_the_baton(pools: Pools) -> None:
         # a worker that was started just now lets go of what is not its own first thing
         until(lambda: not any(held().values()), 5.0, what="workers to let go of what is not theirs")
     except TimedOut:
-        raise Broken("BC-BATON-04", f"AF_UNIX sockets held with others, by worker: {held()}") from None
+        raise RequirementViolated("BC-BATON-04", f"AF_UNIX sockets held with others, by worker: {held()}") from None
     pool.gate()
     pool.replaced()
 
@@ -170,7 +170,7 @@ def gone(pid: int, clause: str, why: str) -> None:
     try:
         until(lambda: kernel.state(pid) in ("", "Z"), what="a process to go")
     except TimedOut:
-        raise Broken(clause, f"process {pid} is there still, although {why}") from None
+        raise RequirementViolated(clause, f"process {pid} is there still, although {why}") from None
 
 
 def silence(pid: int) -> None:
@@ -179,7 +179,7 @@ def silence(pid: int) -> None:
     until(lambda: kernel.state(pid) == "T", what=f"process {pid} to stop")
 
 
-def yielding(pool: Pool) -> Status:
+def yielding(pool: PoolUnderTest) -> Status:
     """Begin a replacement, and wait until the old parent waits for the order that slot 0 does not answer."""
     pool.signal(signal.SIGUSR2)
     return pool.until("the hand-over to begin", lambda s: s.state == "yielding", 30)
@@ -258,7 +258,7 @@ def test_stop_on_standby(pools: Pools) -> None:
     try:
         until(lambda: not listening(successor), what="the successor to close the listener")
     except TimedOut:
-        raise Broken("BC-STOP-06", "a successor that was told to stop keeps the listener") from None
+        raise RequirementViolated("BC-STOP-06", "a successor that was told to stop keeps the listener") from None
     pool.gate()
     gone(successor, "BC-STOP-06", "it was told to stop, and holds nothing")
     pool.until("the end of it", lambda s: s.successor is None and s.state == "running", breaks="BC-BATON-03")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Status
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import Status
 
 pytestmark = [pytest.mark.classes("scaling"), pytest.mark.needs("status", "min_spare", "max_spare", "pass")]
 

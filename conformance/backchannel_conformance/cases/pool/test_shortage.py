@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import NoAnswer
-from backchannel_conformance.errors import Broken, check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.errors import RequirementViolated, check
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import TimedOut, until
 
 pytestmark = [pytest.mark.kernel("state", "cpu_seconds"), pytest.mark.needs("status")]
 
 
-def answered(pool: Pool, requirement: str, what: str) -> int:
+def answered(pool: PoolUnderTest, requirement: str, what: str) -> int:
     """One client that must be served; by which slot."""
     try:
         slot = pool.client.ask().slot
     except NoAnswer as error:
-        raise Broken(requirement, f"{what}: {error}") from None
+        raise RequirementViolated(requirement, f"{what}: {error}") from None
     assert slot is not None
     return slot
 
@@ -62,7 +62,7 @@ def test_accept_fails(pools: Pools, error: str) -> None:
     check(not counters["deaths"], "BC-ERRNO-01", f"a worker died of {error}")
 
 
-def refilled(pool: Pool, shortage: contextlib.AbstractContextManager[None], what: str) -> None:
+def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[None], what: str) -> None:
     """While the parent has none of what a worker needs, a worker dies: the others serve, it waits, and recovers.
 
     Its status cannot be asked meanwhile: that may take a descriptor.
@@ -82,7 +82,7 @@ def refilled(pool: Pool, shortage: contextlib.AbstractContextManager[None], what
     try:
         pool.until("the pool to be whole again", lambda s: s.quiet and len(s.workers) == 3, 20)
     except TimedOut as error:
-        raise Broken("BC-SCALE-14", f"the parent has what it lacked, and yet: {error}") from None
+        raise RequirementViolated("BC-SCALE-14", f"the parent has what it lacked, and yet: {error}") from None
     said = pool.log.read_text().count("cannot start a worker")
     check(said <= 2, "BC-SCALE-14", f"it tried, and said so, {said} times in 1.5 s; the delays are 1 s and 2 s")
     check(spent < 0.25, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in 1.5 s: it spins")
@@ -107,7 +107,7 @@ def test_no_descriptor_for_a_channel(pools: Pools) -> None:
 @pytest.mark.kernel("no_descriptors")
 @pytest.mark.req("BC-WAIT-03", "BC-LOSS-01")
 def test_no_descriptor_for_a_reader(pools: Pools) -> None:
-    """Who asks for the status while the parent has no descriptor left waits, and is told afterwards; nobody spins."""
+    """No descriptor is left: a client that asks for the status waits, and is answered later; nobody spins."""
     pool = pools(2)
     pool.settle()
     with socket.socket(socket.AF_UNIX) as reader:

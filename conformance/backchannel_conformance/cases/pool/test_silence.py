@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 from backchannel_conformance import kernel, processes
 from backchannel_conformance.client import Client, NoAnswer, Who
-from backchannel_conformance.errors import Broken, check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.errors import RequirementViolated, check
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import scale, until
 
 pytestmark = [pytest.mark.kernel("state"), pytest.mark.needs("status")]
@@ -34,10 +34,10 @@ def served(requirement: str, what: str, client: Client, command: str = "who") ->
     try:
         return client.ask(command)
     except NoAnswer as error:
-        raise Broken(requirement, f"{what}: {error}") from None
+        raise RequirementViolated(requirement, f"{what}: {error}") from None
 
 
-def ordered(pool: Pool, slot: int, count: int = 1) -> None:
+def ordered(pool: PoolUnderTest, slot: int, count: int = 1) -> None:
     """Wait until the worker in ``slot`` has been ordered ``count`` connections more than it took."""
     pool.until(
         f"an order to slot {slot}",
@@ -87,7 +87,9 @@ def test_others_are_served_meanwhile(pools: Pools, poller: str) -> None:
     try:
         who = first.answer(5)
     except NoAnswer as error:
-        raise Broken("BC-WATCH-02", f"a second connection, with two workers idle, moved nothing: {error}") from None
+        raise RequirementViolated(
+            "BC-WATCH-02", f"a second connection, with two workers idle, moved nothing: {error}"
+        ) from None
     check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1")
     voids = pool.status().counters["voids"]
     check(voids == 0, "BC-SILENT-01", f"{voids} orders became void before their deadline")
@@ -134,7 +136,9 @@ def test_death_before_accept(pools: Pools) -> None:
         try:
             client.answer(5)
         except NoAnswer as error:
-            raise Broken("BC-LOSS-01", f"its connection was not served by another worker: {error}") from None
+            raise RequirementViolated(
+                "BC-LOSS-01", f"its connection was not served by another worker: {error}"
+            ) from None
         client.close()
     counters = pool.until("a quiet pool", lambda s: s.quiet).counters
     check(counters["dead"] == 10, "BC-HERD-03", f"10 workers died with one order each, the counters say {counters}")

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 from backchannel_conformance import kernel
 from backchannel_conformance.client import Held, NoAnswer
-from backchannel_conformance.errors import Broken, check
-from backchannel_conformance.plugin import Pools
-from backchannel_conformance.pool import Pool
-from backchannel_conformance.storm import Clients, Count, chosen, kill_one
+from backchannel_conformance.errors import RequirementViolated, check
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.load_clients import Totals, TrackedClients, kill_one, pick_victim
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import deadline_in
 
 
-def nothing_lost(count: Count, requirement: str = "BC-LOSS-01") -> None:
+def nothing_lost(totals: Totals, requirement: str = "BC-LOSS-01") -> None:
     """Nobody was lost but those that a dead worker had accepted."""
-    lost = [(fate.command, fate.error, round(fate.took, 2)) for fate in count.before[:3]]
-    check(not count.before, requirement, f"{count.figures}; such as {lost}")
+    lost = [(attempt.command, attempt.error, round(attempt.took, 2)) for attempt in totals.before[:3]]
+    check(not totals.before, requirement, f"{totals.figures}; such as {lost}")
 
 
-def experienced(pool: Pool) -> list[int]:
-    """Workers that have accepted something: who has not, and dies, delays its replacement (BC-SCALE-12)."""
+def experienced(pool: PoolUnderTest) -> list[int]:
+    """Workers that have accepted something: the death of one that has not delays its replacement (BC-SCALE-12)."""
     if not pool.has_status:
         return [pid for pid in pool.workers() if kernel.state(pid) not in ("", "Z")]
     workers = pool.status().workers
@@ -40,7 +40,7 @@ def test_kill_storm(pools: Pools, figures: dict[str, Any], capacity: int) -> Non
     kills = 10
     held = 0
     # a control loses clients, and each is waited for so long; elsewhere nobody is, but on a machine that is too busy
-    with Clients(pool.addresses[0], 3, ("who", "burn 2"), patience=30 if pool.has_status else 8) as clients:
+    with TrackedClients(pool.addresses[0], 3, ("who", "burn 2"), patience=30 if pool.has_status else 8) as clients:
         clients.wait_for(20)
         for at in range(kills):
             deadline = deadline_in(20)
@@ -48,23 +48,23 @@ def test_kill_storm(pools: Pools, figures: dict[str, Any], capacity: int) -> Non
                 clients.wait_for(1)
             if len(victims) < (1 if pool.has_status else 2):
                 break  # a control that replaces nobody: what is to be seen has been seen
-            held += len(kill_one(chosen(victims, at), pool.port, clients, linger=0.02 * (at % 2)))
+            held += len(kill_one(pick_victim(victims, at), pool.port, clients, linger=0.02 * (at % 2)))
             clients.wait_for(3, 5)
-    count = clients.count()
-    nothing_lost(count)
+    totals = clients.totals()
+    nothing_lost(totals)
     check(
-        count.after == held - count.spared,
+        totals.after == held - totals.spared,
         "BC-LOSS-02",
-        f"{count.figures}; the dead held {held}, {count.spared} of them answered",
+        f"{totals.figures}; the dead held {held}, {totals.spared} of them answered",
     )
-    figures[f"capacity {capacity}"] = f"{kills} kills, {count.figures}, held by the dead {held}"
+    figures[f"capacity {capacity}"] = f"{kills} kills, {totals.figures}, held by the dead {held}"
 
 
-def rounds(pool: Pool, call: str) -> Iterator[tuple[int, Held]]:
+def rounds(pool: PoolUnderTest, call: str) -> Iterator[tuple[int, Held]]:
     """Twice: the worker that is ordered next will be killed as it makes a call of this kind; its id, and its client."""
     for _ in range(2):
         pool.settle()
-        victim = pool.client.ask().pid  # who has served is replaced at once
+        victim = pool.client.ask().pid  # a worker that has served is replaced at once
         pool.settle()
         with kernel.faulty(victim, call, "signal=KILL", "1"):
             yield victim, pool.client.send("who")
@@ -86,7 +86,9 @@ def test_killed_as_it_accepts(pools: Pools, capacity: int) -> None:
         try:
             who = one.answer()
         except NoAnswer as error:
-            raise Broken("BC-LOSS-01", f"its worker was killed as it accepted, and then: {error}") from None
+            raise RequirementViolated(
+                "BC-LOSS-01", f"its worker was killed as it accepted, and then: {error}"
+            ) from None
         check(who.pid != victim, "BC-LOSS-01", "the killed worker served it")
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 
 import pytest
-from backchannel_conformance import processes, wire
+from backchannel_conformance import frames, processes
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
 
@@ -19,7 +19,7 @@ def test_orders_octet_by_octet(workers: Workers, capacity: int) -> None:
     """An order in twenty writes, then one and a half in one write, then the rest."""
     worker = workers.greeted(capacity=capacity)
     octets = worker.accept(1).octets
-    worker.send(*(octets[at : at + 1] for at in range(wire.SIZE)))
+    worker.send(*(octets[at : at + 1] for at in range(frames.SIZE)))
     worker.answer("BC-CHAN-04")
     both = worker.accept(0).octets + worker.accept(1).octets
     worker.send(both[:30])
@@ -107,7 +107,7 @@ def fits() -> int:
         ours.setblocking(False)
         count = 0
         try:
-            while ours.send(bytes(wire.SIZE)):
+            while ours.send(bytes(frames.SIZE)):
                 count += 1
         except BlockingIOError:
             pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import frames
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
 
@@ -17,7 +17,7 @@ def test_hello_is_first(workers: Workers, capacity: int) -> None:
     worker = workers(capacity=capacity)
     hello = worker.greet()
     versions = hello.order >> 24, hello.order >> 16 & 0xFF
-    check(versions[0] <= wire.VERSION <= versions[1], "BC-VER-01", f"it speaks {versions}, and is tested as 1.0")
+    check(versions[0] <= frames.VERSION <= versions[1], "BC-VER-01", f"it speaks {versions}, and is tested as 1.0")
     check(hello.capacity == capacity, "BC-HELLO-01", f"it was given capacity {capacity}, and says {hello.capacity}")
 
 
@@ -29,7 +29,7 @@ def test_later_idle_has_no_hello(workers: Workers) -> None:
     worker.order(1)
     worker.answer()
     idle = worker.status()
-    check(idle == wire.idle(1), "BC-HELLO-02", f"{idle.octets.hex()}")
+    check(idle == frames.idle(1), "BC-HELLO-02", f"{idle.octets.hex()}")
 
 
 @pytest.mark.req("BC-HELLO-05", "BC-BUSY-01")
@@ -59,7 +59,7 @@ def test_welcome_in_another_version(workers: Workers, version: int) -> None:
     """A welcome in a version that the worker does not speak: it writes nothing more, and exits with 76."""
     worker = workers()
     worker.must("BC-HELLO-01", 20)
-    worker.send(wire.accept(1, 0)._replace(version=version))
+    worker.send(frames.accept(1, 0)._replace(version=version))
     worker.ended("BC-VER-06")
     worker.exits(76, "BC-VER-06")
 
@@ -68,6 +68,6 @@ def test_welcome_in_another_version(workers: Workers, version: int) -> None:
 def test_version_changes_later(workers: Workers) -> None:
     """After a welcome in 1.0, an order in 1.1."""
     worker = workers.greeted()
-    worker.send(wire.accept(2, 0)._replace(version=0x11))
+    worker.send(frames.accept(2, 0)._replace(version=0x11))
     worker.ended("BC-VER-04")
     worker.exits(76, "BC-VER-04")

@@ -6,9 +6,9 @@ import os
 import socket
 
 import pytest
-from backchannel_conformance import kernel, wire
+from backchannel_conformance import frames, kernel
 from backchannel_conformance.client import NoAnswer
-from backchannel_conformance.errors import Broken, check
+from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.fixtures import Workers
 from backchannel_conformance.waiting import until
 
@@ -55,7 +55,7 @@ def test_order_is_filled(workers: Workers, capacity: int) -> None:
     client = worker.client.send("who")
     worker.order(1)
     busy = worker.answer("BC-WORK-04")
-    check((busy.accepted, busy.reason) == (1, wire.FILLED), "BC-BUSY-03", str(busy))
+    check((busy.accepted, busy.reason) == (1, frames.FILLED), "BC-BUSY-03", str(busy))
     check(client.answer().pid == worker.pid, "BC-WORK-04", "somebody else served it")
 
 
@@ -66,7 +66,7 @@ def test_nothing_pending(workers: Workers, capacity: int) -> None:
     worker = workers.greeted(capacity=capacity)
     worker.order(1)
     busy = worker.answer("BC-WORK-03")
-    check((busy.accepted, busy.reason) == (0, wire.EMPTY), "BC-BUSY-04", str(busy))
+    check((busy.accepted, busy.reason) == (0, frames.EMPTY), "BC-BUSY-04", str(busy))
     check(worker.open == 0, "BC-BUSY-03", str(busy))
 
 
@@ -79,7 +79,7 @@ def test_fewer_pending_than_ordered(workers: Workers) -> None:
         worker.client.send("hold")
     worker.order(4)
     busy = worker.answer()
-    check((busy.accepted, busy.reason, busy.open) == (2, wire.EMPTY, 2), "BC-BUSY-03", str(busy))
+    check((busy.accepted, busy.reason, busy.open) == (2, frames.EMPTY, 2), "BC-BUSY-03", str(busy))
 
 
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
@@ -135,7 +135,7 @@ def test_orders_are_taken_as_they_come(workers: Workers) -> None:
     client = worker.client.send("who")
     for number, most in ((7, 1), (3, 0), (0xFFFFFFFF, 0), (0, 1)):
         worker.orders.append((number, most))
-        worker.send(wire.accept(number, most))
+        worker.send(frames.accept(number, most))
         worker.answer("BC-ACCEPT-05")
     check(client.answer().pid == worker.pid, "BC-ACCEPT-05", "the welcome's connection was not served")
 
@@ -178,7 +178,7 @@ def test_worker_is_out_of_descriptors(workers: Workers, capacity: int) -> None:
     with kernel.no_descriptors(worker.pid):
         worker.order(1)
         busy = worker.answer()
-        check((busy.accepted, busy.reason) == (0, wire.WORKER), "BC-ERRNO-01", f"EMFILE was answered with {busy}")
+        check((busy.accepted, busy.reason) == (0, frames.WORKER), "BC-ERRNO-01", f"EMFILE was answered with {busy}")
     worker.order(1)
     worker.answer()
     check(client.answer().pid == worker.pid, "BC-ERRNO-01", "the connection was not taken later")
@@ -191,7 +191,7 @@ def test_listener_that_does_not_listen(workers: Workers) -> None:
     worker = workers.greeted(useless=True)
     worker.order(1, listener=1)
     busy = worker.answer()
-    check((busy.accepted, busy.reason) == (0, wire.UNUSABLE), "BC-ERRNO-01", f"EINVAL was answered with {busy}")
+    check((busy.accepted, busy.reason) == (0, frames.UNUSABLE), "BC-ERRNO-01", f"EINVAL was answered with {busy}")
     client = worker.client.send("who")
     worker.order(1)
     worker.answer()
@@ -216,7 +216,9 @@ def test_listener_flags_are_left_alone(workers: Workers, capacity: int) -> None:
     try:
         worker.listeners[0].accept()[0].close()
     except OSError as error:
-        raise Broken("BC-WORK-05", f"the listener is of no use after the worker's end: {error.strerror}") from None
+        raise RequirementViolated(
+            "BC-WORK-05", f"the listener is of no use after the worker's end: {error.strerror}"
+        ) from None
 
 
 @event
@@ -234,7 +236,9 @@ def test_silent_client_holds_up_nobody(workers: Workers) -> None:
         try:
             other.answer(5)
         except NoAnswer as error:
-            raise Broken("BC-WORK-06", f"with a silent client before it, another one got {error}") from None
+            raise RequirementViolated(
+                "BC-WORK-06", f"with a silent client before it, another one got {error}"
+            ) from None
         worker.barrier()
 
 

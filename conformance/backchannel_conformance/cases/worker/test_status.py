@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from backchannel_conformance import kernel, wire
-from backchannel_conformance.as_parent import Peer
+from backchannel_conformance import frames, kernel
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
+from backchannel_conformance.worker_under_test import WorkerUnderTest
 
 event = pytest.mark.classes("event")
 
 
-def hold(worker: Peer, count: int) -> list[Held]:
+def hold(worker: WorkerUnderTest, count: int) -> list[Held]:
     """Have the worker take so many connections that stay."""
     held = [worker.client.send("hold") for _ in range(count)]
     worker.order(count)
@@ -34,7 +34,7 @@ def test_idle_after_the_last_one(workers: Workers, capacity: int) -> None:
     idle = worker.status()
     port = worker.listeners[0].getsockname()[1]
     left = kernel.established([worker.pid], port)[worker.pid]
-    check(idle.type == wire.IDLE, "BC-STATUS-01", str(idle))
+    check(idle.type == frames.IDLE, "BC-STATUS-01", str(idle))
     check(left == 0, "BC-STATUS-05", f"the IDLE came while the worker held {left} connections")
 
 
@@ -47,7 +47,7 @@ def test_gone_while_others_stay(workers: Workers) -> None:
     for left in (2, 1):
         held.pop().close()
         gone = worker.status("BC-STATUS-03")
-        check(gone == wire.gone(left, 4), "BC-STATUS-01", str(gone))
+        check(gone == frames.gone(left, 4), "BC-STATUS-01", str(gone))
     held.pop().close()
     worker.status("BC-STATUS-03")
 
@@ -60,7 +60,7 @@ def test_room_returns_to_a_full_worker(workers: Workers) -> None:
     held = hold(worker, 2)
     held[0].close()
     gone = worker.status("BC-STATUS-03")
-    check(gone == wire.gone(1, 2), "BC-STATUS-03", str(gone))
+    check(gone == frames.gone(1, 2), "BC-STATUS-03", str(gone))
 
 
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from backchannel_conformance import wire
+from backchannel_conformance import frames
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Workers
 
 WRONG = {
-    "a type that does not exist": wire.accept(2, 0)._replace(type=0x5A),
-    "a BUSY from the parent": wire.busy(2, 0, wire.FILLED, 0, 1),
-    "an IDLE from the parent": wire.idle(1),
-    "a reason in ACCEPT": wire.accept(2, 0)._replace(reason=1),
-    "the reserved octet": wire.accept(2, 0)._replace(reserved=1),
-    "the reserved word of ACCEPT": wire.accept(2, 0)._replace(capacity=1),
+    "a type that does not exist": frames.accept(2, 0)._replace(type=0x5A),
+    "a BUSY from the parent": frames.busy(2, 0, frames.FILLED, 0, 1),
+    "an IDLE from the parent": frames.idle(1),
+    "a reason in ACCEPT": frames.accept(2, 0)._replace(reason=1),
+    "the reserved octet": frames.accept(2, 0)._replace(reserved=1),
+    "the reserved word of ACCEPT": frames.accept(2, 0)._replace(capacity=1),
 }
 
 
@@ -31,7 +31,7 @@ def test_worker_leaves_a_parent_that_errs(workers: Workers, what: str) -> None:
 def test_order_for_an_unknown_listener(workers: Workers) -> None:
     """An order for listener 1, where there is one listener."""
     worker = workers.greeted()
-    worker.send(wire.accept(2, 1, listener=1))
+    worker.send(frames.accept(2, 1, listener=1))
     worker.ended("BC-ACCEPT-04")
     worker.exits(76, "BC-ACCEPT-04")
 

@@ -1,11 +1,14 @@
 """Several cases at once: ``run --jobs N``.
 
-The run starts helpers, each the same command once more, which collect the same cases and run those whose numbers they
-are told. What came of a case goes back as a line of JSON, and the run takes it as if it had run the case itself: the
-report, the baseline and pytest's own options know no difference.
+The run starts helpers. A helper is the same command once more: it collects the same cases, and runs those whose numbers
+it is told. What came of a case goes back as a line of JSON, and the run takes it as if it had run the case itself, so
+the report, the baseline and pytest's own options work as ever.
 
-Only cases that disturb nobody are shared out. One that measures runs alone, by the run itself, when its helpers have
-gone: one that reads counters of the kernel, or that asks for ``figures`` and is not marked ``counts``.
+Only cases that do not disturb others are shared out. A case that measures runs alone, by the run itself, when the
+helpers have ended: one that reads counters of the kernel, or that asks for ``figures`` and is not marked ``counts``.
+
+pytest-xdist would not do: it cannot keep its other processes idle while one runs a case that measures. That would take
+a second run, and the reports of both would have to be merged. And the suite must run where there is pytest alone.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import pytest
 
 from .plugin import Suite
 
-__all__ = ["OPTION", "Helper", "Sharing"]
+__all__ = ["OPTION", "Controller", "Helper"]
 
 OPTION: Final = "--helper"
 """What the command of a helper has more: the descriptor on which it is told what to run."""
@@ -64,7 +67,7 @@ class Helper:
         self._reports.append(report._to_json())
 
 
-class Sharing:
+class Controller:
     """The plugin of the run: ``jobs`` helpers at most, each started by ``command``, the option and ``rest``."""
 
     def __init__(self, suite: Suite, jobs: int, command: Sequence[str], rest: Sequence[str]) -> None:

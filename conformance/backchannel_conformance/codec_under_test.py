@@ -1,4 +1,7 @@
-"""Role *codec*: an implementation's frames, asked one JSON line at a time over its standard input and output."""
+"""Role *codec*: an implementation encodes and decodes frames for the suite.
+
+Each question is one JSON line on its standard input, each answer one JSON line on its standard output.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from . import processes
-from .errors import Failure
+from .errors import ContractError
 from .manifest import DEFAULTS, Manifest
-from .text import tail
+from .port_output import tail
 from .waiting import scale
 
-__all__ = ["Codec"]
+__all__ = ["CodecUnderTest"]
 
 LIMIT = 10.0
 LONGEST = 1 << 20
 """Octets of an answer."""
 
 
-class Codec:
-    """A running codec command. Raises :class:`Failure` for anything but a JSON object in answer to a line."""
+class CodecUnderTest:
+    """A running codec command. Raises :class:`ContractError` for anything but a JSON object in answer to a line."""
 
     def __init__(self, manifest: Manifest, log: Path) -> None:
         self._name = manifest.name
@@ -56,20 +59,20 @@ class Codec:
             selector.register(stdout, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 if not selector.select(LIMIT * scale()):
-                    raise Failure(self._wrong(line, f"nothing within {LIMIT * scale():g} s"))
+                    raise ContractError(self._wrong(line, f"nothing within {LIMIT * scale():g} s"))
                 part = os.read(stdout.fileno(), 1 << 16)
                 if not part:
-                    raise Failure(self._wrong(line, "the end of its output"))
+                    raise ContractError(self._wrong(line, "the end of its output"))
                 self._buffer += part
                 if len(self._buffer) > LONGEST:
-                    raise Failure(self._wrong(line, f"more than {LONGEST} octets without the end of a line"))
+                    raise ContractError(self._wrong(line, f"more than {LONGEST} octets without the end of a line"))
         said, _, self._buffer = self._buffer.partition(b"\n")
         try:
             answer = json.loads(said)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise Failure(self._wrong(line, f"{said[:200]!r}, which is no JSON object"))
+            raise ContractError(self._wrong(line, f"{said[:200]!r}, which is no JSON object"))
         return answer
 
     def finish(self) -> int:
@@ -79,7 +82,7 @@ class Codec:
         try:
             return self._process.wait(LIMIT * scale())
         except subprocess.TimeoutExpired:
-            raise Failure(f"the codec of {self._name} did not exit when its input ended") from None
+            raise ContractError(f"the codec of {self._name} did not exit when its input ended") from None
 
     def close(self) -> None:
         """End it, whatever it does."""

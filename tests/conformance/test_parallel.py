@@ -1,4 +1,4 @@
-"""``run --jobs``: helpers change nothing but the time."""
+"""``run --jobs``: several cases at once change nothing but the time."""
 
 from __future__ import annotations
 

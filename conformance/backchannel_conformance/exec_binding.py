@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["spawn", "variables"]
+__all__ = ["start", "variables"]
 
 
 def variables(slot: int, capacity: int, listeners: int, drain_deadline: float) -> dict[str, str]:
@@ -23,7 +23,7 @@ def variables(slot: int, capacity: int, listeners: int, drain_deadline: float) -
     }
 
 
-def spawn(command: Sequence[str], sockets: Sequence[socket.socket], environment: Mapping[str, str], log: Path) -> int:
+def start(command: Sequence[str], sockets: Sequence[socket.socket], environment: Mapping[str, str], log: Path) -> int:
     """Start ``command`` with ``sockets`` from descriptor 3 on, leader of a process group; return its process id."""
     above = 3 + len(sockets)
     copies: list[int] = []
@@ -36,7 +36,7 @@ def spawn(command: Sequence[str], sockets: Sequence[socket.socket], environment:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         actions += [(os.POSIX_SPAWN_DUP2, copy, 3 + at) for at, copy in enumerate(copies)]
-        # what the suite itself was passed by whoever started it
+        # what the suite itself has inherited
         actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _passed_on() if fd >= above]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("BACKCHANNEL_")}
         return os.posix_spawnp(

@@ -1,7 +1,7 @@
 """``report.html``: the report as one page that needs no network, no script and no other file.
 
-It shows what ``report.json`` says and nothing else: who holds what, each failure with its clause, the cost of a
-connection against the size of the pool, and the pool under a changing load. The style stands in ``page.html``.
+It shows what ``report.json`` says and nothing else: the verdicts, each failure with its clause, the cost of a
+connection against the size of the pool, and the pool under a changing load. The style is in ``html_report.html``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from . import charts
 from .coverage import cases, exclusions
 from .requirements import Requirements
 
-__all__ = ["page"]
+__all__ = ["render"]
 
 Json = Mapping[str, Any]
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE = Path(__file__).with_name("html_report.html")
 WORST = ("error", "fail", "known", "warn", "untestable", "pass", "not-applicable")
 SIGNS = {
     "pass": "✓ pass",
@@ -38,7 +38,7 @@ HERD = "test_wakeups_by_pool_size"
 LOAD = "test_pool_follows_the_load"
 
 
-def page(report: Json) -> str:
+def render(report: Json) -> str:
     """The page for a report."""
     implementations = report["implementations"]
     names = ", ".join(target["name"] for target in implementations)

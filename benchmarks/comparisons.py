@@ -1,8 +1,8 @@
-"""A bout: contestants under one load, measured in turn, again and again; and the rows of the table that it decides.
+"""A comparison: several servers under one load, measured in turn, again and again, and the rows of the table that it
+fills.
 
-All contestants of a bout run all the time, and those that are not measured wait in the kernel. A round measures each
-once, and the next round begins with the next one, so that what a contestant leaves behind does not always meet the
-same one.
+All its servers run all the time; those that are not measured sleep in the kernel. A round measures each server once,
+and each round begins with another one, so that what a server leaves behind does not always meet the same successor.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import ratios
-from contestants import Contestant, Running
-from loads import Load, Task
+from load_generator import LoadGenerator, Task
 from ratios import Estimate
+from servers_under_test import RunningServer, ServerUnderTest
 
-__all__ = ["Bout", "Decided", "Row", "Sample", "decide", "run", "system_calls"]
+__all__ = ["Comparison", "Decided", "Row", "Sample", "decide", "run", "system_calls"]
 
 Sample = dict[str, float]
 Samples = dict[str, list[Sample]]
@@ -55,7 +55,7 @@ class Row:
 class Decided:
     """A row and what was measured for it."""
 
-    bout: str
+    comparison: str
     row: Row
     estimate: Estimate
 
@@ -68,49 +68,49 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Bout:
-    """Contestants, their load, and what is to be read off."""
+class Comparison:
+    """Servers, their load, and what is to be read off."""
 
     key: str
     title: str
-    contestants: Sequence[Contestant]
+    servers: Sequence[ServerUnderTest]
     task: Task
     rows: Sequence[Row]
     rounds: int = 7
     fresh: bool = False
-    """Every contestant is started anew for each round, because one leaves too much behind."""
-    extra: Callable[[Running], Sample] | None = None
-    """Measured of each contestant besides, after its load."""
+    """Every server is started anew for each round, because one leaves too much behind."""
+    extra: Callable[[RunningServer], Sample] | None = None
+    """Measured of each server besides, after its load."""
 
 
-def run(bout: Bout, load: Load, tell: Callable[[str], None]) -> Samples:
-    """All rounds; the samples of each contestant."""
-    samples: Samples = {contestant.name: [] for contestant in bout.contestants}
-    if bout.fresh:
-        for turn in range(bout.rounds):
-            for contestant in bout.contestants:
-                server = contestant.start()
+def run(comparison: Comparison, load: LoadGenerator, tell: Callable[[str], None]) -> Samples:
+    """All rounds; the samples of each server, by its name."""
+    samples: Samples = {server.name: [] for server in comparison.servers}
+    if comparison.fresh:
+        for turn in range(comparison.rounds):
+            for server in comparison.servers:
+                running = server.start()
                 try:
-                    samples[contestant.name].append(_measure(server, load, bout.task))
+                    samples[server.name].append(_measure(running, load, comparison.task))
                 finally:
-                    server.stop()
-            tell(f"{bout.key}: round {turn + 1} of {bout.rounds}")
+                    running.stop()
+            tell(f"{comparison.key}: round {turn + 1} of {comparison.rounds}")
         return samples
     with contextlib.ExitStack() as stack:
-        running = []
-        for contestant in bout.contestants:
-            running.append(contestant.start())
-            stack.callback(running[-1].stop)
-        for server in running:
-            load.run(server.address, _warm_up(bout.task))
-        for turn in range(bout.rounds):
-            first = turn % len(running)
-            for server in running[first:] + running[:first]:
-                sample = _measure(server, load, bout.task)
-                if bout.extra is not None:
-                    sample |= bout.extra(server)
-                samples[server.contestant.name].append(sample)
-            tell(f"{bout.key}: round {turn + 1} of {bout.rounds}")
+        started = []
+        for server in comparison.servers:
+            started.append(server.start())
+            stack.callback(started[-1].stop)
+        for running in started:
+            load.run(running.address, _warm_up(comparison.task))
+        for turn in range(comparison.rounds):
+            first = turn % len(started)
+            for running in started[first:] + started[:first]:
+                sample = _measure(running, load, comparison.task)
+                if comparison.extra is not None:
+                    sample |= comparison.extra(running)
+                samples[running.server.name].append(sample)
+            tell(f"{comparison.key}: round {turn + 1} of {comparison.rounds}")
     return samples
 
 
@@ -120,10 +120,10 @@ def _warm_up(task: Task) -> Task:
     return {**task, "seconds": min(0.2, task["seconds"]), "every": None}
 
 
-def _measure(server: Running, load: Load, task: Task) -> Sample:
-    before = server.figures()
-    sample = load.run(server.address, task)
-    used = server.figures().since(before)
+def _measure(running: RunningServer, load: LoadGenerator, task: Task) -> Sample:
+    before = running.figures()
+    sample = load.run(running.address, task)
+    used = running.figures().since(before)
     count = max(1.0, sample["connections"])
     sample |= used
     sample["parent_us"] = used["parent_cpu"] / count * 1e6
@@ -134,10 +134,10 @@ def _measure(server: Running, load: Load, task: Task) -> Sample:
     return sample
 
 
-def decide(bout: Bout, samples: Samples) -> list[Decided]:
+def decide(comparison: Comparison, samples: Samples) -> list[Decided]:
     """What the samples say for each row."""
     found = []
-    for row in bout.rows:
+    for row in comparison.rows:
         ours = [sample[row.figure] * row.scale for sample in samples[row.subject] if row.figure in sample]
         theirs = [sample[row.figure] * row.scale for sample in samples.get(row.reference, ()) if row.figure in sample]
         if not ours:
@@ -150,23 +150,23 @@ def decide(bout: Bout, samples: Samples) -> list[Decided]:
             estimate = ratios.difference(ours, theirs)
         else:
             estimate = ratios.ratio(ours, theirs)
-        found.append(Decided(bout.key, row, estimate))
+        found.append(Decided(comparison.key, row, estimate))
     return found
 
 
-def system_calls(server: Running, load: Load, task: Task) -> Sample:
+def system_calls(running: RunningServer, load: LoadGenerator, task: Task) -> Sample:
     """System calls and wake-ups of a parent for each connection: strace counts the calls, the parent itself how
     often its poller returned. Nothing where there is no strace.
     """
     strace = shutil.which("strace")
     if strace is None:
         return {}
-    tracer = subprocess.Popen([strace, "-c", "-p", str(server.pid)], stderr=subprocess.PIPE, text=True)
+    tracer = subprocess.Popen([strace, "-c", "-p", str(running.pid)], stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     tracer.stderr.readline()  # "attached"
-    woken = server.document()["counters"]["wakeups"]
-    sample = load.run(server.address, task)
-    woken = server.document()["counters"]["wakeups"] - woken
+    woken = running.document()["counters"]["wakeups"]
+    sample = load.run(running.address, task)
+    woken = running.document()["counters"]["wakeups"] - woken
     time.sleep(0.05)
     tracer.send_signal(signal.SIGINT)
     _, report = tracer.communicate()

@@ -13,12 +13,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from backchannel_conformance import building, cli, manifest, text
+from backchannel_conformance import build, cli, manifest, port_output
 from backchannel_conformance.cli import main
-from backchannel_conformance.codec import Codec
-from backchannel_conformance.errors import Broken, Failure, Mistake
+from backchannel_conformance.codec_under_test import CodecUnderTest
+from backchannel_conformance.errors import ContractError, RequirementViolated, UsageError
 from backchannel_conformance.kernel import limits
-from backchannel_conformance.pool import Pool
+from backchannel_conformance.pool_under_test import PoolUnderTest
 from backchannel_conformance.waiting import TimedOut, scale
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b]8;;http://x\x1b\\\x1b[2J\r\x08\u202eevil\u2066\x9b31m\x00\u2028<script>alert(1)</script>\udc80"
@@ -27,14 +27,14 @@ RAW = set(EVIL) - {c for c in EVIL if c.isprintable()}
 
 
 def test_printable() -> None:
-    assert text.printable(EVIL).startswith(SHOWN)
-    assert text.printable("Grüße, 日本, ✓\nnext\ttab") == "Grüße, 日本, ✓\nnext\\ttab"
-    assert text.printable("abcdefghij" * 10, 10) == "abcde ... 90 characters are left out ... fghij"
+    assert port_output.printable(EVIL).startswith(SHOWN)
+    assert port_output.printable("Grüße, 日本, ✓\nnext\ttab") == "Grüße, 日本, ✓\nnext\\ttab"
+    assert port_output.printable("abcdefghij" * 10, 10) == "abcde ... 90 characters are left out ... fghij"
 
 
 @pytest.mark.parametrize(
     "error",
-    [Failure(EVIL), Mistake(EVIL), TimedOut(EVIL), Broken("BC-HERD-01", EVIL)],
+    [ContractError(EVIL), UsageError(EVIL), TimedOut(EVIL), RequirementViolated("BC-HERD-01", EVIL)],
     ids=lambda error: type(error).__name__,
 )
 def test_messages_of_the_suite(error: Exception) -> None:
@@ -48,8 +48,8 @@ def test_the_end_of_a_long_log_is_read_alone(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # a hole: whoever read it all would need a terabyte
         file.seek(0, os.SEEK_END)
         file.write(b"\xff\x1b[1mlast words")
-    assert text.tail(log, 18) == r"\x00\x00\x00\xff\x1b[1mlast words"
-    assert text.tail(tmp_path / "none") == ""
+    assert port_output.tail(log, 18) == r"\x00\x00\x00\xff\x1b[1mlast words"
+    assert port_output.tail(tmp_path / "none") == ""
 
 
 # ---------------------------------------------------------------------------------------- a whole run
@@ -144,31 +144,31 @@ def load(folder: Path, pool: str = "exec cat /dev/zero") -> manifest.Manifest:
 
 
 def test_codec_without_an_end(tmp_path: Path) -> None:
-    codec = Codec(load(tmp_path), tmp_path / "log")
+    codec = CodecUnderTest(load(tmp_path), tmp_path / "log")
     try:
-        with pytest.raises(Failure, match="more than 1048576 octets without the end of a line"):
+        with pytest.raises(ContractError, match="more than 1048576 octets without the end of a line"):
             codec.ask({"cut": []})
     finally:
         codec.close()
 
 
 def test_ready_without_an_end(tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="did not say READY: it wrote") as found:
-        Pool(load(tmp_path), {}, tmp_path / "log")
-    assert len(str(found.value)) <= text.MOST + 100
+    with pytest.raises(ContractError, match="did not say READY: it wrote") as found:
+        PoolUnderTest(load(tmp_path), {}, tmp_path / "log")
+    assert len(str(found.value)) <= port_output.MOST + 100
 
 
 def test_log_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends where the limit is, and is short when its case is over; the case fails by it."""
-    monkeypatch.setattr(text, "MOST_WRITTEN", 1 << 20)
-    monkeypatch.setattr(text, "KEPT", 1 << 10)
+    monkeypatch.setattr(port_output, "MOST_WRITTEN", 1 << 20)
+    monkeypatch.setattr(port_output, "KEPT", 1 << 10)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     endless = load(tmp_path, "exec cat /dev/zero >&2")
 
     def case() -> None:
-        with text.short_logs(tmp_path), limits.files(text.MOST_WRITTEN):
-            with pytest.raises(Failure, match="did not say READY"):
-                Pool(endless, {}, tmp_path / "log")
+        with port_output.short_logs(tmp_path), limits.files(port_output.MOST_WRITTEN):
+            with pytest.raises(ContractError, match="did not say READY"):
+                PoolUnderTest(endless, {}, tmp_path / "log")
             assert (tmp_path / "log").stat().st_size == 1 << 20
 
     with pytest.raises(RuntimeError, match="the port wrote 1 MB to its output or error, which is all that it may: log"):
@@ -182,17 +182,17 @@ def test_log_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_build_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
     """All that it has started ends with it."""
-    monkeypatch.setattr(building, "LIMIT", 0.5)
+    monkeypatch.setattr(build, "LIMIT", 0.5)
     began = time.monotonic()
-    with pytest.raises(Mistake, match=r"build.command had not ended after 0\.5 s"):
-        building.build(tmp_path / "m.toml", ["sh", "-c", ends], [])
+    with pytest.raises(UsageError, match=r"build.command had not ended after 0\.5 s"):
+        build.build(tmp_path / "m.toml", ["sh", "-c", ends], [])
     assert time.monotonic() - began < 30
 
 
 def test_build_that_leaves_its_output_to_somebody(tmp_path: Path) -> None:
     command = ["sh", "-c", "sleep 3 & echo well"]
     began = time.monotonic()
-    building.build(tmp_path / "m.toml", command, [])
+    build.build(tmp_path / "m.toml", command, [])
     assert time.monotonic() - began < 3
 
 

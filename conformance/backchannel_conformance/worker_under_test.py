@@ -1,7 +1,8 @@
-"""Role *worker*: the suite is the parent. It starts the worker by the exec binding, and sends it whatever a case wants.
+"""Role *worker*: the suite plays the parent.
 
-Every frame that comes back is judged: its octets, that it answers what was asked in order, and that its figures follow
-from those before. So each case checks more than its own point, and may say which clause it means where nothing comes.
+It starts the worker by the exec binding, and sends it whatever a case wants. Every frame that comes back is judged:
+its octets, the order that it answers, and whether its figures follow from those before. So each case checks more than
+it is about. A case that waits for a frame says which requirement is violated if none comes.
 """
 
 from __future__ import annotations
@@ -16,20 +17,19 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import frames, processes, transcript, wire
+from . import exec_binding, frames, processes, transcript
 from .client import Client, Held, NoAnswer
-from .errors import Broken, Failure, check
+from .errors import ContractError, RequirementViolated, check
 from .kernel import handles
 from .manifest import DEFAULTS, Manifest
-from .spawn import spawn, variables
-from .text import tail
+from .port_output import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["Peer"]
+__all__ = ["WorkerUnderTest"]
 
 LIMIT = 10.0
 PROPER = (0, 76, 78)
-"""The exit statuses by which a worker says why it goes."""
+"""The exit statuses by which a worker says why it ends."""
 
 # what a receiver would call a violation, as the clause that its sender broke
 _SENDERS = {
@@ -39,11 +39,11 @@ _SENDERS = {
 }
 
 
-class Silent(Broken):
+class NothingCame(RequirementViolated):
     """Nothing came where something was due."""
 
 
-class Peer:
+class WorkerUnderTest:
     """One worker under test.
 
     ``listeners`` belong to the caller. ``small`` makes the channel as small as the system lets it be.
@@ -67,7 +67,7 @@ class Peer:
         self.listeners = list(listeners)
         self.open, self.capacity = 0, 0
         self.orders: deque[tuple[int, int]] = deque()
-        self.statuses: list[wire.Frame] = []
+        self.statuses: list[frames.Frame] = []
         """Statuses that came before an answer that was waited for."""
         self.greeted = False
         self.welcomed = False
@@ -83,11 +83,17 @@ class Peer:
         role = manifest.roles["worker"]
         values = {**DEFAULTS, "quota": str(quota)}
         given = {key: manifest.fill(value, values) for key, value in role.environment.items()}
-        told = variables(0, capacity, len(self.listeners), drain_deadline) if environment is None else environment
+        told = (
+            exec_binding.variables(0, capacity, len(self.listeners), drain_deadline)
+            if environment is None
+            else environment
+        )
         template = role.command("command" if capacity == 1 else "command_event")
         sockets = [theirs, *self.listeners] if channel else []
         try:
-            self.pid = spawn([manifest.fill(word, values) for word in template], sockets, {**given, **told}, log)
+            self.pid = exec_binding.start(
+                [manifest.fill(word, values) for word in template], sockets, {**given, **told}, log
+            )
         finally:
             theirs.close()
         processes.note(self.pid)
@@ -101,10 +107,10 @@ class Peer:
 
     # ------------------------------------------------------------------------------------ sending
 
-    def send(self, *octets: bytes | wire.Frame) -> None:
+    def send(self, *octets: bytes | frames.Frame) -> None:
         """Write to the channel, each piece with a write of its own."""
         for piece in octets:
-            rest = piece.octets if isinstance(piece, wire.Frame) else piece
+            rest = piece.octets if isinstance(piece, frames.Frame) else piece
             transcript.note("P", rest)
             deadline = deadline_in(LIMIT)
             while rest:
@@ -112,14 +118,14 @@ class Peer:
                     rest = rest[self.channel.send(rest) :]
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise Failure("the worker does not read its channel") from None
+                        raise ContractError("the worker does not read its channel") from None
                     time.sleep(0.001)
 
-    def accept(self, max: int, listener: int = 0) -> wire.Frame:
+    def accept(self, max: int, listener: int = 0) -> frames.Frame:
         """The next order, which is taken as sent."""
         self._last_order += 1
         self.orders.append((self._last_order, max))
-        return wire.accept(self._last_order, max, listener)
+        return frames.accept(self._last_order, max, listener)
 
     def order(self, max: int, listener: int = 0) -> None:
         """Send an order."""
@@ -127,17 +133,17 @@ class Peer:
 
     # ----------------------------------------------------------------------------------- receiving
 
-    def frame(self, requirement: str, seconds: float = LIMIT) -> wire.Frame | None:
+    def frame(self, requirement: str, seconds: float = LIMIT) -> frames.Frame | None:
         """The next frame, judged; ``None`` at the end of the channel.
 
-        Where nothing comes in time, ``requirement`` is broken.
+        If nothing comes in time, ``requirement`` is violated.
         """
         deadline = deadline_in(seconds)
         with selectors.DefaultSelector() as selector:
             selector.register(self.channel, selectors.EVENT_READ)
-            while len(self._buffer) < wire.SIZE:
+            while len(self._buffer) < frames.SIZE:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise Silent(requirement, f"nothing came from the worker within {seconds * scale():g} s")
+                    raise NothingCame(requirement, f"nothing came from the worker within {seconds * scale():g} s")
                 try:
                     part = self.channel.recv(4096)
                 except ConnectionResetError:
@@ -146,30 +152,30 @@ class Peer:
                     check(not self._buffer, "BC-FRAME-01", f"the channel ended within a frame: {self._buffer.hex()}")
                     return None
                 self._buffer += part
-        octets, self._buffer = self._buffer[: wire.SIZE], self._buffer[wire.SIZE :]
+        octets, self._buffer = self._buffer[: frames.SIZE], self._buffer[frames.SIZE :]
         return self._judge(octets)
 
-    def must(self, requirement: str, seconds: float = LIMIT) -> wire.Frame:
-        """The next frame. A channel that ends instead is an error, unless the worker has taken its leave properly."""
+    def must(self, requirement: str, seconds: float = LIMIT) -> frames.Frame:
+        """The next frame. A channel that ends instead is an error, unless the exit status says why the worker ended."""
         frame = self.frame(requirement, seconds)
         if frame is None:
             with contextlib.suppress(TimedOut):
                 until(self.gone, 2, what="the worker to exit")
             if self._status in PROPER:
-                raise Broken(requirement, f"the worker ended instead; {self._last_words()}")
-            raise Failure(f"the worker ended its channel; {self._last_words()}")
+                raise RequirementViolated(requirement, f"the worker ended instead; {self._last_words()}")
+            raise ContractError(f"the worker ended its channel; {self._last_words()}")
         return frame
 
-    def answer(self, requirement: str = "BC-BUSY-01") -> wire.Frame:
+    def answer(self, requirement: str = "BC-BUSY-01") -> frames.Frame:
         """The answer to the oldest unanswered order. Statuses that come before it are kept in :attr:`statuses`."""
-        while (frame := self.must(requirement)).type != wire.BUSY:
+        while (frame := self.must(requirement)).type != frames.BUSY:
             self.statuses.append(frame)
         return frame
 
-    def status(self, requirement: str = "BC-STATUS-01", seconds: float = LIMIT) -> wire.Frame:
+    def status(self, requirement: str = "BC-STATUS-01", seconds: float = LIMIT) -> frames.Frame:
         """The next frame, which must be a status."""
         frame = self.must(requirement, seconds)
-        check(frame.type in (wire.GONE, wire.IDLE), requirement, f"a status was due, and {frame} came")
+        check(frame.type in (frames.GONE, frames.IDLE), requirement, f"a status was due, and {frame} came")
         return frame
 
     def ended(self, requirement: str, why: str = "") -> None:
@@ -177,38 +183,40 @@ class Peer:
         frame = self.frame(requirement)
         check(frame is None, requirement, f"{why}{frame} came instead of the end")
 
-    def barrier(self) -> list[wire.Frame]:
+    def barrier(self) -> list[frames.Frame]:
         """An order that attempts nothing, and its answer; the statuses that came before it."""
         self.statuses.clear()
         self.order(0)
         self.answer()
         return list(self.statuses)
 
-    def greet(self) -> wire.Frame:
+    def greet(self) -> frames.Frame:
         """Hello and welcome; returns the hello. A worker that says nothing at all is an error: it cannot be tested."""
         try:
             hello = self.must("BC-HELLO-01", 20)
-        except Silent:
-            raise Failure(f"the worker did not say hello within {20 * scale():g} s; {self._last_words()}") from None
+        except NothingCame:
+            raise ContractError(
+                f"the worker did not say hello within {20 * scale():g} s; {self._last_words()}"
+            ) from None
         self.order(0)
         self.answer("BC-BUSY-01")
         return hello
 
-    def _judge(self, octets: bytes) -> wire.Frame:
+    def _judge(self, octets: bytes) -> frames.Frame:
         transcript.note("W", octets)
         first = not self.greeted
         try:
             frames.decode(octets, "worker", first=first)
-        except frames.Wrong as wrong:
-            second = wrong.requirement == "BC-HELLO-03" and not first
-            clause = "BC-HELLO-02" if second else _SENDERS.get(wrong.requirement, wrong.requirement)
-            raise Broken(clause, f"{octets.hex()}: {wrong}") from None
-        frame = wire.Frame.parse(octets)
+        except frames.Violation as violation:
+            second = violation.requirement == "BC-HELLO-03" and not first
+            clause = "BC-HELLO-02" if second else _SENDERS.get(violation.requirement, violation.requirement)
+            raise RequirementViolated(clause, f"{octets.hex()}: {violation}") from None
+        frame = frames.Frame.parse(octets)
         if first:
             self.greeted = True
             self.capacity = frame.capacity
             return frame
-        if frame.type == wire.BUSY:
+        if frame.type == frames.BUSY:
             self._judge_answer(frame)
         else:
             check(self.welcomed, "BC-HELLO-05", f"{frame} came before the answer to the welcome")
@@ -219,13 +227,13 @@ class Peer:
         self.open, self.capacity = frame.open, frame.capacity
         return frame
 
-    def _judge_answer(self, frame: wire.Frame) -> None:
+    def _judge_answer(self, frame: frames.Frame) -> None:
         check(bool(self.orders), "BC-BUSY-01", f"{frame} answers no order")
         order, most = self.orders.popleft()
         check(frame.order == order, "BC-BUSY-01", f"{frame} came where the answer to order {order} was due")
         check(frame.accepted <= most, "BC-BUSY-03", f"{frame} answers an order for {most}")
         filled = frame.accepted == most
-        check(filled is (frame.reason == wire.FILLED), "BC-BUSY-04", f"{frame} answers an order for {most}")
+        check(filled is (frame.reason == frames.FILLED), "BC-BUSY-04", f"{frame} answers an order for {most}")
         limit = self.open + frame.accepted
         check(frame.open <= limit, "BC-STATUS-01", f"{frame} came where at most {limit} can be open")
         self.welcomed = True
@@ -235,7 +243,7 @@ class Peer:
         try:
             who = held.again()
         except (NoAnswer, OSError) as error:
-            raise Broken(requirement, f"a connection that it holds did not go on: {error}") from None
+            raise RequirementViolated(requirement, f"a connection that it holds did not go on: {error}") from None
         check(who.pid == self.pid, requirement, f"process {who.pid} serves what worker {self.pid} holds")
 
     # ------------------------------------------------------------------------------------- the end
@@ -254,7 +262,7 @@ class Peer:
                 socket.create_connection(address, timeout=0.5 * scale()).close()
             except ConnectionError:
                 return True
-            except TimeoutError:  # its backlog is full, for nobody accepts
+            except TimeoutError:  # its backlog is full, because nothing accepts
                 pass
             return False
 
@@ -271,11 +279,11 @@ class Peer:
         return self._status is not None
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
-        """Its exit status. That it does not exit breaks ``requirement``."""
+        """Its exit status. If it does not exit, ``requirement`` is violated."""
         deadline = deadline_in(seconds)
         while not self.gone():
             if time.monotonic() > deadline:
-                raise Broken(requirement, f"the worker had not exited after {seconds * scale():g} s")
+                raise RequirementViolated(requirement, f"the worker had not exited after {seconds * scale():g} s")
             time.sleep(0.002)
         assert self._status is not None
         return self._status

@@ -1,4 +1,4 @@
-"""The status document, as far as a port can be believed: it may be anything, of any length, for ever."""
+"""The status document of a pool, read with suspicion: a port may send anything, of any length, without end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import processes
-from .errors import Failure
+from .errors import ContractError
 from .waiting import deadline_in, scale
 
 __all__ = ["Status", "read"]
@@ -52,18 +52,18 @@ class Status:
 
 
 def read(path: str) -> Status:
-    """Ask for the document, and judge it: each process that it names is the suite's to touch, and there.
+    """Ask for the document, and check it: each process that it names must exist, and be one that the suite may touch.
 
-    Raises ``OSError`` where nobody answers, and :class:`Failure` for what is no status document.
+    Raises ``OSError`` where nothing listens, and :class:`ContractError` for anything that is no status document.
     """
     found = _checked(_fetch(path))
     gone = _ended(found)
     if gone:
-        # it may have ended since; who asks again is told what the parent knows by then
+        # it may have ended since the document was written; the next one says what the parent knows by now
         again = _checked(_fetch(path))
         for what, pid in _ended(again).items():
             if gone.get(what) == pid:
-                raise Failure(f"{what} is process {pid}, which has ended: {processes.RIGHT}")
+                raise ContractError(f"{what} is process {pid}, which has ended: {processes.RIGHT}")
         return again
     return found
 
@@ -93,45 +93,45 @@ def _fetch(path: str) -> object:
         while part := _receive(reader, deadline):
             data += part
             if len(data) > MOST:
-                raise Failure(f"the status document has more than {MOST} octets")
+                raise ContractError(f"the status document has more than {MOST} octets")
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
-        raise Failure(f"the status document is no JSON; it begins {bytes(data[:100])!r}") from None
+        raise ContractError(f"the status document is no JSON; it begins {bytes(data[:100])!r}") from None
     return found
 
 
 def _receive(reader: socket.socket, deadline: float) -> bytes:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise Failure(f"the status document had not ended after {LIMIT * scale():g} s")
+        raise ContractError(f"the status document had not ended after {LIMIT * scale():g} s")
     reader.settimeout(left)
     try:
         return reader.recv(1 << 16)
     except TimeoutError:
-        raise Failure(f"the status document had not ended after {LIMIT * scale():g} s") from None
+        raise ContractError(f"the status document had not ended after {LIMIT * scale():g} s") from None
 
 
 def _checked(document: object) -> Status:
     """Its shape, and whose processes it names."""
     if not isinstance(document, dict):
-        raise Failure("the status document is no JSON object")
+        raise ContractError("the status document is no JSON object")
     counters, workers, state = (document.get(key) for key in ("counters", "workers", "state"))
     if not isinstance(counters, dict) or not all(map(_is_count, counters.values())):
-        raise Failure("the status document has no 'counters', an object of whole numbers from 0 up")
+        raise ContractError("the status document has no 'counters', an object of whole numbers from 0 up")
     if not isinstance(workers, list) or not all(map(_is_worker, workers)):
-        raise Failure(
+        raise ContractError(
             "the status document has no 'workers', a list of objects with 'slot', 'open', 'capacity', 'orders' and "
             "'accepted', whole numbers from 0 up, 'pid' and 'state'"
         )
     if not isinstance(state, str):
-        raise Failure("the status document has no 'state', a string")
+        raise ContractError("the status document has no 'state', a string")
     more = {}
     for key, right in (("generation", _is_count), ("reloading", _is_flag), ("successor", None), ("pid", None)):
         if key in document:
             more[key] = document[key]
             if right is not None and not right(document[key]):
-                raise Failure(f"the status document says that {key!r} is {str(document[key])[:60]!r}")
+                raise ContractError(f"the status document says that {key!r} is {str(document[key])[:60]!r}")
     where = "the status document says that"
     for worker in workers:
         processes.claimed(worker["pid"], f"{where} the worker in slot {worker['slot']}")

@@ -1,5 +1,6 @@
-"""What a manifest's ``[build]`` asks for, done before its programs are looked for: a port in a compiled language is
-tested from a fresh clone with the one command that tests any other.
+"""Building a port before it is tested: the ``[build]`` command of its manifest.
+
+With it, a port in a compiled language is tested from a fresh clone by the one command that tests any other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import processes
-from .errors import Mistake
+from .errors import UsageError
 
 __all__ = ["build"]
 
@@ -24,10 +25,10 @@ KEPT = 1500
 
 
 def build(manifest: Path, command: Sequence[str], needs: Sequence[str]) -> None:
-    """Run ``command``. Raises :class:`Mistake` that says what is missing, or what the build said last."""
+    """Run ``command``. Raises :class:`UsageError` that says what is missing, or what the build said last."""
     for program in (*needs, command[0]):
         if shutil.which(program) is None:
-            raise Mistake(
+            raise UsageError(
                 f"manifest {manifest}: it is built with {program!r}, and there is no such program here; "
                 "install it, or leave this manifest out"
             )
@@ -38,18 +39,18 @@ def build(manifest: Path, command: Sequence[str], needs: Sequence[str]) -> None:
         try:
             said = _listen(process)
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise Mistake(f"manifest {manifest}: build.command had not ended after {LIMIT:g} s") from None
+            raise UsageError(f"manifest {manifest}: build.command had not ended after {LIMIT:g} s") from None
         finally:
             if process.returncode is None:
                 processes.end(process)
             processes.forget(process.pid)
     if process.returncode:
         last = said.decode(errors="backslashreplace").strip() or "it said nothing"
-        raise Mistake(f"manifest {manifest}: build.command failed with status {process.returncode}:\n{last}")
+        raise UsageError(f"manifest {manifest}: build.command failed with status {process.returncode}:\n{last}")
 
 
 def _listen(process: subprocess.Popen[bytes]) -> bytes:
-    """What it says last, when it has ended: all of it might be too much. ``TimeoutError``: it has not ended in time."""
+    """The end of what it says, which may be much, when it has ended. ``TimeoutError``: it has not ended in time."""
     assert process.stdout is not None
     said = b""
     deadline = time.monotonic() + LIMIT
@@ -57,7 +58,7 @@ def _listen(process: subprocess.Popen[bytes]) -> bytes:
         selector.register(process.stdout, selectors.EVENT_READ)
         ended = False
         while not ended:
-            # looked at first: whoever it leaves its output to may go on writing, and what it wrote itself is there
+            # asked first: what it wrote itself is there by then, and a process that it leaves behind may go on writing
             ended = process.poll() is not None
             if selector.select(0 if ended else 0.05):
                 part = os.read(process.stdout.fileno(), 1 << 16)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from backchannel_conformance import manifest
 from backchannel_conformance.cli import main
-from backchannel_conformance.errors import Mistake
+from backchannel_conformance.errors import UsageError
 
 PORT = Path(__file__).parents[2] / "examples" / "c"
 TEXT = """
@@ -56,7 +56,7 @@ def test_builds_first(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(Mistake) as found:
+    with pytest.raises(UsageError) as found:
         load(tmp_path, TEXT.replace(old, new))
     assert said in str(found.value)
 

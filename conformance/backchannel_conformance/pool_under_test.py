@@ -1,4 +1,7 @@
-"""A pool under test: started from a manifest, spoken to, and cleaned up after."""
+"""Role *pool*: parent and workers together, as users run them.
+
+A pool is started from a manifest, and cleaned up afterwards.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from . import document, kernel, processes
+from . import kernel, processes, status_document
 from .client import Address, Client
-from .document import Status
-from .errors import Broken, Failure
+from .errors import ContractError, RequirementViolated
 from .manifest import DEFAULTS, Manifest
-from .text import tail
+from .port_output import tail
+from .status_document import Status
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["Pool", "Status"]
+__all__ = ["PoolUnderTest", "Status"]
 
 READY_LIMIT = 30.0
 """Seconds that a pool has for its workers to be ready."""
@@ -48,7 +51,7 @@ os.execvp(sys.argv[2 + count], sys.argv[2 + count :])
 """Python: become the command that follows, with the given descriptors passed by the LISTEN_FDS convention."""
 
 
-class Pool:
+class PoolUnderTest:
     """One running pool. Its processes have a session of their own, so that all of them can be found."""
 
     def __init__(
@@ -106,16 +109,16 @@ class Pool:
         assert stdout is not None
         line = _read_line(stdout, READY_LIMIT)
         if not line.startswith(b"READY "):
-            raise Failure(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
+            raise ContractError(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
         try:
             return [self._address(word.decode()) for word in line.split()[1:]]
         except ValueError:
             what = f"it wrote {line!r}, and READY is followed by addresses of this machine, HOST:PORT or unix:PATH"
-            raise Failure(self._not_ready(what)) from None
+            raise ContractError(self._not_ready(what)) from None
 
     def _address(self, word: str) -> Address:
-        """An address after READY. ``ValueError``: none, or none of a listener that was asked for: the suite puts a
-        load on it, and nobody else may be made to bear that.
+        """An address after READY. Raises ``ValueError`` for anything else, and for an address that was not asked for:
+        the suite is going to put a load on it, which no stranger must have to bear.
         """
         if word.startswith("unix:"):
             if word not in self.options["listen"].split(",") and word not in self._passed:
@@ -128,7 +131,7 @@ class Pool:
         return host, int(port)
 
     def _not_ready(self, what: str) -> str:
-        # who has closed its standard output may be about to exit
+        # a process that has closed its standard output may be about to exit
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         code = self.process.poll()
@@ -156,8 +159,8 @@ class Pool:
         return "status" in self.role.placeholders
 
     def status(self) -> Status:
-        """Read the status document: see :func:`document.read`."""
-        return document.read(self.status_path)
+        """Read the status document: see :func:`status_document.read`."""
+        return status_document.read(self.status_path)
 
     def workers(self) -> list[int]:
         """Process ids of the workers: by the status document, or else the rest of the session."""
@@ -166,9 +169,10 @@ class Pool:
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
     def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
-        """The first status for which ``ask`` is true. That none comes breaks ``breaks``; without it, it is an error.
+        """The first status for which ``ask`` is true. If none comes, the requirement ``breaks`` is violated; without
+        ``breaks``, :class:`TimedOut` is raised.
 
-        It was written after all that had been reported before was read: a parent may write one status first, no other.
+        One status is read first and dropped: a parent may have written it before it read the latest reports.
         """
         self.status()
         last: list[Status] = []
@@ -182,7 +186,7 @@ class Pool:
         except TimedOut as error:
             seen = f"{error}; the status was last {last[0]}"
             if breaks:
-                raise Broken(breaks, seen) from None
+                raise RequirementViolated(breaks, seen) from None
             raise TimedOut(seen) from None
         assert found is not None
         return found

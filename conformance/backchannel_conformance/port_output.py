@@ -1,8 +1,8 @@
-"""What a port says, made fit to be shown: it may hold anything, and goes to terminals, to reports and into memory.
+"""What a port writes, made fit to be shown: it may be anything, and it goes to terminals, into reports and into memory.
 
-A control character moves the cursor, sets a title or fills the clipboard; a bidirectional one shows other text than
-there is. So whatever does not print is written as Python writes it in a string (``\\x1b``), and what is too long is cut
-in the middle.
+A control character moves the cursor, sets a title or fills the clipboard; a bidirectional one makes text look like
+other text. So whatever does not print is shown as Python writes it in a string (``\\x1b``), and what is too long is
+cut in the middle.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A worker that does as it is told: the suite's hand inside the pool of a parent under test.
+"""The program of a stub worker: a parent under test starts it by the exec binding, and it does as the suite says.
 
-The parent starts it by the exec binding. It connects to the suite's control socket, says what it found, and then obeys
-one JSON line after another, each with one JSON line in return. It knows nothing of the protocol: which octets to
-write, and when, is the suite's affair. It stands alone, so that it starts fast: the standard library alone.
+It connects to the suite's control socket, says what it found, and then obeys one JSON line after another, each with one
+JSON line in return. It knows nothing of the protocol: which octets to write, and when, is decided in
+:mod:`~backchannel_conformance.stub_worker`. It imports the standard library alone, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def found() -> dict[str, Any]:
     }
 
 
-class Stub:
-    """The channel, the listeners, and what was accepted."""
+class Commands:
+    """What the suite may have this process do: each method is a command. It holds the channel, the listeners, and what
+    was accepted.
+    """
 
     def __init__(self, variables: dict[str, str]) -> None:
         self.channel = socket.socket(fileno=3)
@@ -112,7 +114,7 @@ class Stub:
         self.channel.shutdown(socket.SHUT_WR)
         return {}
 
-    def babble(self, octets: str) -> dict[str, Any]:
+    def flood(self, octets: str) -> dict[str, Any]:
         """Write the same again and again, as fast as the parent takes it, until the suite says something."""
         data = bytes.fromhex(octets)
         rest, wrote = data, 0
@@ -133,7 +135,7 @@ class Stub:
         os._exit(status)
 
     def grandchild(self, octets: str = "") -> dict[str, Any]:
-        """Leave a process behind that holds the channel for a while, or writes to it for ever, and die."""
+        """Leave a process behind that holds the channel for a while, or writes to it without end, and die."""
         if not os.fork():
             self.control.close()
             if octets:
@@ -156,9 +158,9 @@ def main() -> None:
     said = found()
     control = socket.socket(socket.AF_UNIX)
     control.connect(sys.argv[1])
-    stub = Stub(said["variables"])
-    stub.control = control
-    said["addresses"] = [listener.getsockname() for listener in stub.listeners]
+    commands = Commands(said["variables"])
+    commands.control = control
+    said["addresses"] = [listener.getsockname() for listener in commands.listeners]
     with control.makefile("rw", encoding="utf-8") as lines:
         answer: dict[str, Any] = said
         while True:
@@ -168,7 +170,7 @@ def main() -> None:
             if not line:
                 break
             command = json.loads(line)
-            answer = getattr(stub, command.pop("do"))(**command)
+            answer = getattr(commands, command.pop("do"))(**command)
     os._exit(0)
 
 

@@ -1,7 +1,7 @@
-"""The rows of the table: what is measured beside what, and what it must reach.
+"""The scenarios: which servers are compared under which load, and which goal each figure must reach.
 
-:func:`table` is read as the specification of the benchmark. ``pace`` shortens everything for a quick look; the number
-of rounds stays, so that the intervals mean the same.
+:func:`scenarios` is to be read as the specification of the benchmark. ``pace`` shortens everything for a quick look;
+the number of rounds stays, so that the intervals mean the same.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from bouts import Bout, Row
-from contestants import SERVICES, Running, alternative, service, sync, trio
-from loads import Mix, burst, closed, hold, open_loop
+from comparisons import Comparison, Row
+from load_generator import Mix, burst, closed, hold, open_loop
+from servers_under_test import SERVICES, RunningServer, alternative, service, sync, trio
 
-__all__ = ["cross_product", "table"]
+__all__ = ["cross_product", "scenarios"]
 
 HEAVY_TAIL: Mix = [(0.99, "light", "b 200"), (0.01, "heavy", "b 20000")]
 HEAVY_PAGES: Mix = [(0.99, "light", "/b/200"), (0.01, "heavy", "/b/20000")]
 
 
-def table(pace: float = 1.0) -> Iterator[Bout]:
-    """All bouts whose rows have a goal, and what is shown beside them."""
+def scenarios(pace: float = 1.0) -> Iterator[Comparison]:
+    """All comparisons whose rows have a goal, and what is shown beside them."""
     slice_ = 1.0 * pace
     sync_1, sync_64 = "sync, capacity 1", "sync, capacity 64"
     folded_1 = sync(1, 8, handler="handlers:brief_blocking", name="sync, capacity 1, folded")
     folded_64 = sync(64, 8, handler="handlers:brief_events", name="sync, capacity 64, folded")
     blocking, exclusive, reuseport, herd = "blocking accept", "EPOLLEXCLUSIVE", "SO_REUSEPORT", "naive herd"
 
-    yield Bout(
+    yield Comparison(
         "blocking",
         "capacity 1, 8 workers, 32 clients, null handler",
         [sync(1, 8), folded_1, alternative("blocking", 8)],
@@ -46,7 +46,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         ],
     )
     for clients, least in ((8, 0.8), (64, 0.8), (256, 1.0)):
-        yield Bout(
+        yield Comparison(
             f"event-{clients}",
             f"capacity 64, 8 workers, {clients} clients, null handler",
             [sync(64, 8), folded_64, trio(64, 8), alternative("exclusive", 8), alternative("reuseport", 8)],
@@ -82,7 +82,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
                 ),
             ],
         )
-    yield Bout(
+    yield Comparison(
         "herd",
         "128 event-based workers, 2 clients, null handler",
         [sync(64, 128), alternative("herd", 128)],
@@ -92,7 +92,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
             Row("(a) 128 workers: CPU of all processes against the naive herd", "server_us", sync_64, herd),
         ],
     )
-    yield Bout(
+    yield Comparison(
         "latency",
         "capacity 1, 8 workers, 1 client, null handler",
         [sync(1, 8), folded_1, alternative("blocking", 8)],
@@ -112,7 +112,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
             Row("(a) 1 client: parent's CPU for each connection", "parent_us", sync_1, how="value", unit="µs"),
         ],
     )
-    yield Bout(
+    yield Comparison(
         "heavy-tail",
         "8 workers, 600 requests a second: 0.2 ms of CPU each, 1 % of them 20 ms",
         [sync(64, 8), sync(1, 8), alternative("exclusive", 8), alternative("reuseport", 8)],
@@ -129,7 +129,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
     many_held = f"{count:,} long-lived connections over 16 workers"
     for name, at_once, text in (("hold", 1, "one after another"), ("rush", 128, "128 at once")):
         goal = 1 if at_once == 1 else None
-        yield Bout(
+        yield Comparison(
             name,
             f"{many_held}, {text}, then churn of a tenth",
             held,
@@ -157,14 +157,14 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
             fresh=True,
         )
     period = 10.0 * pace
-    yield Bout(
+    yield Comparison(
         "stuck",
         f"8 workers, 200 requests a second, one worker stuck for {period / 10:g} s in every {period:g}",
         [sync(64, 8), alternative("reuseport", 8)],
         open_loop(200, period, every=(period, f"s {period / 10}")),
         [Row("(d) p99 of the other requests against SO_REUSEPORT", "all.p99", sync_64, reuseport, most=0.2)],
     )
-    yield Bout(
+    yield Comparison(
         "burst",
         "bursts of 1,000 connections after silence, 8 workers",
         [sync(1, 8), sync(64, 8), alternative("blocking", 8)],
@@ -181,7 +181,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         ],
     )
     touching = [sync(1, 8, name="sync, lowest"), alternative("round-robin", 8), alternative("blocking", 8)]
-    yield Bout(
+    yield Comparison(
         "hot",
         "8 workers, 1 client, a handler that touches 20 MB",
         touching,
@@ -198,7 +198,7 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
         extra=_memory,
     )
     many = sync(1, 1024, name="1,024 workers")
-    yield Bout(
+    yield Comparison(
         "many",
         "capacity 1, 1,024 real workers against 8, 1 client",
         [many, sync(1, 8, name="8 workers")],
@@ -209,23 +209,23 @@ def table(pace: float = 1.0) -> Iterator[Bout]:
     yield from services(pace)
 
 
-def services(pace: float) -> Iterator[Bout]:
+def services(pace: float) -> Iterator[Comparison]:
     """HTTP, a request to a connection: the examples' servers beside those that people use, on one application."""
     ours = ("WSGI example", "ASGI example")
     for kind, mine in zip(("wsgi", "asgi"), ours, strict=True):
         others = [name for name in SERVICES if name not in ours and ("gunicorn" in name) == (kind == "wsgi")]
-        contestants = [service(name, 4) for name in (mine, *others)]
-        yield Bout(
+        servers = [service(name, 4) for name in (mine, *others)]
+        yield Comparison(
             kind,
             f"HTTP, {kind.upper()}: 4 workers, 16 clients, a page that costs nothing",
-            contestants,
+            servers,
             closed(16, pace, [(1.0, "all", "/")], http=True),
             [Row(f"HTTP: {mine}: throughput against {name}", "throughput", mine, name, least=1.5) for name in others],
         )
-        yield Bout(
+        yield Comparison(
             f"{kind}-tail",
             f"HTTP, {kind.upper()}: 4 workers, 150 requests a second: 0.2 ms of CPU each, 1 % of them 20 ms",
-            contestants,
+            servers,
             open_loop(150, 3 * pace, HEAVY_PAGES, http=True),
             [
                 Row(f"HTTP: {mine}: p99 of light pages against {name}", "light.p99", mine, name, most=0.5)
@@ -234,12 +234,12 @@ def services(pace: float) -> Iterator[Bout]:
         )
 
 
-def _memory(server: Running) -> dict[str, float]:
-    return {"memory": server.memory()}
+def _memory(running: RunningServer) -> dict[str, float]:
+    return {"memory": running.memory()}
 
 
-def cross_product(pace: float = 1.0) -> Iterator[Bout]:
-    """Every contestant at every size: nothing here has a goal."""
+def cross_product(pace: float = 1.0) -> Iterator[Comparison]:
+    """Every server at every size: nothing here has a goal."""
     for workers, clients in product((8, 32, 128), (1, 8, 32, 64, 256)):
         everyone = [
             sync(1, workers),
@@ -249,7 +249,7 @@ def cross_product(pace: float = 1.0) -> Iterator[Bout]:
             trio(64, workers),
             *(alternative(kind, workers) for kind in ("blocking", "herd", "exclusive", "reuseport")),
         ]
-        yield Bout(
+        yield Comparison(
             f"full-{workers}-{clients}",
             f"{workers} workers, {clients} clients, null handler",
             everyone,

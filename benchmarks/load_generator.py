@@ -1,13 +1,13 @@
-"""The load, from a process of its own: ``python loads.py`` reads one JSON line for each task and answers with one.
+"""The load generator, a process of its own: it reads one JSON line for each task and answers with one.
 
-**Closed loop**: each of so many clients asks, waits, and asks again; it measures what a server can carry. **Open
-loop**: requests leave by a schedule fixed beforehand (exponential gaps of a seeded generator), whatever the server
-does, and latency counts from the time in the schedule: a server that stalls cannot make the load wait and so hide its
-stall (coordinated omission). **Burst**: so many at once, after silence. **Hold**: connections that stay.
+*Closed loop*: each client asks, waits for the answer, and asks again. This measures what a server can carry. *Open
+loop*: requests leave by a schedule fixed beforehand (exponential gaps, from a seed), whatever the server does, and
+latency counts from the time in the schedule. So a server that stalls cannot hold the load back and thereby hide its
+stall (coordinated omission). *Burst*: many connections at once, after silence. *Hold*: connections that stay.
 
-Every answer says how busy this process was: near 1, the load was the limit, and two servers look more alike than they
-are. Each connection costs it seven system calls, which a load in C would need as well; the interpreter is the smaller
-part of its time. Connections are reset at the end, so that no port waits out its TIME_WAIT.
+Every answer says how busy this process was. Near 1, the load was the limit, and two servers look more alike than they
+are. Each connection costs it seven system calls, which a generator in C would need as well; the interpreter is the
+smaller part of its time. Connections are reset at the end, so that no port waits out its TIME_WAIT.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Load", "burst", "closed", "hold", "open_loop"]
+__all__ = ["LoadGenerator", "burst", "closed", "hold", "open_loop"]
 
 Task = dict[str, Any]
 Mix = list[tuple[float, str, str]]
@@ -61,7 +61,7 @@ def hold(count: int, churn: int, at_once: int = 128) -> Task:
     return {"mode": "hold", "count": count, "churn": churn, "at_once": at_once}
 
 
-class Load:
+class LoadGenerator:
     """The other process, seen from here."""
 
     def __init__(self) -> None:

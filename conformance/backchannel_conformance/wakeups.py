@@ -1,15 +1,15 @@
 """Counting wake-ups from outside, in three ways.
 
 A process that the kernel wakes and that goes back to sleep makes a voluntary context switch, whether or not its
-program ever notices. Counting what the program sees instead proves nothing: a process woken in vain inside
-``epoll_wait`` looks again within the kernel and sleeps on.
+program ever notices. Counting what the program sees proves nothing: a process woken in vain inside ``epoll_wait`` looks
+again within the kernel and goes back to sleep there.
 
-- :class:`Live` reads the switches of each running process from the system, where it tells (``/proc``, ``ps`` on BSD).
-- :class:`Asked` lets each worker's test service tell its own, which wakes it, but each time alike.
-- :class:`Portable` needs POSIX only: the switches of a whole tree of dead processes, as ``wait4`` adds them up. It runs
-  the pool twice, with and without connections, and takes the difference.
+- :class:`LiveCounter` asks the system for the switches of each running process (``/proc``; ``ps`` on BSD).
+- :class:`AskedCounter` has each worker's test service tell its own. That wakes the worker, but each time alike.
+- :class:`PortableCounter` needs POSIX only: when a whole tree of processes has ended, ``wait4`` tells its switches.
+  It runs the pool twice, with and without connections, and takes the difference.
 
-The first two see each worker (:class:`Watcher`), the first and the last a whole pool (:class:`Observer`).
+The first two see each worker (:class:`WorkerCounter`); the first and the last see a whole pool (:class:`PoolCounter`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from . import kernel, processes
-from .errors import Failure
-from .pool import Pool
+from .errors import ContractError
+from .pool_under_test import PoolUnderTest
 from .waiting import until
 
-__all__ = ["Asked", "Gains", "Live", "Observer", "Portable", "Watcher", "watcher"]
+__all__ = ["AskedCounter", "Gains", "LiveCounter", "PoolCounter", "PortableCounter", "WorkerCounter", "worker_counter"]
 
 QUIET: Final = 0.5
 """Seconds over which the quiet rate is measured; nothing is concluded from having waited."""
@@ -34,7 +34,7 @@ QUIET: Final = 0.5
 
 @dataclass(frozen=True)
 class Gains:
-    """What a load made: the voluntary context switches of each worker, beyond those it makes in quiet."""
+    """The voluntary context switches that a load has caused, beyond those that each process makes without one."""
 
     workers: Mapping[int, float]
     parent: int | None
@@ -43,23 +43,25 @@ class Gains:
     """How many connections each process served."""
 
 
-class Watcher(Protocol):
-    """Tells what each worker was woken for."""
+class WorkerCounter(Protocol):
+    """Counts how often each worker is woken."""
 
     name: str
 
-    def gains(self, pool: Pool, load: Callable[[], Counter[int]]) -> Gains:
+    def gains(self, pool: PoolUnderTest, load: Callable[[], Counter[int]]) -> Gains:
         """Put ``load`` on ``pool``; it returns how many connections each process served."""
 
 
-class Observer(Protocol):
-    """Counts the switches that a load makes."""
+class PoolCounter(Protocol):
+    """Counts how often a whole pool is woken."""
 
-    def per_connection(self, start: Callable[[], Pool], connections: int) -> float:
+    name: str
+
+    def per_connection(self, start: Callable[[], PoolUnderTest], connections: int) -> float:
         """Voluntary context switches of the whole pool for each of ``connections``, served one after another."""
 
 
-class Live:
+class LiveCounter:
     """Each process, while it runs."""
 
     name = "live"
@@ -69,8 +71,8 @@ class Live:
         """Switches so far."""
         return {pid: kernel.switches(pid) for pid in pids}
 
-    def gains(self, pool: Pool, load: Callable[[], Counter[int]]) -> Gains:
-        """See :class:`Watcher`."""
+    def gains(self, pool: PoolUnderTest, load: Callable[[], Counter[int]]) -> Gains:
+        """See :class:`WorkerCounter`."""
         pool.settle()
         workers = pool.workers()
         first = self.read([pool.pid, *workers])
@@ -85,8 +87,8 @@ class Live:
         gained = {pid: after[pid] - before[pid] - quiet[pid] for pid in workers}
         return Gains(gained, after[pool.pid] - before[pool.pid], served)
 
-    def per_connection(self, start: Callable[[], Pool], connections: int) -> float:
-        """See :class:`Observer`."""
+    def per_connection(self, start: Callable[[], PoolUnderTest], connections: int) -> float:
+        """See :class:`PoolCounter`."""
         pool = start()
         pool.settle()
         pids = [pool.pid, *pool.workers()]
@@ -97,7 +99,7 @@ class Live:
         return sum(after[pid] - before[pid] for pid in pids) / served
 
 
-class Asked:
+class AskedCounter:
     """Each worker, by what ``getrusage`` tells it: the answer on a connection that is held (``spec/adapter/service``).
 
     Only for workers that hold one connection at once: as many held ones as there are workers then reach each of them.
@@ -105,8 +107,8 @@ class Asked:
 
     name = "asked"
 
-    def gains(self, pool: Pool, load: Callable[[], Counter[int]]) -> Gains:
-        """See :class:`Watcher`."""
+    def gains(self, pool: PoolUnderTest, load: Callable[[], Counter[int]]) -> Gains:
+        """See :class:`WorkerCounter`."""
         workers = pool.workers()
         self.ask(pool, workers)  # what is done for the first time may wait for memory
         first = self.ask(pool, workers)
@@ -120,8 +122,8 @@ class Asked:
         return Gains({pid: after[pid] - before[pid] - cost - quiet[pid] for pid in workers}, None, served)
 
     @staticmethod
-    def ask(pool: Pool, workers: Iterable[int]) -> dict[int, int]:
-        """One round: each worker's switches so far. Everybody is asleep at its begin, in its midst and at its end."""
+    def ask(pool: PoolUnderTest, workers: Iterable[int]) -> dict[int, int]:
+        """One round: each worker's switches so far. All are asleep when it begins, while it lasts and when it ends."""
         workers = list(workers)
         pool.settle()
         processes.send(pool.pid, signal.SIGSTOP)
@@ -132,29 +134,31 @@ class Asked:
             processes.send(pool.pid, signal.SIGCONT)
         said = {who.pid: who.switches for who in (connection.answer() for connection in held)}
         if set(said) != set(workers):
-            raise Failure(f"{len(workers)} held connections reached {sorted(said)}, the workers are {sorted(workers)}")
+            raise ContractError(
+                f"{len(workers)} held connections reached {sorted(said)}, the workers are {sorted(workers)}"
+            )
         until(lambda: all(kernel.state(pid) == "S" for pid in workers), what="all workers to wait for their clients")
         for connection in held:
             connection.close()
         pool.settle()
         found = {pid: switches for pid, switches in said.items() if switches is not None}
         if len(found) < len(said):
-            raise Failure("the answer to 'hold' has no third figure: see the test service")
+            raise ContractError("the answer to 'hold' has no third figure: see the test service")
         return found
 
 
-def watcher() -> Watcher:
-    """The one that sees most here."""
-    return Live() if kernel.can("switches") else Asked()
+def worker_counter() -> WorkerCounter:
+    """The better one of those that work here."""
+    return LiveCounter() if kernel.can("switches") else AskedCounter()
 
 
-class Portable:
+class PortableCounter:
     """The whole tree, after its end."""
 
     name = "portable"
 
-    def per_connection(self, start: Callable[[], Pool], connections: int) -> float:
-        """See :class:`Observer`."""
+    def per_connection(self, start: Callable[[], PoolUnderTest], connections: int) -> float:
+        """See :class:`PoolCounter`."""
         totals, served = [], 0
         for count in (0, connections):
             pool = start()

@@ -1,9 +1,12 @@
-"""What became of each client, while workers die.
+"""Clients that keep a pool busy while something else happens to it.
 
-A :class:`Fate` is one client: its port, what it asked, whether it was answered. A port is known before it connects,
-so a killer that stops a worker and looks up which clients it holds (``kernel.clients``) finds every one of them here.
-What is lost and was held was lost *after* its accept; anything else that is lost was lost *before*, which the protocol
-promises never to happen (BC-LOSS-01).
+The clients are threads of the suite: they spend their time in the kernel, and the pool does not see the difference.
+
+- :class:`SteadyClients` remember who answered, for cases in which nobody may fail.
+- :class:`TrackedClients` remember what became of each :class:`Attempt`, while workers die. An attempt has its port
+  before it connects. So :func:`kill_one`, which stops a worker and looks up the clients that it holds
+  (``kernel.clients``), finds every one of them. An attempt that a dead worker held was lost *after* its accept; any
+  other was lost *before* it, and the protocol promises that this never happens (BC-LOSS-01).
 """
 
 from __future__ import annotations
@@ -14,20 +17,66 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from . import kernel, processes
-from .client import Address
+from .client import Address, Client, NoAnswer
+from .pool_under_test import PoolUnderTest
 from .waiting import scale, until
 
-__all__ = ["Clients", "Count", "Fate", "chosen", "kill_one"]
+__all__ = ["Attempt", "SteadyClients", "Totals", "TrackedClients", "kill_one", "pick_victim"]
+
+
+class SteadyClients:
+    """While this context lasts, ``clients`` clients ask one question after another; one that is not answered stops.
+
+    ``answers`` counts by process id, ``failures`` says what went wrong.
+    """
+
+    def __init__(self, pool: PoolUnderTest, clients: int) -> None:
+        self.answers: Counter[int] = Counter()
+        self.failures: list[str] = []
+        self._client = Client(pool.addresses[0])
+        self._enough = threading.Event()
+        self._more = threading.Condition()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> SteadyClients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._enough.is_set():
+            try:
+                pid = self._client.ask().pid
+            except (NoAnswer, OSError) as error:
+                with self._more:
+                    self.failures.append(str(error))
+                    self._more.notify_all()
+                return
+            with self._more:
+                self.answers[pid] += 1
+                self._more.notify_all()
+
+    def wait_for(self, count: int, seconds: float = 30.0) -> None:
+        """Until ``count`` more have been answered, or one has failed."""
+        with self._more:
+            goal = self.answers.total() + count
+            self._more.wait_for(lambda: self.failures or self.answers.total() >= goal, seconds)
 
 
 @dataclass(slots=True)
-class Fate:
-    """One client, and what became of it. ``held``: a worker that was killed had accepted it."""
+class Attempt:
+    """One connection, and what became of it. ``held``: a worker that was killed had accepted it."""
 
     port: int
     command: str
@@ -39,12 +88,12 @@ class Fate:
 
 
 @dataclass(frozen=True)
-class Count:
-    """All clients of a storm."""
+class Totals:
+    """What became of all attempts."""
 
     clients: int
     answered: int
-    before: tuple[Fate, ...] = field(repr=False)
+    before: tuple[Attempt, ...] = field(repr=False)
     """Lost, and no dead worker had accepted them."""
     after: int
     """Lost with the worker that had accepted them."""
@@ -60,9 +109,9 @@ class Count:
         )
 
 
-class Clients:
+class TrackedClients:
     """While this context lasts, ``count`` clients at a time connect, ask, wait for the answer and the end, and begin
-    again. ``commands`` are asked in turn by each; who is not answered after ``patience`` seconds is lost.
+    again. ``commands`` are asked in turn by each; one that is not answered within ``patience`` seconds is lost.
     """
 
     def __init__(
@@ -73,19 +122,19 @@ class Clients:
         self.answered = 0
         self.latencies: list[float] = []
         """Of those answered since somebody emptied it."""
-        self._lost: list[Fate] = []
-        self._held: list[Fate] = []
+        self._lost: list[Attempt] = []
+        self._held: list[Attempt] = []
         self._spared = 0
         self._past: set[int] = set()
         self._total = 0
         self._commands = commands
         self._patience = patience * scale()
-        self._now: dict[int, Fate] = {}
+        self._now: dict[int, Attempt] = {}
         self._enough = threading.Event()
         self._more = threading.Condition()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
 
-    def __enter__(self) -> Clients:
+    def __enter__(self) -> TrackedClients:
         for thread in self._threads:
             thread.start()
         return self
@@ -105,9 +154,9 @@ class Clients:
         with socket.socket() as sock:
             sock.settimeout(self._patience)
             sock.bind((self.address[0], 0))
-            fate = Fate(sock.getsockname()[1], command, time.monotonic())
+            attempt = Attempt(sock.getsockname()[1], command, time.monotonic())
             with self._more:
-                self._now[fate.port] = fate
+                self._now[attempt.port] = attempt
                 self._total += 1
             try:
                 sock.connect(self.address)
@@ -115,20 +164,20 @@ class Clients:
                 answer = b""
                 while part := sock.recv(4096):
                     answer += part
-                fate.answered = answer.endswith(b"\n")
-                fate.error = "" if fate.answered else "closed without an answer"
+                attempt.answered = answer.endswith(b"\n")
+                attempt.error = "" if attempt.answered else "closed without an answer"
             except OSError as error:
-                fate.error = str(error)
-            fate.took = time.monotonic() - fate.began
+                attempt.error = str(error)
+            attempt.took = time.monotonic() - attempt.began
             with self._more:
                 # before its port is free for another
-                del self._now[fate.port]
-                if fate.answered:
+                del self._now[attempt.port]
+                if attempt.answered:
                     self.answered += 1
-                    self._past.add(fate.port)
-                    self.latencies.append(fate.took)
+                    self._past.add(attempt.port)
+                    self.latencies.append(attempt.took)
                 else:
-                    self._lost.append(fate)
+                    self._lost.append(attempt)
                 self._more.notify_all()
 
     def hold(self, ports: set[int]) -> None:
@@ -158,19 +207,19 @@ class Clients:
         return taken
 
     @property
-    def lost(self) -> list[Fate]:
+    def lost(self) -> list[Attempt]:
         """Those that were not answered."""
         return list(self._lost)
 
-    def count(self) -> Count:
-        """Everybody, when it is over."""
-        before = tuple(fate for fate in self._lost if not fate.held)
-        spared = self._spared + sum(fate.answered for fate in self._held)
-        return Count(self._total, self.answered, before, len(self._lost) - len(before), spared)
+    def totals(self) -> Totals:
+        """What became of all attempts, once the context has ended."""
+        before = tuple(attempt for attempt in self._lost if not attempt.held)
+        spared = self._spared + sum(attempt.answered for attempt in self._held)
+        return Totals(self._total, self.answered, before, len(self._lost) - len(before), spared)
 
 
-def kill_one(pid: int, port: int, clients: Clients, *, linger: float = 0.0) -> set[int]:
-    """Stop a worker, let ``linger`` seconds of load go to it, see whom it holds, kill it. The ports of whom it held.
+def kill_one(pid: int, port: int, clients: TrackedClients, *, linger: float = 0.0) -> set[int]:
+    """Stop a worker, let ``linger`` seconds of load go to it, look up its clients, kill it. Returns their ports.
 
     A worker stopped while it had nothing to do is ordered meanwhile, and dies before it has read its order.
     """
@@ -189,6 +238,6 @@ def kill_one(pid: int, port: int, clients: Clients, *, linger: float = 0.0) -> s
     return set()
 
 
-def chosen(workers: Sequence[int], at: int, seed: int = 1) -> int:
+def pick_victim(workers: Sequence[int], at: int, seed: int = 1) -> int:
     """The victim of the ``at``-th kill: the same in every run."""
     return workers[random.Random(seed * 1_000_003 + at).randrange(len(workers))]

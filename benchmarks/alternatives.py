@@ -1,4 +1,4 @@
-"""The alternatives, as programs: ``python servers.py KIND LISTEN WORKERS``.
+"""The alternatives, as programs: ``python alternatives.py KIND LISTEN WORKERS``.
 
 ``blocking``: every worker blocks in ``accept``, and the kernel wakes them in turn. ``herd``: event-based workers that
 all watch one listener. ``exclusive``: the same by EPOLLEXCLUSIVE. ``reuseport``: the same, each with a listener of

@@ -1,7 +1,7 @@
-"""Who takes part: how each is started, and what the kernel says of its processes.
+"""The servers that are compared: how each is started, and what the kernel says of its processes.
 
-Figures of processor time come from each process's own clock, figures of waiting and memory from ``/proc``:
-EPOLLEXCLUSIVE exists on Linux alone, and so does this comparison.
+Processor time comes from each process's own clock, waiting and memory from ``/proc``: EPOLLEXCLUSIVE exists on Linux
+alone, and so does this comparison.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SERVICES", "Contestant", "Running", "alternative", "service", "sync", "trio"]
+__all__ = ["SERVICES", "RunningServer", "ServerUnderTest", "alternative", "service", "sync", "trio"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -30,7 +30,7 @@ SOURCES = (
 
 
 @dataclass(frozen=True)
-class Contestant:
+class ServerUnderTest:
     """A server: a name for the tables, and its command with ``{status}`` for the path of a status socket. One that
     cannot say which port it was given is told one, ``{port}``.
     """
@@ -41,24 +41,24 @@ class Contestant:
     has_parent: bool = False
     """Whether its parent takes part in serving."""
 
-    def start(self) -> Running:
+    def start(self) -> RunningServer:
         """Start it, and wait until all its workers are ready."""
-        return Running(self)
+        return RunningServer(self)
 
 
-def sync(capacity: int, workers: int, *options: str, handler: str = "", name: str = "") -> Contestant:
+def sync(capacity: int, workers: int, *options: str, handler: str = "", name: str = "") -> ServerUnderTest:
     """The back-channel with the sync reference."""
     handler = handler or ("handlers:blocking" if capacity == 1 else "handlers:events")
     return _backchannel(name or f"sync, capacity {capacity}", capacity, workers, *options, handler)
 
 
-def trio(capacity: int, workers: int, *options: str) -> Contestant:
+def trio(capacity: int, workers: int, *options: str) -> ServerUnderTest:
     """The back-channel with trio workers, under the sync reference's parent."""
     worker = f"{sys.executable} -m backchannel_trio.worker handlers:on_trio"
     return _backchannel(f"trio, capacity {capacity}", capacity, workers, *options, "--worker", worker)
 
 
-def _backchannel(name: str, capacity: int, workers: int, *options: str) -> Contestant:
+def _backchannel(name: str, capacity: int, workers: int, *options: str) -> ServerUnderTest:
     command = (
         *(
             sys.executable,
@@ -76,11 +76,11 @@ def _backchannel(name: str, capacity: int, workers: int, *options: str) -> Conte
         *("--start-deadline", "120"),
     )
     size = () if "--max" in options else ("--workers", str(workers))
-    return Contestant(name, (*command, *size, *options), workers, has_parent=True)
+    return ServerUnderTest(name, (*command, *size, *options), workers, has_parent=True)
 
 
-def alternative(kind: str, workers: int) -> Contestant:
-    """One of :mod:`servers`."""
+def alternative(kind: str, workers: int) -> ServerUnderTest:
+    """One of :mod:`alternatives`."""
     names = {
         "blocking": "blocking accept",
         "herd": "naive herd",
@@ -88,8 +88,8 @@ def alternative(kind: str, workers: int) -> Contestant:
         "reuseport": "SO_REUSEPORT",
         "round-robin": "sync, round robin",
     }
-    command = (sys.executable, str(HERE / "servers.py"), kind, "127.0.0.1:0", str(workers))
-    return Contestant(names[kind], command, workers, has_parent=kind == "round-robin")
+    command = (sys.executable, str(HERE / "alternatives.py"), kind, "127.0.0.1:0", str(workers))
+    return ServerUnderTest(names[kind], command, workers, has_parent=kind == "round-robin")
 
 
 SERVICES = {
@@ -109,11 +109,11 @@ SERVICES = {
 """HTTP servers, and the pool with the HTTP of the examples, on one application."""
 
 
-def service(name: str, workers: int) -> Contestant:
+def service(name: str, workers: int) -> ServerUnderTest:
     """One of :data:`SERVICES`."""
     application = "webapp:asynchronous" if "ASGI" in name else "webapp:application"
     words = SERVICES[name].replace("{workers}", str(workers)).split()
-    return Contestant(name, ("env", f"APP={application}", sys.executable, "-m", *words), workers)
+    return ServerUnderTest(name, ("env", f"APP={application}", sys.executable, "-m", *words), workers)
 
 
 @dataclass
@@ -141,19 +141,19 @@ class Figures:
 
 
 @dataclass
-class Running:
+class RunningServer:
     """A server that runs."""
 
-    contestant: Contestant
+    server: ServerUnderTest
     address: tuple[str, int] = field(init=False)
     pid: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self._status = f"{self._folder.name}/status"
-        told = any("{port}" in part for part in self.contestant.command)
+        told = any("{port}" in part for part in self.server.command)
         port = str(_free_port()) if told else ""
-        command = [part.replace("{status}", self._status).replace("{port}", port) for part in self.contestant.command]
+        command = [part.replace("{status}", self._status).replace("{port}", port) for part in self.server.command]
         path = os.pathsep.join(str(ROOT / folder) for folder in SOURCES)
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0)
@@ -170,7 +170,7 @@ class Running:
         if not ready:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-            raise SystemExit(f"{self.contestant.name} did not start: {' '.join(command)}")
+            raise SystemExit(f"{self.server.name} did not start: {' '.join(command)}")
 
     def _answers(self) -> bool:
         """Wait until an HTTP server has all its workers and answers; whether it ever does."""
@@ -179,7 +179,7 @@ class Running:
             time.sleep(0.1)
             with contextlib.suppress(OSError), socket.create_connection(self.address, 5) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-                if client.recv(12) == b"HTTP/1.1 200" and len(self.workers()) >= self.contestant.workers:
+                if client.recv(12) == b"HTTP/1.1 200" and len(self.workers()) >= self.server.workers:
                     return True
         return False
 
