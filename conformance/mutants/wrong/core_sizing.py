@@ -1,0 +1,92 @@
+"""What is broken in :mod:`backchannel.sizing`."""
+
+from __future__ import annotations
+
+from backchannel import sizing
+from backchannel.sizing import Sizing, Totals
+
+from . import rewrite, wrong
+
+
+@wrong("BC-SCALE-12", role="parent", kills=["test_young_deaths_delay_spawning", "test_one_cannot_start_any_more"])
+def young_deaths_cost_nothing() -> None:
+    rewrite(sizing.delayed, "        not_before=max(memory.not_before, now + delay),\n", "")
+
+
+@wrong("BC-SCALE-04", role="parent", kills=["test_spawning_doubles"])
+def scaling_off_by_one() -> None:
+    rewrite(
+        sizing.lacking,
+        "    return max(rules.min - totals.counting, by_spare, 0)\n",
+        "    return max(rules.min - totals.counting, by_spare and by_spare + 1, 0)\n",
+    )
+
+
+@wrong("BC-SCALE-02", role="parent", kills=["test_spawning_doubles"])
+def starting_workers_are_no_spare() -> None:
+    rewrite(sizing.spare, "    return totals.room + totals.starting * capacity\n", "    return totals.room\n")
+
+
+@wrong("BC-SCALE-08", role="parent", kills=["test_growth_ends_at_max"])
+def one_above_max() -> None:
+    rewrite(
+        sizing.short,
+        "return totals.counting < rules.max and (totals.counting < rules.min",
+        "return totals.counting <= rules.max and (totals.counting < rules.min",
+    )
+    rewrite(sizing.decide, "rules.max - totals.counting)", "rules.max + 1 - totals.counting)")
+
+
+@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_goes_from_the_top"])
+def lowest_slot_retires() -> None:
+    rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, worker.slot)")
+
+
+@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_counts_what_is_reserved"])
+def retires_with_an_order_under_way() -> None:
+    rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.open, -worker.slot)")
+
+
+@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_leaves_min_spare"])
+def retires_the_last_spare() -> None:
+    rewrite(sizing.decide, "        if totals.room - victim.room >= rules.min_spare:\n", "        if True:\n")
+
+
+@wrong("BC-SCALE-09", role="parent", kills=["test_draining_workers_take_no_place", "test_retiring_worker_is_drained"])
+def draining_workers_count() -> None:
+    rewrite(Totals.add, ("        self.draining += sign\n        return\n"), "        self.draining += sign\n")
+
+
+@wrong("BC-SCALE-07", role="pool", kills=["test_shrinks_when_idle"])
+def pool_lowest_slot_retires() -> None:
+    rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, worker.slot)")
+
+
+@wrong("BC-SCALE-07", role="pool", kills=["test_retires_the_least_loaded"])
+def retires_the_most_loaded() -> None:
+    rewrite(sizing.decide, "victim = min(ready", "victim = max(ready")
+
+
+@wrong("BC-SCALE-14", role="pool", kills=["test_no_process_for_a_worker", "test_no_descriptor_for_a_channel"])
+def never_tries_to_start_again() -> None:
+    rewrite(
+        Sizing.could_not_start, "    self._no_start_before = now + delay\n", "    self._no_start_before = now + 1e6\n"
+    )
+
+
+@wrong("BC-SCALE-03", role="parent", kills=["test_growth_ends_at_max"])
+def max_never_reached() -> None:
+    rewrite(
+        sizing.short,
+        "return totals.counting < rules.max and (totals.counting < rules.min",
+        "return totals.counting < rules.max - 1 and (totals.counting < rules.min",
+    )
+
+
+@wrong("BC-SCALE-05", role="parent", kills=["test_spawning_doubles"])
+def spawn_rate_rises_by_one() -> None:
+    rewrite(
+        sizing.decide,
+        "rate = min(memory.rate * 2, rules.spawn_rate_ceiling)",
+        "rate = min(memory.rate + 1, rules.spawn_rate_ceiling)",
+    )
