@@ -324,3 +324,17 @@ def test_drained_worker_does_not_count_again_when_its_channel_ends(world: World)
     world.exit(3, -9)
     world.wait(1.0)
     assert len(starting(world)) == 1
+
+
+def test_reload_that_has_ended_waits_for_no_newcomer() -> None:
+    """One newcomer dies young, so the next is delayed; meanwhile another one ends the reload. Nothing is to come then,
+    and a parent with nothing to do does not wake.
+    """
+    world = World(scaling=Scaling.fixed(2))
+    world.greet_all()
+    world.wait(100.0)
+    reload(world, at_once=True)
+    world.exit(2, 1)
+    world.exit(3, 78)
+    assert world.reloads[0].failure
+    assert world.parent.next_deadline() is None

@@ -87,11 +87,11 @@ class Deadlines:
             deadline.when = deadline.entry = None
             yield deadline
 
-    def due(self, now: float) -> list[Deadline]:
+    def due(self, now: float) -> frozenset[Deadline]:
         """Those that :meth:`passed` would take out, left where they are."""
         found: list[tuple[float, int, int, Deadline]] = []
         while (first := self.next()) is not None and first <= now:
             found.append(heapq.heappop(self._heap))
         for entry in found:
             heapq.heappush(self._heap, entry)
-        return [entry[-1] for entry in found]
+        return frozenset(entry[-1] for entry in found)

@@ -31,13 +31,14 @@ DEADLINES: Final = {
 
 @dataclass(slots=True, eq=False)
 class Lifecycle:
-    """The ``workers`` and their states. ``on_change`` is called with each worker whose state has changed here."""
+    """The workers and their states."""
 
     _settings: Settings
     _deadlines: Deadlines
     _counters: Counters
     _actions: list[Action]
     _on_change: Callable[[Worker], None]
+    """Called with each worker whose state has changed, but by :meth:`step` or :meth:`welcome`."""
     greeted: int = 0
     """Workers that have ever become READY."""
     _slots: Slots = field(default_factory=Slots)
@@ -48,8 +49,8 @@ class Lifecycle:
         return self._slots.workers
 
     def step(self, worker: Worker, event: ParentEvent, now: float) -> None:
-        """Move the machine of ``worker``, without a word to anybody. ``KeyError``: the event cannot happen in this
-        state, which is a bug.
+        """Move the machine of ``worker``; whoever calls this tells of it, when all else has changed too. ``KeyError``:
+        the event cannot happen in this state, which is a bug.
         """
         state = PARENT[worker.state][event]
         # an event that leaves a worker where it is does not prolong its stay: a hello does not put off start_deadline
@@ -102,8 +103,9 @@ class Lifecycle:
 
     def lose(self, worker: Worker, now: float) -> None:
         """Its channel has ended (BC-CHAN-06): it can say nothing any more, and is expected to exit."""
-        self.step(worker, ParentEvent.EOF, now)
-        self._on_change(worker)
+        if worker.state in READING:
+            self.step(worker, ParentEvent.EOF, now)
+            self._on_change(worker)
 
     def kill(self, worker: Worker, event: ParentEvent, why: str, now: float, *, requirement: str | None = None) -> None:
         """Kill ``worker``; the state changes before the signal goes out (BC-KILL-01)."""

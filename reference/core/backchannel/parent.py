@@ -72,10 +72,9 @@ class Parent:
         self._stop_deadline = Deadline(Kind.STOP)
         self._lives = Lifecycle(settings, self._deadlines, self.counters, actions, self._changed)
         self.workers = self._lives.workers
-        backlogs = [Backlog(Deadline(Kind.LISTENER_REST, listener)) for listener in range(listeners)]
-        self.ledgers = backlogs
+        self.ledgers = [Backlog(Deadline(Kind.LISTENER_REST, listener)) for listener in range(listeners)]
         self._dispatch = Dispatch(
-            settings, self.workers, backlogs, self._deadlines, self.counters, actions, self._changed
+            settings, self.workers, self.ledgers, self._deadlines, self.counters, actions, self._changed
         )
         self._sizing = Sizing(scaling, settings.capacity, self.workers)
         self.generations = Reload(self._lives, self._sizing, actions)
@@ -109,14 +108,12 @@ class Parent:
 
     def eof(self, slot: int, now: float) -> None:
         """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-06)."""
-        worker = self.workers[slot]
-        if worker.state in READING:
-            self._lives.lose(worker, now)
+        self._lives.lose(self.workers[slot], now)
 
     def send_failed(self, slot: int, now: float) -> None:
         """The channel of ``slot`` did not take a whole ACCEPT (BC-KILL-02)."""
         worker = self.workers[slot]
-        if worker.state in READING:
+        if worker.state in READING:  # else it was killed, or its channel has ended, since the order was given
             text = "the channel did not take a whole ACCEPT: its worker does not read"
             self._failures.violated(worker, text, now, requirement="BC-KILL-02")
 
@@ -125,9 +122,8 @@ class Parent:
         self._failures.could_not_start(self.workers[slot], reason, now)
 
     def exited(self, slot: int, status: int, now: float) -> None:
-        """``waitpid`` returned the worker of ``slot``, and its channel has been read (BC-DEATH-01).
-
-        ``status`` is its exit status, negative for a signal.
+        """``waitpid`` returned the worker of ``slot``, and its channel has been read (BC-DEATH-01). ``status`` is its
+        exit status, negative for a signal.
         """
         self._failures.exited(self.workers[slot], status, now)
 
@@ -283,8 +279,7 @@ class Parent:
         """``worker`` is STARTING when everybody is to go: it holds nothing, and would read of a drain when its code is
         loaded, which may take long (BC-STOP-04).
         """
-        text = "it was still starting when the pool came to its end"
-        self._lives.kill(worker, ParentEvent.STOP, text, now)
+        self._lives.kill(worker, ParentEvent.STOP, "it was still starting when the pool came to its end", now)
 
     def _step(self, event: PoolEvent) -> bool:
         """Move the parent's own machine; ``False`` when ``event`` has no effect."""

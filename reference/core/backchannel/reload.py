@@ -69,7 +69,7 @@ class Reload:
         surplus = sorted(self._starting | self._ready, key=lambda worker: worker.slot)
         self._starting.clear()
         self._ready.clear()
-        self.active = False
+        self.active = self.waiting = False
         return surplus
 
     def _over(self, failure: str) -> None:
@@ -94,7 +94,7 @@ class Reload:
         may_spawn = now >= self._sizing.not_before
         if not self.due and not (self.waiting and may_spawn):
             return
-        self.due = False
+        self.due = self.waiting = False
         workers = self._lives.workers.values()
         old = [worker for worker in workers if worker.generation < self.current and worker.state in _COUNTING]
         drain: list[Worker] = []

@@ -23,16 +23,16 @@ __all__ = ["Reports"]
 
 @dataclass(slots=True, eq=False)
 class Reports:
-    """Reads what workers write. ``on_change`` is called with each worker that has reported; capacities up to
-    ``capacity_ceiling`` are believed.
-    """
+    """Reads what workers write."""
 
     _ceiling: int
+    """The highest capacity that is believed."""
     _lives: Lifecycle
     _dispatch: Dispatch
     _sizing: Sizing
     _failures: Failures
     _on_change: Callable[[Worker], None]
+    """Called with each worker that has reported."""
 
     def read(self, worker: Worker, data: bytes, now: float) -> None:
         """``worker`` has written ``data``. Never raises for what that is (BC-VIOL-01)."""

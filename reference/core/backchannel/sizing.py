@@ -154,12 +154,11 @@ _NOTHING: Final = Decision()
 
 @dataclass(slots=True, eq=False)
 class Sizing:
-    """Passes over ``workers``, and the delays after young deaths and failed starts. ``capacity`` is what a worker is
-    expected to have.
-    """
+    """Passes over the workers, and the delays after young deaths and failed starts."""
 
     _rules: Scaling
     _capacity: int
+    """What a worker is expected to have while it is STARTING."""
     _workers: Mapping[int, Worker]
     _totals: Totals = field(default_factory=Totals)
     _memory: Memory = field(default_factory=Memory)
@@ -169,6 +168,7 @@ class Sizing:
     """Something has, since that pass found nothing to do."""
     _last_young_death: float = float("-inf")
     _held: bool = False
+    """Nobody is retired: a reload is under way."""
     _failures: int = 0
     """Workers in a row that could not be started."""
     _why: str = ""
