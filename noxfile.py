@@ -28,8 +28,8 @@ ROOTS = (
 )
 REFERENCES = ("sync", "trio", "sync+trio-workers", "trio+sync-workers")
 """The references, and each one's parent with the other's workers."""
-OWN_LOOP = "examples/loop/loop.toml"
-"""A worker on asyncio."""
+OWN_LOOP = ("loop", "asyncio")
+"""A worker on asyncio, and a parent with it: manifests in ``examples/loop``."""
 PORT = ("c", "c-worker")
 """The port in C: manifests in ``examples/c``, where those of its pairs with a reference lie as well."""
 
@@ -62,8 +62,9 @@ def group(session: nox.Session, name: str) -> None:
 
 
 def everything(session: nox.Session) -> list[str]:
-    """The references, and a worker under another loop; the port in C too, where there is a compiler."""
-    chosen = [word for name in REFERENCES for word in ("--impl", name)] + ["--manifest", OWN_LOOP]
+    """The references, and what is under another loop; the port in C too, where there is a compiler."""
+    chosen = [word for name in REFERENCES for word in ("--impl", name)]
+    chosen += [word for name in OWN_LOOP for word in ("--manifest", f"examples/loop/{name}.toml")]
     missing = [program for program in ("make", "cc") if not shutil.which(program)]
     if missing:
         session.warn(f"the port in C is left out: there is no {' and no '.join(missing)}")

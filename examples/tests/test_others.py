@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running import running
 
 # ------------------------------------------------------------------------------------------ asgi
@@ -90,9 +91,11 @@ def test_own_loop_says_nothing_of_a_line_without_an_end(tmp_path: Path) -> None:
         assert "Traceback" not in service.server.log
 
 
-def test_own_loop_drains_and_keeps_its_workers_when_the_code_is_broken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parent", ["-m backchannel_sync", "asyncio_parent.py"])
+def test_own_loop_drains_and_keeps_its_workers_when_the_code_is_broken(tmp_path: Path, parent: str) -> None:
     (tmp_path / "told.py").write_text(TOLD)
-    with running("loop", tmp_path, LOOP, PYTHONPATH=str(tmp_path)) as service:
+    command = LOOP.replace("-m backchannel_sync", parent)
+    with running("loop", tmp_path, command, PYTHONPATH=str(tmp_path)) as service:
         before = ready(service.status())
         (tmp_path / "told.py").write_text("raise OSError('no database')\n")
         service.server.process.send_signal(signal.SIGHUP)

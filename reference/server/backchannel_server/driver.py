@@ -1,8 +1,8 @@
 """The parent of a pool, under any loop.
 
-:class:`backchannel.Parent` decides, and this does: it reads channels and counts, starts and ends processes, closes
-listeners, says in the log what has happened. A loop around it gives three things (:class:`~.loops.Loop`) and does two,
-sleep and make turns::
+:class:`~backchannel.parent.Parent` decides, and this does: it reads channels and counts, starts and ends processes,
+closes listeners, says in the log what has happened. A loop around it gives three things (:class:`~.loops.Loop`) and
+does two, sleep and make turns::
 
     driver = Driver(loop, start, opened, settings, scaling)
     driver.begin()
