@@ -14,7 +14,7 @@ path.insert(0, str(Path(__file__).parents[1] / "reference" / "core"))
 from backchannel import Busy, Gone, Hello, Idle, Parent, Reason, Scaling, Send, Settings, encode
 from backchannel.frames import VERSION, Features, decode
 from backchannel.sizing import Memory, WorkerView, decide
-from backchannel.states import State
+from backchannel.states import SlotState
 
 __all__ = ["SIZES", "pool", "time_dispatch", "time_report", "time_scaling"]
 
@@ -74,7 +74,7 @@ def time_report(workers: int, loops: int) -> float:
 
 def time_scaling(workers: int, loops: int) -> float:
     """Seconds for one full scaling pass, which looks at every worker."""
-    views = [WorkerView(slot, State.READY, slot % 3, CAPACITY) for slot in range(workers)]
+    views = [WorkerView(slot, SlotState.READY, slot % 3, CAPACITY) for slot in range(workers)]
     rules = Scaling(start=1, min=1, max=workers, min_spare=1, max_spare=1)
     began = time.perf_counter()
     for _ in range(loops):

@@ -45,7 +45,7 @@ class Baseline:
         except OSError as error:
             raise UsageError(f"--baseline {path}: {error.strerror}; --write-baseline {path} writes one") from None
         except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"--baseline {path} is no TOML: {error}") from None
+            raise UsageError(f"--baseline {path} is not TOML: {error}") from None
         known = Requirements.load()
         for name, table in entries.items():
             if not isinstance(table, dict):

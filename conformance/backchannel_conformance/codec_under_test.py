@@ -72,7 +72,7 @@ class CodecUnderTest:
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise ContractError(self._wrong(line, f"{said[:200]!r}, which is no JSON object"))
+            raise ContractError(self._wrong(line, f"{said[:200]!r}, which is not a JSON object"))
         return answer
 
     def finish(self) -> int:

@@ -154,7 +154,7 @@ def load(path: Path, *, built: bool = False) -> Manifest:
     except OSError as error:
         raise UsageError(f"manifest {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"manifest {path} is no TOML: {error}") from None
+        raise UsageError(f"manifest {path} is not TOML: {error}") from None
     _check_keys(path, data)
     for key, version, verb in (("contract", CONTRACT, "speaks"), ("spec", SPEC, "tests")):
         if key not in data:
@@ -244,7 +244,7 @@ def _check_keys(path: Path, data: Mapping[str, Any]) -> None:
     for part, known in _KEYS.items():
         table = data if not part else data.get(part, {})
         if not isinstance(table, dict):
-            raise UsageError(f"manifest {path}: {part} is no table; write [{part}]")
+            raise UsageError(f"manifest {path}: {part} is not a table; write [{part}]")
         for key in table:
             if key not in known:
                 full = f"{part}.{key}" if part else key

@@ -43,14 +43,14 @@ def choosable(pool: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The workers that may be chosen.
 
     A worker is a mapping with ``slot``, ``state``, ``open``, ``capacity``, ``reserved`` (``max`` of its unanswered
-    order), and, where they are not empty, ``ordered`` (it owes an answer), ``resting``, ``passed_over``.
+    order), and, where they are not empty, ``ordered`` (it owes an answer), ``cooling``, ``passed_over``.
     """
     return [
         worker
         for worker in pool
         if worker["state"] == "READY"
         and not worker.get("ordered", worker["reserved"] > 0)
-        and not worker.get("resting")
+        and not worker.get("cooling")
         and worker["open"] + worker["reserved"] < worker["capacity"]
     ]
 
@@ -70,18 +70,18 @@ def best(policy: str, pool: Iterable[Mapping[str, Any]], listener: int) -> list[
 def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
     """The orders of one dispatch, as in ``vectors/dispatch.json``."""
     pool = [dict(worker) for worker in case["workers"]]
-    ledgers = [dict(ledger) for ledger in case["listeners"]]
+    backlogs = [dict(backlog) for backlog in case["listeners"]]
     turn = case["turn"]
     made: list[dict[str, int]] = []
-    for ledger in ledgers:
-        ledger["retrying"] = ledger.get("retrying", False)
+    for backlog in backlogs:
+        backlog["retrying"] = backlog.get("retrying", False)
     while True:
-        for step in range(len(ledgers)):
-            listener = (turn + step) % len(ledgers)
-            ledger = ledgers[listener]
-            wanted, again = wants(ledger)
+        for step in range(len(backlogs)):
+            listener = (turn + step) % len(backlogs)
+            backlog = backlogs[listener]
+            wanted, again = wants(backlog)
             slots = best(case["policy"], pool, listener)
-            if wanted and slots and not ledger.get("resting"):
+            if wanted and slots and not backlog.get("cooling"):
                 break
         else:
             return made
@@ -93,11 +93,11 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
         most = min(share(wanted, pool), worker["capacity"] - worker["open"], case["max_per_order"])
         made.append({"slot": slots[0], "listener": listener, "max": most})
         worker["reserved"], worker["ordered"] = most, True
-        ledger["covered"] += most
+        backlog["in_flight"] += most
         if again:
-            ledger["retrying"] = True
-            ledger["owed"] -= most
-        turn = (listener + 1) % len(ledgers)
+            backlog["retrying"] = True
+            backlog["owed"] -= most
+        turn = (listener + 1) % len(backlogs)
 
 
 def share(wanted: int, pool: Iterable[Mapping[str, Any]]) -> int:
@@ -105,15 +105,15 @@ def share(wanted: int, pool: Iterable[Mapping[str, Any]]) -> int:
     return -(-wanted // len(choosable(pool)))
 
 
-def wants(ledger: Mapping[str, Any]) -> tuple[int, bool]:
-    """How many connections one order may cover now, and whether they are ones that void orders had covered.
+def wants(backlog: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many connections one order may be for now, and whether they are ones that expired orders were for.
 
     BC-PEND-01; BC-SILENT-03: the latter one at a time, and after the others.
     """
-    free = ledger["pending"] - ledger["covered"]
-    if free > ledger["owed"]:
-        return free - ledger["owed"], False
-    return (1, True) if free > 0 and not ledger["retrying"] else (0, False)
+    free = backlog["pending"] - backlog["in_flight"]
+    if free > backlog["owed"]:
+        return free - backlog["owed"], False
+    return (1, True) if free > 0 and not backlog["retrying"] else (0, False)
 
 
 @dataclass
@@ -131,18 +131,18 @@ class Sizer:
 
     def could_not_start(self, now: float) -> None:
         """The system gave nothing to make a worker of (BC-SCALE-14)."""
-        delay = min(self.rules["young_delay"] * 2**self.failures, self.rules["young_delay_ceiling"])
+        delay = min(self.rules["early_exit_delay"] * 2**self.failures, self.rules["early_exit_delay_ceiling"])
         self.failures += 1
         self.no_start_before = now + delay
 
-    def young(self, now: float) -> None:
-        """A worker died young."""
-        delay = min(self.rules["young_delay"] * 2**self.deaths, self.rules["young_delay_ceiling"])
+    def early_exit(self, now: float) -> None:
+        """A worker exited early."""
+        delay = min(self.rules["early_exit_delay"] * 2**self.deaths, self.rules["early_exit_delay_ceiling"])
         self.deaths += 1
         self.not_before = max(self.not_before, now + delay)
 
     def served(self) -> None:
-        """The series of young deaths is broken."""
+        """The series of early exits is broken."""
         self.deaths, self.not_before = 0, float("-inf")
 
     def turn(self, now: float, pool: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:

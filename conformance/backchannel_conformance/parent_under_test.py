@@ -125,7 +125,7 @@ class ParentUnderTest:
             if time.monotonic() > deadline:
                 slots = ", ".join(str(stub.slot) for stub in stubs)
                 raise RequirementViolated(
-                    requirement, f"nobody of slots {slots} was ordered within {seconds * scale():g} s"
+                    requirement, f"none of slots {slots} was ordered within {seconds * scale():g} s"
                 )
             time.sleep(0.002)
 

@@ -51,7 +51,7 @@ def claimed(value: object, what: str) -> int:
     :class:`ContractError` for anything else that is not the suite's to touch.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 < value <= LARGEST:
-        raise ContractError(f"{what} is process {printable(repr(value), 60)}, which is no process id: {RIGHT}")
+        raise ContractError(f"{what} is process {printable(repr(value), 60)}, which is not a process id: {RIGHT}")
     # asked again after the look-up: a process that ends meanwhile no longer belongs to anything
     if not (ended(value) or _belongs(value) or ended(value)):
         raise ContractError(f"{what} is process {value}, which {_who(value)}: {RIGHT}")

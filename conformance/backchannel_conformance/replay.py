@@ -47,7 +47,7 @@ class _Worker:
     greeted: bool = False
     drained: bool = False
     accepted: int = 0
-    resting: bool = False
+    cooling: bool = False
     short_rows: dict[int, int] = field(default_factory=dict)
     passed_over: set[int] = field(default_factory=set)
     deadlines: dict[str, int] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class _Worker:
     def view(self) -> dict[str, Any]:
         """As the oracle wants it."""
         reserved = self.order["max"] if self.order else 0
-        names = ("slot", "open", "capacity", "resting", "passed_over")
+        names = ("slot", "open", "capacity", "cooling", "passed_over")
         return {
             **{name: getattr(self, name) for name in names},
             "state": "DRAINING" if self.drained else self.state,  # until it has exited: BC-SCALE-03
@@ -96,13 +96,13 @@ class Replay:
         capacity = self.settings["capacity"]
         self.policy = self.settings.get("policy") or ("lowest" if capacity == 1 else "least-loaded")
         protocol = tomllib.loads((folder() / "protocol.toml").read_text())
-        self.tables, self.pool = protocol["parent"], protocol["pool"]
+        self.tables, self.pool = protocol["slot"], protocol["parent"]
         self.sizer = oracle.Sizer(scaling, capacity)
         self.workers: dict[int, _Worker] = {}
-        self.ledgers = [
-            dict.fromkeys(("pending", "covered", "owed", "left"), 0)
-            | dict.fromkeys(("retrying", "dirty", "resting", "empty", "sure"), False)
-            | {"rest": 0}
+        self.backlogs = [
+            dict.fromkeys(("pending", "in_flight", "owed", "left"), 0)
+            | dict.fromkeys(("retrying", "dirty", "cooling", "empty", "sure"), False)
+            | {"cool_down": 0}
             for _ in range(header["listeners"])
         ]
         self.deadlines: list[tuple[float, int, str, Any]] = []
@@ -110,11 +110,11 @@ class Replay:
         self.may_retire: int | None = None
         self.now = 0.0
         self.turn = 0
-        self.voids = 0
+        self.expired = 0
         self.greeted = self.drained = self.gave_up = False
         self.state: str = header.get("state", "RUNNING")
         self.loose = self.state != "RUNNING"  # it waits for another parent's baton
-        self.last_young = float("-inf")
+        self.last_early_exit = float("-inf")
         self.serial = 0
 
     # --------------------------------------------------------------------------------- lines of the trace
@@ -128,8 +128,8 @@ class Replay:
             self.loose = True
             event = _POOL_EVENTS.get(line["in"], "")
             if self._become(event) and event in ("baton", "keep"):
-                for ledger in self.ledgers:
-                    ledger["dirty"] = True
+                for backlog in self.backlogs:
+                    backlog["dirty"] = True
             return
         method(**arguments)
 
@@ -186,13 +186,13 @@ class Replay:
     # ------------------------------------------------------------------------------------------ inputs
 
     def _in_start(self) -> None:
-        for ledger in self.ledgers:
-            ledger["dirty"] = True
+        for backlog in self.backlogs:
+            backlog["dirty"] = True
         for _ in range(self.sizer.rules["start"]):
             self._spawn()
 
     def _in_readable(self, listener: int) -> None:
-        self.ledgers[listener]["dirty"] = True
+        self.backlogs[listener]["dirty"] = True
 
     def _in_received(self, slot: int, data: str) -> None:
         worker = self.workers[slot]
@@ -226,15 +226,15 @@ class Replay:
     def _in_exited(self, slot: int, status: int) -> None:
         worker = self.workers.pop(slot)
         expected = worker.drained or worker.state == "KILLED"
-        youth = not worker.accepted and self.now - worker.spawned_at < self.sizer.rules["young"]
+        early = not worker.accepted and self.now - worker.spawned_at < self.sizer.rules["early_exit"]
         self._step(worker, "exit")
         self._end_order(worker)
         if expected:
             return
         if status in (76, 78) and not self.greeted:
             self._hopeless(status)
-        elif youth or status in (76, 78):
-            self._died_young()
+        elif early or status in (76, 78):
+            self._exited_early()
 
     def _in_stop(self) -> None:
         if not self._become("stop"):
@@ -243,8 +243,8 @@ class Replay:
             self._drain_all()
         else:
             self._deadline("stop", None)
-            for ledger in self.ledgers:
-                ledger["dirty"] = True
+            for backlog in self.backlogs:
+                backlog["dirty"] = True
 
     def _become(self, event: str) -> bool:
         """The parent's own machine; whether ``event`` has an effect."""
@@ -262,40 +262,40 @@ class Replay:
                 if self.state == "STOPPING":
                     self._drain_all()
             elif kind == "listener":
-                if subject["rest"] == serial:
-                    subject["resting"] = False
+                if subject["cool_down"] == serial:
+                    subject["cooling"] = False
             elif kind == "order":
                 worker, order = subject
-                if worker.order is order and not order["void"]:
-                    self._void(worker, order)
+                if worker.order is order and not order["expired"]:
+                    self._expire(worker, order)
             else:
                 self._late(subject, kind, serial)
 
     def _late(self, worker: _Worker, kind: str, serial: int) -> None:
         if self.workers.get(worker.slot) is not worker or worker.deadlines[kind] != serial:
             return  # it has gone, or is in this state for another time
-        if kind == "rest":
-            worker.resting = False
+        if kind == "cool_down":
+            worker.cooling = False
         elif worker.state == _STATES[kind]:
             self._kill(worker, _EVENTS[kind])
 
     def _in_dispatch(self, counts: dict[str, int]) -> None:
         pool = [worker.view() for worker in self.workers.values()]
-        for index, ledger in enumerate(self.ledgers):
-            able = any(oracle.best(self.policy, pool, at) for at in range(len(self.ledgers)))
-            if ledger["dirty"] and not ledger["resting"] and able and str(index) not in counts and not self.loose:
-                raise Deviation(f"P of listener {index} was not read (BC-PEND-02)")
+        for index, backlog in enumerate(self.backlogs):
+            able = any(oracle.best(self.policy, pool, at) for at in range(len(self.backlogs)))
+            if backlog["dirty"] and not backlog["cooling"] and able and str(index) not in counts and not self.loose:
+                raise Deviation(f"the pending count of listener {index} was not read (BC-PEND-02)")
         for name, pending in counts.items():
-            ledger = self.ledgers[int(name)]
-            ledger.update(pending=pending, dirty=False, empty=not pending)
-            ledger.update(left=pending - ledger["covered"], sure=not ledger["covered"])
+            backlog = self.backlogs[int(name)]
+            backlog.update(pending=pending, dirty=False, empty=not pending)
+            backlog.update(left=pending - backlog["in_flight"], sure=not backlog["in_flight"])
             if not pending:
-                ledger["owed"] = 0
+                backlog["owed"] = 0
                 for worker in self.workers.values():
                     worker.short_rows.pop(int(name), None)
                     worker.passed_over.discard(int(name))
         self._order({int(name) for name, pending in counts.items() if pending})
-        if self.state == "STOPPING" and all(ledger["empty"] and not ledger["covered"] for ledger in self.ledgers):
+        if self.state == "STOPPING" and all(backlog["empty"] and not backlog["in_flight"] for backlog in self.backlogs):
             self._drain_all()
 
     def _in_scale(self) -> None:
@@ -315,7 +315,7 @@ class Replay:
         report = frames.decode(octets, "worker", first=not worker.greeted)
         hello = report.get("hello")
         if hello and not hello["lowest"] <= frames.VERSION <= hello["highest"]:
-            self._kill(worker, "violation", young=False)
+            self._kill(worker, "violation", early_exit=False)
             self._hopeless(76)
             return
         if report["capacity"] > self.settings["capacity_ceiling"]:
@@ -330,17 +330,17 @@ class Replay:
         if worker.state == "STARTING" and report["type"] != "BUSY":
             raise frames.Violation("BC-HELLO-05", "a status before the answer to the welcome")
         order = worker.order
-        earned = worker.open
+        allowed = worker.open
         if report["type"] == "BUSY":
             if order is None or report["order"] != order["id"] or report["accepted"] > order["max"]:
                 raise frames.Violation("BC-BUSY-06", "no such order")
             if (report["accepted"] == order["max"]) != (report["reason"] == "FILLED"):
                 raise frames.Violation("BC-BUSY-06", "reason and accepted do not fit")
-            earned += report["accepted"]
+            allowed += report["accepted"]
         elif (report["open"], report["capacity"]) == (worker.open, worker.capacity):
             raise frames.Violation("BC-STATUS-06", "nothing has changed")
-        if report["open"] > earned:
-            raise frames.Violation("BC-STATUS-06", "not earned")
+        if report["open"] > allowed:
+            raise frames.Violation("BC-STATUS-06", "more than its orders allow")
         if report["capacity"] and not worker.capacity:
             raise frames.Violation("BC-CAP-03", "capacity after the final 0")
         worker.open, worker.capacity = report["open"], report["capacity"]
@@ -356,45 +356,45 @@ class Replay:
         if report["accepted"]:
             worker.short_rows.clear()
             self.sizer.served()
-        if order["void"]:
+        if order["expired"]:
             self._step(worker, "late_answer")
         elif worker.state == "STARTING":
             self._step(worker, "welcomed")
             self.greeted = True
         elif order["due"]:
-            self.voids = 0
+            self.expired = 0
         if report["accepted"] == order["max"]:
             return
         listener, rows = order["listener"], worker.short_rows
         worker.passed_over.add(listener)
-        if not report["accepted"] and report["reason"] != "PEER" and not order["void"]:
+        if not report["accepted"] and report["reason"] != "PEER" and not order["expired"]:
             rows[listener] = rows.get(listener, 0) + 1
         if report["reason"] == "WORKER" or rows.get(listener, 0) >= self.settings["short_in_a_row"]:
-            worker.resting = True
+            worker.cooling = True
             rows.clear()
-            self._deadline("rest", worker)
+            self._deadline("cool_down", worker)
         elif report["reason"] == "SYSTEM":
-            self.ledgers[order["listener"]]["resting"] = True
-            self._deadline("listener", self.ledgers[order["listener"]])
+            self.backlogs[order["listener"]]["cooling"] = True
+            self._deadline("listener", self.backlogs[order["listener"]])
         elif report["reason"] == "UNUSABLE":
             if worker.state == "READY":
                 self._drain(worker)
-            self._died_young()
+            self._exited_early()
 
     # ---------------------------------------------------------------------------------------- decisions
 
     def _order(self, waiting: set[int]) -> None:
         while waiting:
             listener = min(waiting, key=lambda index: (index < self.turn, index))
-            ledger = self.ledgers[listener]
-            wanted, again = oracle.wants(ledger)
+            backlog = self.backlogs[listener]
+            wanted, again = oracle.wants(backlog)
             if not wanted:
                 waiting.discard(listener)
                 continue
             pool = [worker.view() for worker in self.workers.values()]
             slots = oracle.best(self.policy, pool, listener)
             if not slots:
-                ledger["dirty"] = True
+                backlog["dirty"] = True
                 waiting.discard(listener)
                 continue
             worker = self.workers[slots[0]]
@@ -403,60 +403,60 @@ class Replay:
                     self.workers[slot].passed_over.discard(listener)
             most = min(oracle.share(wanted, pool), worker.capacity - worker.open, self.settings["max_per_order"])
             # the model's rules, once more and apart from how the order was found
-            _rule(ledger["covered"] + most <= ledger["pending"], "BC-PEND-01: R above P")
+            _rule(backlog["in_flight"] + most <= backlog["pending"], "BC-PEND-01: more in flight than pending")
             _rule(worker.order is None, "BC-ORDER-01: two orders unanswered")
             _rule(worker.state == "READY" and worker.open + most <= worker.capacity, "BC-ORDER-02: no room")
-            ledger["covered"] += most
-            ledger["left"] -= most
+            backlog["in_flight"] += most
+            backlog["left"] -= most
             if again:
-                ledger["retrying"] = True
-                ledger["owed"] -= most
-            self.turn = (listener + 1) % len(self.ledgers)
+                backlog["retrying"] = True
+                backlog["owed"] -= most
+            self.turn = (listener + 1) % len(self.backlogs)
             self._send(worker, listener, most, again=again)
 
     def _send(self, worker: _Worker, listener: int, most: int, *, again: bool = False) -> None:
         worker.last_order = worker.last_order + 1 if worker.last_order < 0xFFFFFFFF else 1
-        due = worker.state != "STARTING"  # the welcome cannot become void
+        due = worker.state != "STARTING"  # the welcome cannot expire
         worker.order = {"id": worker.last_order, "listener": listener, "max": most, "again": again, "due": due}
-        worker.order["void"] = False
+        worker.order["expired"] = False
         message = {"type": "ACCEPT", "order": worker.last_order, "listener": listener, "max": most}
         self.expected.append({"out": "Send", "slot": worker.slot, "data": frames.encode(message).hex()})
         if due:
             self._deadline("order", (worker, worker.order))
 
-    def _void(self, worker: _Worker, order: dict[str, Any]) -> None:
-        order["void"] = True
-        self.voids += 1
+    def _expire(self, worker: _Worker, order: dict[str, Any]) -> None:
+        order["expired"] = True
+        self.expired += 1
         if order["max"]:
-            self._uncover(order)
-            self.ledgers[order["listener"]]["owed"] += order["max"]
-            self.ledgers[order["listener"]]["dirty"] = True
+            self._not_in_flight(order)
+            self.backlogs[order["listener"]]["owed"] += order["max"]
+            self.backlogs[order["listener"]]["dirty"] = True
         if worker.state == "READY":
             self._deadline("silence", worker)
-        self._step(worker, "void")
+        self._step(worker, "expired")
 
-    def _uncover(self, order: dict[str, Any]) -> None:
-        ledger = self.ledgers[order["listener"]]
-        ledger["covered"] -= order["max"]
+    def _not_in_flight(self, order: dict[str, Any]) -> None:
+        backlog = self.backlogs[order["listener"]]
+        backlog["in_flight"] -= order["max"]
         if order["again"]:
-            ledger["retrying"] = False
+            backlog["retrying"] = False
 
     def _end_order(self, worker: _Worker, *, filled: bool = False) -> None:
         order, worker.order = worker.order, None
         if order is None or not order["max"]:
             return
-        ledger = self.ledgers[order["listener"]]
-        if order["void"]:
-            ledger.update(owed=max(0, ledger["owed"] - order["max"]), dirty=True)
+        backlog = self.backlogs[order["listener"]]
+        if order["expired"]:
+            backlog.update(owed=max(0, backlog["owed"] - order["max"]), dirty=True)
         else:
-            self._uncover(order)
+            self._not_in_flight(order)
             # all that was counted had an order, and this one was filled: what is pending has an edge (BC-WATCH-04)
-            settled = filled and ledger["sure"] and ledger["left"] <= 0
+            settled = filled and backlog["sure"] and backlog["left"] <= 0
             if not settled or any(other.passed_over for other in self.workers.values()):
-                ledger["dirty"] = True
-        live = [other.order for other in self.workers.values() if other.order and not other.order["void"]]
-        covered = sum(other["max"] for other in live if other["listener"] == order["listener"])
-        _rule(covered == self.ledgers[order["listener"]]["covered"], "BC-ROOM-02: a reservation leaked")
+                backlog["dirty"] = True
+        live = [other.order for other in self.workers.values() if other.order and not other.order["expired"]]
+        in_flight = sum(other["max"] for other in live if other["listener"] == order["listener"])
+        _rule(in_flight == self.backlogs[order["listener"]]["in_flight"], "BC-ROOM-02: a reservation leaked")
 
     def _spawn(self, slot: int | None = None) -> None:
         free = next(number for number in range(len(self.workers) + 1) if number not in self.workers)
@@ -482,23 +482,23 @@ class Replay:
             elif worker.state in ("READY", "SUSPECT"):
                 self._drain(worker)
 
-    def _kill(self, worker: _Worker, event: str, *, young: bool = True) -> None:
+    def _kill(self, worker: _Worker, event: str, *, early_exit: bool = True) -> None:
         self._step(worker, event)
         self._end_order(worker)
         self.expected.append({"out": "Kill", "slot": worker.slot})
-        if young and not worker.accepted and event in ("start_deadline", "violation"):
-            self._died_young()
+        if early_exit and not worker.accepted and event in ("start_deadline", "violation"):
+            self._exited_early()
 
-    def _died_young(self) -> None:
-        grown = self.now - self.sizer.rules["young"]
-        if any(self.last_young < worker.spawned_at < grown for worker in self.workers.values()):
+    def _exited_early(self) -> None:
+        grown = self.now - self.sizer.rules["early_exit"]
+        if any(self.last_early_exit < worker.spawned_at < grown for worker in self.workers.values()):
             self.sizer.served()
-        self.last_young = self.now
-        self.sizer.young(self.now)
+        self.last_early_exit = self.now
+        self.sizer.early_exit(self.now)
 
     def _hopeless(self, status: int) -> None:
         if self.greeted:
-            self._died_young()
+            self._exited_early()
         elif not self.gave_up:
             self.gave_up = True
             self.expected.append({"out": "GiveUp", "status": status})
@@ -511,14 +511,14 @@ class Replay:
 
     def _deadline(self, kind: str, subject: Any) -> None:
         if kind == "order":
-            doublings = min(self.voids, self.settings["order_deadline_doublings"])
+            doublings = min(self.expired, self.settings["order_deadline_doublings"])
             after = self.settings["order_deadline"] * 2**doublings
         else:
-            name = "rest" if kind in ("rest", "listener") else f"{kind}_deadline"
+            name = "cool_down" if kind in ("cool_down", "listener") else f"{kind}_deadline"
             after = self.settings[name]
         self.serial += 1
         if kind == "listener":
-            subject["rest"] = self.serial
+            subject["cool_down"] = self.serial
         elif isinstance(subject, _Worker):
             subject.deadlines[kind] = self.serial
         self.deadlines.append((self.now + after, self.serial, kind, subject))

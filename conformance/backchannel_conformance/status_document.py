@@ -54,7 +54,7 @@ class Status:
 def read(path: str) -> Status:
     """Ask for the document, and check it: each process that it names must exist, and be one that the suite may touch.
 
-    Raises ``OSError`` where nothing listens, and :class:`ContractError` for anything that is no status document.
+    Raises ``OSError`` where nothing listens, and :class:`ContractError` for anything that is not a status document.
     """
     found = _checked(_fetch(path))
     gone = _ended(found)
@@ -97,7 +97,7 @@ def _fetch(path: str) -> object:
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
-        raise ContractError(f"the status document is no JSON; it begins {bytes(data[:100])!r}") from None
+        raise ContractError(f"the status document is not JSON; it begins {bytes(data[:100])!r}") from None
     return found
 
 
@@ -115,10 +115,10 @@ def _receive(reader: socket.socket, deadline: float) -> bytes:
 def _checked(document: object) -> Status:
     """Its shape, and whose processes it names."""
     if not isinstance(document, dict):
-        raise ContractError("the status document is no JSON object")
+        raise ContractError("the status document is not a JSON object")
     counters, workers, state = (document.get(key) for key in ("counters", "workers", "state"))
     if not isinstance(counters, dict) or not all(map(_is_count, counters.values())):
-        raise ContractError("the status document has no 'counters', an object of whole numbers from 0 up")
+        raise ContractError("the status document has no 'counters', an object of whole numbers, none below 0")
     if not isinstance(workers, list) or not all(map(_is_worker, workers)):
         raise ContractError(
             "the status document has no 'workers', a list of objects with 'slot', 'open', 'capacity', 'orders' and "

@@ -316,10 +316,10 @@ class Run:
         self.figures["ms to an answer: median, median of the 99th percentiles"] = (
             f"{statistics.median(medians):.2f}, {statistics.median(tails):.1f}"
         )
-        names = ("orders", "accepted", "voids", "late", "short", "dead", "deaths", "kills")
+        names = ("orders", "accepted", "expired", "late", "short", "dead", "deaths", "kills")
         self.figures["counters of the last parent"] = {name: status.counters[name] for name in names}
         counters = status.counters
-        ended = counters["accepted"] + counters["voids"] + counters["short"] + counters["dead"]
+        ended = counters["accepted"] + counters["expired"] + counters["short"] + counters["dead"]
         self.verdict["every order is accounted for"] = counters["orders"] == ended
         self.verdict["the parent killed nobody"] = not counters["kills"]
 

@@ -1,4 +1,4 @@
-"""Drawings made from data: ``.. state-chart:: parent`` from ``protocol.toml``, ``.. message-chart:: HEADING`` from the
+"""Drawings made from data: ``.. state-chart:: slot`` from ``protocol.toml``, ``.. message-chart:: HEADING`` from the
 examples.
 
 Both are one kind of drawing: a column for each state (or side), and a row for each transition (or message), an arrow

@@ -1,4 +1,4 @@
-"""Tables made from data: ``.. state-table:: parent`` and ``.. defaults-table::`` from ``spec/1.0/protocol.toml``,
+"""Tables made from data: ``.. state-table:: slot`` and ``.. defaults-table::`` from ``spec/1.0/protocol.toml``,
 ``.. model-results:: verify`` from ``spec/1.0/model/variants.toml``.
 """
 

@@ -88,7 +88,7 @@ static const char *value_end(const char *at, int depth)
         if (strncmp(at, words[i], strlen(words[i])) == 0)
             length = strlen(words[i]);
     if (!length)
-        bad("this is no JSON");
+        bad("this is not JSON");
     return at + length;
 }
 
@@ -115,7 +115,7 @@ static uint32_t number(const char *key)
     if (digits && digits <= 10)
         found = strtoull(at, NULL, 10);
     if (!digits || digits > 10 || found > UINT32_MAX || strchr(".eE", at[digits]))
-        bad("\"%s\" is no number from 0 to %u", key, UINT32_MAX);
+        bad("\"%s\" is not a number from 0 to %u", key, UINT32_MAX);
     return (uint32_t)found;
 }
 
@@ -252,13 +252,13 @@ static void cut(void)
     int reads = 0;
 
     if (*at != '[')
-        bad("\"cut\" is no list");
+        bad("\"cut\" is not a list");
     printf("{\"frames\": [");
     for (at = blanks(at + 1); *at != ']'; at = blanks(at)) {
         int frames = 0;
 
         if (*at++ != '"')
-            bad("\"cut\" is no list of strings");
+            bad("\"cut\" is not a list of strings");
         printf("%s[", reads++ ? ", " : "");
         while (*at != '"') {
             uint8_t whole[FRAME_SIZE];
@@ -309,7 +309,7 @@ int main(void)
         const char *at = blanks(line);
 
         if (*at != '{' || *blanks(value_end(at, 0)))
-            bad("it is no JSON object");
+            bad("it is not a JSON object");
         if (value("decode"))
             decode();
         else if (value("encode"))

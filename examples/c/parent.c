@@ -2,7 +2,7 @@
  * poll().
  *
  * It alone watches the listener, and only while it could do something about it: no order is unanswered, and somebody
- * has room (BC-WATCH-05). So P is taken as 1 when the listener is readable, and one order is sent at a time
+ * has room (BC-WATCH-05). So the pending count is taken as 1 when the listener is readable, and one order is sent at a time
  * (BC-PEND-03). Each time it wakes it makes one pass: reports and deaths, then deadlines, then dispatch, then spawning
  * (BC-PASS-01).
  *
@@ -37,7 +37,7 @@ extern char **environ;
 static double order_deadline = 0.1, silence_deadline = 30, start_deadline = 30, drain_deadline = 30, exit_deadline = 5,
               stop_deadline = 5;
 static unsigned workers = 2, capacity = 1;
-static const double rest = 0.1, young = 5, young_delay = 1, young_delay_ceiling = 32;
+static const double cool_down = 0.1, early_exit = 5, early_exit_delay = 1, early_exit_delay_ceiling = 32;
 enum { SHORT_IN_A_ROW = 3, ORDER_DEADLINE_DOUBLINGS = 10, CAPACITY_CEILING = 1048576, MOST_WORKERS = 4096 };
 enum { EXIT_USAGE = 2, EXIT_PROTOCOL = 76, EXIT_CONFIGURATION = 78, INTERRUPTED = 130 };
 
@@ -55,9 +55,9 @@ struct worker {
     uint32_t order;         /* the number of the last one sent */
     uint32_t max;           /* of the unanswered order */
     int owes;               /* an answer */
-    int is_void, is_covered; /* the unanswered order's deadline has passed; it covers a pending connection */
-    double void_at, deadline; /* of the order; of the state */
-    double spawned, rests_until;
+    int is_expired, is_in_flight; /* the unanswered order's deadline has passed; it is in flight */
+    double expires_at, deadline; /* of the order; of the state */
+    double spawned, cools_until;
     int passed_over, shorts;
     int drained, broke, old; /* for BC-SCALE-12 */
     unsigned long orders, accepted; /* connections */
@@ -67,15 +67,15 @@ static struct worker *pool; /* indexed by slot */
 static unsigned slots;
 static int listener = -1, status_socket = -1, wake[2];
 static char address[NI_MAXHOST + NI_MAXSERV];
-static double listener_rests_until, status_rests_until, spawn_not_before, last_young_death;
-static unsigned voids_in_a_row, young_in_a_row, failed_in_a_row, outstanding; /* outstanding: R */
+static double listener_cools_until, status_cools_until, spawn_not_before, last_early_exit;
+static unsigned expired_in_a_row, early_exits_in_a_row, failed_in_a_row, in_flight;
 static int was_ready, ever_ready, stopping, draining_all;
 static double stop_at;
 static volatile sig_atomic_t got_term, got_int;
 
 /* What the status document counts (the adapter contract says what each one means). */
 static struct {
-    unsigned long orders, probes, accepted, late, voids, shorts, dead, wakeups, spawned, deaths, kills;
+    unsigned long orders, probes, accepted, late, expired, shorts, dead, wakeups, spawned, deaths, kills;
 } counters;
 
 static double now(void)
@@ -116,20 +116,20 @@ static void set_flags(int fd)
 
 /* -------------------------------------------------------------------------------------------- one worker's machine */
 
-/* The order that is unanswered covers nothing any more: it was answered, or is void, or nobody is left to answer. */
-static void uncover(struct worker *w)
+/* The order that is unanswered is not in flight any more: it was answered, or has expired, or nobody is left to answer. */
+static void not_in_flight(struct worker *w)
 {
-    if (w->is_covered)
-        outstanding -= w->max;
-    w->is_covered = 0;
+    if (w->is_in_flight)
+        in_flight -= w->max;
+    w->is_in_flight = 0;
 }
 
 /* Nobody is left to answer it. */
 static void drop_order(struct worker *w)
 {
-    if (w->owes && !w->is_void)
+    if (w->owes && !w->is_expired)
         counters.dead += w->max;
-    uncover(w);
+    not_in_flight(w);
     w->owes = 0;
 }
 
@@ -196,7 +196,7 @@ static int order(struct worker *w, uint32_t max)
     while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
         w->behind = 1; /* its end will be read, after what it has still written (BC-CHAN-06) */
-        w->rests_until = now() + rest;
+        w->cools_until = now() + cool_down;
         w->order--;
         return 0;
     }
@@ -204,14 +204,14 @@ static int order(struct worker *w, uint32_t max)
         put_down(w, "its channel is full (BC-KILL-02)");
         return 0;
     }
-    for (unsigned i = 0; i < voids_in_a_row && i < ORDER_DEADLINE_DOUBLINGS; i++)
+    for (unsigned i = 0; i < expired_in_a_row && i < ORDER_DEADLINE_DOUBLINGS; i++)
         wait *= 2; /* BC-SILENT-02 */
     w->max = max;
     w->owes = 1;
-    w->is_void = 0;
-    w->void_at = max ? now() + wait : 0; /* the welcome has no deadline but that of the start */
-    w->is_covered = max > 0;
-    outstanding += max;
+    w->is_expired = 0;
+    w->expires_at = max ? now() + wait : 0; /* the welcome has no deadline but that of the start */
+    w->is_in_flight = max > 0;
+    in_flight += max;
     w->orders += max;
     counters.orders += max;
     counters.probes += !max;
@@ -221,21 +221,21 @@ static int order(struct worker *w, uint32_t max)
 /* How long nothing is spawned, after so many failures in a row before this one. */
 static double delay_after(unsigned failures)
 {
-    double delay = young_delay;
+    double delay = early_exit_delay;
 
-    for (unsigned i = 0; i < failures && delay < young_delay_ceiling; i++)
+    for (unsigned i = 0; i < failures && delay < early_exit_delay_ceiling; i++)
         delay *= 2;
     return delay;
 }
 
 /* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
-static void died_young(const struct worker *w)
+static void exited_early(const struct worker *w)
 {
-    double delay = delay_after(young_in_a_row++);
+    double delay = delay_after(early_exits_in_a_row++);
 
-    last_young_death = now();
-    spawn_not_before = last_young_death + delay;
-    say("slot %u died young: no worker is spawned for %g s", slot_of(w), delay);
+    last_early_exit = now();
+    spawn_not_before = last_early_exit + delay;
+    say("slot %u exited early: no worker is spawned for %g s", slot_of(w), delay);
 }
 
 static void kill_all(void)
@@ -288,12 +288,12 @@ static void hello(struct worker *w, struct frame f)
 static void judge_answer(struct worker *w, struct frame f, int late)
 {
     if (f.reason == WORKER)
-        w->rests_until = now() + rest;
+        w->cools_until = now() + cool_down;
     if (f.reason == SYSTEM)
-        listener_rests_until = now() + rest;
+        listener_cools_until = now() + cool_down;
     if (f.reason == UNUSABLE) {
         say("slot %u cannot use the listener: drained", slot_of(w));
-        died_young(w);
+        exited_early(w);
         if (w->state == READY)
             drain(w);
     }
@@ -304,13 +304,13 @@ static void judge_answer(struct worker *w, struct frame f, int late)
     w->passed_over = 1;
     if (!late && f.reason != PEER && !ACCEPTED(f) && ++w->shorts >= SHORT_IN_A_ROW) {
         w->shorts = 0;
-        w->rests_until = now() + rest;
+        w->cools_until = now() + cool_down;
     }
 }
 
 static void busy(struct worker *w, struct frame f)
 {
-    int late = w->is_void, was_welcome = w->state == GREETED;
+    int late = w->is_expired, was_welcome = w->state == GREETED;
 
     if (!w->owes || ORDER(f) != w->order || ACCEPTED(f) > w->max || (ACCEPTED(f) == w->max) != (f.reason == FILLED)) {
         violation(w, "BC-BUSY-06");
@@ -320,12 +320,12 @@ static void busy(struct worker *w, struct frame f)
         violation(w, "BC-STATUS-06");
         return;
     }
-    uncover(w);
+    not_in_flight(w);
     w->owes = 0;
     w->open = OPEN(f);
     w->accepted += ACCEPTED(f);
     if (ACCEPTED(f))
-        young_in_a_row = 0;
+        early_exits_in_a_row = 0;
     if (late) {
         counters.late += ACCEPTED(f);
     } else {
@@ -333,7 +333,7 @@ static void busy(struct worker *w, struct frame f)
         counters.shorts += w->max - ACCEPTED(f);
     }
     if (!late && w->max)
-        voids_in_a_row = 0;
+        expired_in_a_row = 0;
     if (was_welcome || w->state == SUSPECT)
         w->state = READY;
     ever_ready |= was_welcome;
@@ -418,12 +418,12 @@ static int waiting_on(const struct worker *w)
 
 /* --------------------------------------------------------------------------------------------------------- one pass */
 
-/* BC-SCALE-12 and -13: a worker that dies young delays all spawning; one that can never start stops the parent. */
+/* BC-SCALE-12 and -13: a worker that exits early delays all spawning; one that can never start stops the parent. */
 static void judge_death(struct worker *w, int status)
 {
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     int never = code == EXIT_PROTOCOL || code == EXIT_CONFIGURATION || code == 126 || code == 127;
-    int early = now() - w->spawned < young && !w->accepted && !w->drained && w->state != KILLED;
+    int early = now() - w->spawned < early_exit && !w->accepted && !w->drained && w->state != KILLED;
 
     if (never) {
         char why[64];
@@ -431,7 +431,7 @@ static void judge_death(struct worker *w, int status)
         give_up(code, why);
     }
     if (early || never || (w->broke && !w->accepted))
-        died_young(w);
+        exited_early(w);
 }
 
 /* Whether waitpid() has returned it. ECHILD, which nothing here brings about, says that it is no child of ours any more. */
@@ -472,10 +472,10 @@ static void read_reports(const struct pollfd *polled)
     for (unsigned i = 0; i < slots; i++) {
         struct worker *w = &pool[i];
 
-        if (w->state != FREE && !w->old && now() - w->spawned > young) {
+        if (w->state != FREE && !w->old && now() - w->spawned > early_exit) {
             w->old = 1;
-            if (w->spawned > last_young_death)
-                young_in_a_row = 0;
+            if (w->spawned > last_early_exit)
+                early_exits_in_a_row = 0;
         }
         if (w->channel >= 0 && polled[i].fd == w->channel && (polled[i].revents || w->behind))
             listen_to(w);
@@ -484,7 +484,7 @@ static void read_reports(const struct pollfd *polled)
 
 static int owes_in_time(const struct worker *w)
 {
-    return w->owes && w->max && !w->is_void;
+    return w->owes && w->max && !w->is_expired;
 }
 
 /* When this worker's next deadline is; 1e300 for never. */
@@ -494,8 +494,8 @@ static double next_deadline(const struct worker *w)
 
     if (w->state != FREE && w->state != READY && w->state != KILLED)
         next = w->deadline;
-    if (owes_in_time(w) && w->void_at < next)
-        next = w->void_at;
+    if (owes_in_time(w) && w->expires_at < next)
+        next = w->expires_at;
     return next;
 }
 
@@ -520,12 +520,12 @@ static void judge_deadlines(void)
 
         if (w->state == FREE || !is_read(w, t))
             continue;
-        if (owes_in_time(w) && t >= w->void_at) {
+        if (owes_in_time(w) && t >= w->expires_at) {
             say("slot %u has not answered order %u", i, w->order);
-            uncover(w); /* its room stays reserved until it answers (BC-ROOM-01) */
-            w->is_void = 1;
-            counters.voids += w->max;
-            voids_in_a_row++;
+            not_in_flight(w); /* its room stays reserved until it answers (BC-ROOM-01) */
+            w->is_expired = 1;
+            counters.expired += w->max;
+            expired_in_a_row++;
             if (w->state == READY) {
                 w->state = SUSPECT;
                 w->deadline = t + silence_deadline;
@@ -544,13 +544,13 @@ static void judge_deadlines(void)
 /* BC-ORDER-02, but for being passed over. */
 static int may_be_ordered(const struct worker *w)
 {
-    return w->state == READY && !w->owes && w->open < w->capacity && w->rests_until <= now();
+    return w->state == READY && !w->owes && w->open < w->capacity && w->cools_until <= now();
 }
 
 /* Whether there is a point in watching the listener. */
 static int can_order(void)
 {
-    if (listener < 0 || outstanding || listener_rests_until > now())
+    if (listener < 0 || in_flight || listener_cools_until > now())
         return 0;
     for (unsigned i = 0; i < slots; i++)
         if (may_be_ordered(&pool[i]))
@@ -558,7 +558,7 @@ static int can_order(void)
     return 0;
 }
 
-/* The listener was readable, or not, when poll() was asked; R was 0 then, so nothing can have lowered it since. */
+/* The listener was readable, or not, when poll() was asked; nothing was in flight then, so nothing can have lowered it since. */
 static void dispatch(int readable)
 {
     for (unsigned i = 0; i < slots && !readable; i++) /* its queue was seen empty */
@@ -726,7 +726,7 @@ static void remove_stale(const char *path, const struct sockaddr_un *name)
     if (lstat(path, &found) < 0)
         return; /* bind() will say what is wrong with it, if anything is */
     if (!S_ISSOCK(found.st_mode)) {
-        say("--status %s: there is something that is no socket; move it, or name another path", path);
+        say("--status %s: there is something that is not a socket; move it, or name another path", path);
         exit(EXIT_USAGE);
     }
     probe = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -770,7 +770,7 @@ static void tell_status(void)
     if (!to) { /* out of descriptors, perhaps: whoever waits makes poll() return at once until then */
         if (reader >= 0)
             close(reader);
-        status_rests_until = now() + rest;
+        status_cools_until = now() + cool_down;
         return;
     }
     /* A reader that takes nothing is sent what its buffer holds, enough for some thousand workers, and no more. */
@@ -778,8 +778,8 @@ static void tell_status(void)
     set_flags(reader);
     fprintf(to, "{\"spec\": \"1.0\", \"pid\": %ld, \"state\": \"%s\", \"listeners\": [{\"address\": \"%s\"}],\n",
             (long)getpid(), stopping ? "stopping" : "running", address);
-    fprintf(to, "\"counters\": {\"orders\": %lu, \"probes\": %lu, \"accepted\": %lu, \"late\": %lu, \"voids\": %lu,\n",
-            counters.orders, counters.probes, counters.accepted, counters.late, counters.voids);
+    fprintf(to, "\"counters\": {\"orders\": %lu, \"probes\": %lu, \"accepted\": %lu, \"late\": %lu, \"expired\": %lu,\n",
+            counters.orders, counters.probes, counters.accepted, counters.late, counters.expired);
     fprintf(to, "\"short\": %lu, \"dead\": %lu, \"wakeups\": %lu, \"spawned\": %lu, \"deaths\": %lu, \"kills\": %lu,\n",
             counters.shorts, counters.dead, counters.wakeups, counters.spawned, counters.deaths, counters.kills);
     fprintf(to, "\"retired\": 0},\n\"workers\": ["); /* nobody is one too many in a pool of fixed size */
@@ -825,7 +825,7 @@ static void stop(void)
     }
     if (!stopping)
         return;
-    if (!draining_all && (now() >= stop_at || (!outstanding && !is_readable(listener)))) {
+    if (!draining_all && (now() >= stop_at || (!in_flight && !is_readable(listener)))) {
         draining_all = 1;
         for (unsigned i = 0; i < slots; i++)
             if (pool[i].state == STARTING || pool[i].state == GREETED)
@@ -853,13 +853,13 @@ static int patience(void)
             return 0;
         if (next_deadline(w) < next)
             next = next_deadline(w);
-        if (w->rests_until > t && w->rests_until < next)
-            next = w->rests_until;
+        if (w->cools_until > t && w->cools_until < next)
+            next = w->cools_until;
     }
-    if (listener_rests_until > t && listener_rests_until < next)
-        next = listener_rests_until;
-    if (status_rests_until > t && status_rests_until < next)
-        next = status_rests_until;
+    if (listener_cools_until > t && listener_cools_until < next)
+        next = listener_cools_until;
+    if (status_cools_until > t && status_cools_until < next)
+        next = status_cools_until;
     /* where all slots are taken by workers that drain, there is nothing to be done about it until one has ended */
     if (!stopping && free_slots && slots - free_slots - in_state(DRAINING) < workers && spawn_not_before < next)
         next = spawn_not_before;
@@ -880,7 +880,7 @@ static void pass(char *command)
         polled[i] = (struct pollfd){.fd = pool[i].channel, .events = POLLIN};
     polled[slots] = (struct pollfd){.fd = watched ? listener : -1, .events = POLLIN};
     polled[slots + 1] = (struct pollfd){.fd = wake[0], .events = POLLIN};
-    polled[slots + 2] = (struct pollfd){.fd = status_rests_until > now() ? -1 : status_socket, .events = POLLIN};
+    polled[slots + 2] = (struct pollfd){.fd = status_cools_until > now() ? -1 : status_socket, .events = POLLIN};
     if (poll(polled, slots + 3, patience()) < 0) {
         if (errno == EINTR)
             return;

@@ -442,7 +442,7 @@ static void start(void)
         exit(EXIT_CONFIGURATION);
     }
     if (fstat(CHANNEL, &found) < 0 || !S_ISSOCK(found.st_mode)) {
-        fprintf(stderr, "worker: descriptor 3 is no socket: start me by the exec binding (BC-EXEC-01)\n");
+        fprintf(stderr, "worker: descriptor 3 is not a socket: start it by the exec binding (BC-EXEC-01)\n");
         exit(EXIT_CONFIGURATION);
     }
     set_flags(CHANNEL);

@@ -23,7 +23,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 LONGEST = 2000
 """Characters of what somebody says."""
-PATIENCE = float(os.environ.get("PATIENCE", "10"))
+TIMEOUT = float(os.environ.get("TIMEOUT", "10"))
 """Seconds for a request, for a client to take what it is sent, and to answer a ping."""
 SILENCE = float(os.environ.get("SILENCE", "30"))
 """Seconds after which a client that says nothing is sent a ping: it may have gone without a word."""
@@ -48,7 +48,7 @@ async def handle(stream: trio.SocketStream) -> None:
     """Serve the page, or chat until the client goes."""
     with contextlib.suppress(trio.BrokenResourceError, trio.TooSlowError):  # the client has gone, or is too slow
         http = h11.Connection(h11.SERVER)
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             ws = await greet(stream, http)
         if ws is not None:
             await chat(stream, ws, http.trailing_data[0])
@@ -137,7 +137,7 @@ def open_websocket(request: h11.Request) -> WSConnection:
             names.count(b"sec-websocket-key") > 1
             or len(base64.b64decode(fields[b"sec-websocket-key"], None, True)) != 16
         ):
-            raise Refused(400, "Sec-WebSocket-Key is no nonce of 16 octets")
+            raise Refused(400, "Sec-WebSocket-Key is not a nonce of 16 octets")
     except RemoteProtocolError as error:
         hint = error.event_hint
         assert isinstance(hint, RejectConnection)
@@ -160,7 +160,7 @@ async def chat(stream: trio.SocketStream, ws: WSConnection, early: bytes) -> Non
             outbox.send_nowait(room.welcome())
             ws.receive_data(early)
             farewell = await listen(stream, ws, room, outbox)
-            nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+            nursery.cancel_scope.deadline = trio.current_time() + TIMEOUT
             if farewell is not None:
                 await outbox.send(farewell)
         outbox.close()
@@ -171,7 +171,7 @@ async def send_away(outbox: Outbox, chatting: trio.CancelScope) -> None:
     then be cut.
     """
     await current_worker().wait_draining()
-    chatting.deadline = trio.current_time() + PATIENCE
+    chatting.deadline = trio.current_time() + TIMEOUT
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it was leaving anyhow
         await outbox.send(CloseConnection(code=CloseReason.GOING_AWAY))
 
@@ -195,7 +195,7 @@ async def listen(stream: trio.SocketStream, ws: WSConnection, room: Room, outbox
                     said = ""
             elif isinstance(event, Message):
                 return CloseConnection(code=CloseReason.UNSUPPORTED_DATA, reason="text only")
-        with trio.move_on_after(PATIENCE if pinged else SILENCE) as silence:
+        with trio.move_on_after(TIMEOUT if pinged else SILENCE) as silence:
             data = await stream.receive_some()
         if not silence.cancelled_caught:
             if not data:
@@ -217,7 +217,7 @@ async def deliver(
         async for event in inbox:
             with contextlib.suppress(LocalProtocolError):  # it has said goodbye meanwhile, and gets nothing else
                 data = ws.send(event)
-                with trio.fail_after(PATIENCE):
+                with trio.fail_after(TIMEOUT):
                     await stream.send_all(data)
     except (trio.BrokenResourceError, trio.TooSlowError):
         pass  # it has gone, or takes nothing

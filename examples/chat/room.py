@@ -4,7 +4,7 @@ The way is a *bus*: an AF_UNIX datagram socket for each worker, in a directory o
 carries orders and reports and nothing else.
 
 A worker that is killed leaves its socket behind, and somebody has to remove it. That a name refuses what is sent to it
-does not say that a worker has died: a file that is no socket refuses as well, and so does a socket that is not bound
+does not say that a worker has died: a file that is not a socket refuses as well, and so does a socket that is not bound
 yet. So only what bears a name of ours, is a socket, and belongs to us is removed; a name is never used twice, and is
 given to a socket that hears already.
 """

@@ -44,10 +44,10 @@ class Worker:
     ) -> None:
         self.side = WorkerSide(start.capacity, len(listeners), responsive=True)
         self.channel, self.listeners, self.handler = channel, listeners, handler
-        self.patience = start.drain_deadline
+        self.timeout = start.drain_deadline
         self.connections: set[asyncio.Task[None]] = set()
         self.given_up: set[asyncio.Task[None]] = set()
-        """Those that are cancelled at the end of the patience, and not by themselves."""
+        """Those that are cancelled at the end of the timeout, and not by themselves."""
         self.drained = asyncio.Event()
         tell_of_drain(self.drained.is_set, self.drained.wait)
         keep_from_children(channel, *listeners)
@@ -64,7 +64,7 @@ class Worker:
         for listener in self.listeners:
             listener.close()  # who keeps them keeps the port
         if self.connections:
-            _, self.given_up = await asyncio.wait(self.connections, timeout=self.patience)
+            _, self.given_up = await asyncio.wait(self.connections, timeout=self.timeout)
             for task in self.given_up:
                 task.cancel()
             if self.given_up:

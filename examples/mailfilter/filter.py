@@ -26,7 +26,7 @@ log = logging.getLogger("filter")
 THRESHOLD = 5.0
 MOST = 8 << 20
 """Octets of a message, at most."""
-PATIENCE = float(os.environ.get("PATIENCE", "30"))
+TIMEOUT = float(os.environ.get("TIMEOUT", "30"))
 """Seconds for a whole request to come, and for its answer to be taken."""
 LIMIT = float(os.environ.get("LIMIT", "120"))
 """Seconds for it all. A worker that needs longer is ended by SIGALRM, says where it was, and is replaced."""
@@ -57,11 +57,11 @@ class Gone(Exception):
 
 
 class Request(io.RawIOBase):
-    """What a client sends, within :data:`PATIENCE`: however often it sends an octet, it gets no longer."""
+    """What a client sends, within :data:`TIMEOUT`: however often it sends an octet, it gets no longer."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.until = time.monotonic() + PATIENCE
+        self.until = time.monotonic() + TIMEOUT
 
     def readable(self) -> bool:
         return True
@@ -94,7 +94,7 @@ def handle(connection: socket.socket) -> None:
 def send(connection: socket.socket, response: bytes) -> None:
     """Send it, and let the client read it: closed over what it still sends, the connection would be reset."""
     try:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(TIMEOUT)
         connection.sendall(response)
         connection.shutdown(socket.SHUT_WR)
     except OSError as error:

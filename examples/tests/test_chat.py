@@ -28,15 +28,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     path = tmp_path_factory.mktemp("chat")
     with running("chat", path, CHAT, BUS=str(path / "bus")) as service:
         yield service
-    assert "Traceback" not in service.server.log, "what clients do is no error of the chat"
+    assert "Traceback" not in service.server.log, "what clients do is not an error of the chat"
 
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     path = tmp_path_factory.mktemp("hasty")
-    with running("chat", path, CHAT, BUS=str(path / "bus"), PATIENCE="3", SILENCE="0.5") as service:
+    with running("chat", path, CHAT, BUS=str(path / "bus"), TIMEOUT="3", SILENCE="0.5") as service:
         yield service
-    assert "Traceback" not in service.server.log, "what clients do is no error of the chat"
+    assert "Traceback" not in service.server.log, "what clients do is not an error of the chat"
 
 
 def request(service: Running, headers: dict[str, str], method: str = "GET", version: str = "1.1") -> bytes:
@@ -124,7 +124,7 @@ def test_chat_places_by_load_and_reaches_all_workers(tmp_path: Path) -> None:
 
 
 def test_a_drain_sends_everybody_away_and_cuts_nobody(tmp_path: Path) -> None:
-    with running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), PATIENCE="3") as service:
+    with running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), TIMEOUT="3") as service:
         with opened(service) as client, opened(service) as deaf:
             service.server.process.send_signal(signal.SIGHUP)
             assert farewell(client) == 1001
@@ -349,7 +349,7 @@ def test_chat_in_a_browser(browser: Any, tmp_path: Path) -> None:
 
     with (
         # browsers open connections that they do not use: these are not to be waited for
-        running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), PATIENCE="1") as service,
+        running("chat", tmp_path, CHAT, BUS=str(tmp_path / "bus"), TIMEOUT="1") as service,
         contextlib.ExitStack() as stack,
     ):
         waiting = WebDriverWait(browser, 20)

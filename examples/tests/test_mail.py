@@ -30,7 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running("mailfilter", tmp_path_factory.mktemp("mail"), COMMAND) as service:
         yield service
         assert service.status()["counters"]["deaths"] == 0
-    assert "Traceback" not in service.server.log, "what clients send is no error of the filter"
+    assert "Traceback" not in service.server.log, "what clients send is not an error of the filter"
 
 
 def ask(service: Running, data: bytes) -> bytes:
@@ -107,7 +107,7 @@ def test_a_message_of_no_length_is_not_waited_for(service: Running) -> None:
 
 
 def test_a_client_that_sends_now_and_then_has_no_more_time_than_others(tmp_path: Path) -> None:
-    with running("mailfilter", tmp_path, COMMAND, PATIENCE="1") as service:
+    with running("mailfilter", tmp_path, COMMAND, TIMEOUT="1") as service:
         for begun in (b"PI", b"CHECK SPAMC/1.5\r\nUser:", b"CHECK SPAMC/1.5\r\nContent-length: 99\r\n\r\n"):
             with service.connect() as client:
                 client.sendall(begun)

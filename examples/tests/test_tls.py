@@ -50,10 +50,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(directory: Path) -> Iterator[Running]:
-    with running("tls", directory, TLS, **certify(directory), PATIENCE="2") as service:
+    with running("tls", directory, TLS, **certify(directory), TIMEOUT="2") as service:
         yield service
         assert service.status()["counters"]["deaths"] == 0
-    assert "Traceback" not in service.server.log, "what clients do is no error of the service"
+    assert "Traceback" not in service.server.log, "what clients do is not an error of the service"
     assert " ERROR " not in service.server.log
 
 
@@ -170,7 +170,7 @@ def reload(service: Running) -> None:
 
 
 def test_a_new_certificate_comes_with_a_reload(tmp_path: Path) -> None:
-    with running("tls", tmp_path, TLS, **certify(tmp_path), PATIENCE="60") as service:
+    with running("tls", tmp_path, TLS, **certify(tmp_path), TIMEOUT="60") as service:
         with shake(service, trusting(tmp_path)) as old:
             before = serial(service)
             certify(tmp_path)

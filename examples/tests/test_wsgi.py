@@ -27,7 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "application = validator(application)\n"
     )
     # wsgiref's validator finds whatever PEP 3333 forbids, on either side
-    with running("wsgi", path, COMMAND, APP="strict:application", PYTHONPATH=str(path), PATIENCE="0.2") as service:
+    with running("wsgi", path, COMMAND, APP="strict:application", PYTHONPATH=str(path), TIMEOUT="0.2") as service:
         yield service
 
 
@@ -127,7 +127,7 @@ def test_who_sends_more_than_is_read_still_gets_the_response(service: Running) -
 
 def test_a_client_that_has_sent_all_is_not_waited_for(tmp_path: Path) -> None:
     command = "python -m backchannel_sync --listen 127.0.0.1:{port} --status {status} --workers 1 wsgi_server:handle"
-    with running("wsgi", tmp_path, command, PATIENCE="60") as service, contextlib.ExitStack() as stack:
+    with running("wsgi", tmp_path, command, TIMEOUT="60") as service, contextlib.ExitStack() as stack:
         for _ in range(3):  # none of them closes, and there is one worker
             client = stack.enter_context(service.connect())
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -18,7 +18,7 @@ from backchannel_sync import Connection, Wait, Waiting
 
 log = logging.getLogger("echo")
 
-PATIENCE = float(os.environ.get("PATIENCE", "10"))
+TIMEOUT = float(os.environ.get("TIMEOUT", "10"))
 """Seconds for the handshake as a whole, and for each silence after it."""
 
 
@@ -57,8 +57,8 @@ def handle(connection: Connection) -> Waiting:
 
 
 def when_possible(step: Callable[[], T]) -> Generator[Wait, None, T]:
-    """Do ``step`` as soon as the network lets it. Raises ``TimeoutError`` after :data:`PATIENCE`."""
-    until = time.monotonic() + PATIENCE
+    """Do ``step`` as soon as the network lets it. Raises ``TimeoutError`` after :data:`TIMEOUT`."""
+    until = time.monotonic() + TIMEOUT
     while True:
         try:
             return step()

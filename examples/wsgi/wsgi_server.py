@@ -28,7 +28,7 @@ from backchannel_server.handlers import load
 log = logging.getLogger("wsgi")
 
 APPLICATION = load(os.environ.get("APP", "wsgi_app:application"))
-PATIENCE = float(os.environ.get("PATIENCE", "10"))
+TIMEOUT = float(os.environ.get("TIMEOUT", "10"))
 """Seconds that a silent client gets."""
 LIMIT = int(os.environ.get("LIMIT", "60"))
 """Seconds for one request. At capacity 1 a handler that hangs is not noticed by the protocol, so the service has a
@@ -43,7 +43,7 @@ FORBIDDEN = re.compile(r"[\x00\r\n]")
 def handle(connection: socket.socket) -> None:
     """Serve one request."""
     signal.alarm(LIMIT)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(TIMEOUT)
     exchange = Exchange(connection)
     try:
         exchange.serve()
@@ -105,7 +105,7 @@ class Exchange:
         self.has_all = True
 
     def read(self) -> None:
-        """Read on, once. Raise :class:`Refused` for what is no HTTP, and :class:`OSError` when the client is gone."""
+        """Read on, once. Raise :class:`Refused` for what is not HTTP, and :class:`OSError` when the client is gone."""
         if self.must_continue:
             self.must_continue = False
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -118,7 +118,7 @@ class Exchange:
             pass  # served as if it had not asked
         except httptools.HttpParserError as error:
             if not self.has_all:  # what comes after a whole request is not looked at
-                raise Refused("400 Bad Request", str(error) or "this is no HTTP") from None
+                raise Refused("400 Bad Request", str(error) or "this is not HTTP") from None
         self.size += len(data)
         if not self.has_head and self.size > HEAD_LIMIT:
             raise Refused("431 Request Header Fields Too Large", f"a head may take {HEAD_LIMIT} bytes")
@@ -137,7 +137,7 @@ class Exchange:
     # ------------------------------------------------------------------------------------ serving
 
     def serve(self) -> None:
-        """Read the request, run the application. What is no HTTP is told so."""
+        """Read the request, run the application. What is not HTTP is told so."""
         try:
             self.read_head()
             Run(self).run(APPLICATION)

@@ -53,7 +53,7 @@ def serve():
         except BlockingIOError:
             pass
         say("B", order, taken, 0, 5, 0 if taken == most else 1)
-def babble():
+def flood():
     flood = b"".join(FRAME.pack(16, ord("I"), 0, 0, 0, 0, 0, 6 - at % 2) for at in range(800))
     while True:
         channel.sendall(flood)
@@ -89,31 +89,31 @@ def ask(address: tuple[str, int], seconds: float = 30) -> bytes:
         return client.recv(100)
 
 
-BABBLERS = {
+FLOODERS = {
     "a grandchild of a dead worker": """
 if slot == 0:
     if not all((os.fork(), os.fork(), os.fork())):  # seven of them: one is always awake
-        babble()
+        flood()
     os._exit(3)
 serve()
 """,
-    "a worker": "(os.fork(), os.fork(), babble()) if slot == 0 else serve()",
+    "a worker": "(os.fork(), os.fork(), flood()) if slot == 0 else serve()",
     "a worker with an order unanswered": """
 if slot == 0:
     hear()
     os.fork()
     os.fork()
-    babble()
+    flood()
 serve()
 """,
 }
 
 
-@pytest.mark.parametrize("who", BABBLERS)
+@pytest.mark.parametrize("who", FLOODERS)
 def test_nobody_that_writes_without_a_pause_keeps_the_parent(port: Path, tmp_path: Path, who: str) -> None:
-    """The others are served meanwhile, and an order to it becomes void."""
+    """The others are served meanwhile, and an order to it expires."""
     options = ("--order-deadline", "0.2")
-    with parent(port, tmp_path, BABBLERS[who], *options) as (process, address):
+    with parent(port, tmp_path, FLOODERS[who], *options) as (process, address):
         # whoever reads less often than the other one writes never finds the channel empty
         os.setpriority(os.PRIO_PROCESS, process.pid, 15)
         for _ in range(5):
@@ -128,19 +128,19 @@ SHIM = r"""
 #include <unistd.h>
 
 /* read() for the parent: a channel on which a report with capacity 7 came never runs dry from then on. */
-ssize_t babbling_read(int fd, void *to, size_t room)
+ssize_t flooding_read(int fd, void *to, size_t room)
 {
-    static ino_t babbler;
+    static ino_t flooder;
     static size_t position;
     struct stat found;
     unsigned char *octets = to;
     ssize_t n;
 
-    if (fstat(fd, &found) < 0 || found.st_ino != babbler) {
+    if (fstat(fd, &found) < 0 || found.st_ino != flooder) {
         n = read(fd, to, room);
         for (ssize_t at = 0; at + 20 <= n; at += 20)
             if (octets[at + 1] == 'I' && octets[at + 19] == 7)
-                babbler = found.st_ino;
+                flooder = found.st_ino;
         return n;
     }
     for (size_t i = 0; i < room; i++, position++) {
@@ -164,7 +164,7 @@ def test_channel_that_never_runs_dry(port: Path, tmp_path: Path, body: str) -> N
     (tmp_path / "shim.c").write_text(SHIM)
     sources = [port.parent / "parent.c", tmp_path / "shim.o"]
     subprocess.run(["cc", "-c", "-o", tmp_path / "shim.o", tmp_path / "shim.c"], check=True)
-    subprocess.run(["cc", "-Dread=babbling_read", "-o", tmp_path / "parent", *sources], check=True)
+    subprocess.run(["cc", "-Dread=flooding_read", "-o", tmp_path / "parent", *sources], check=True)
     body = f"if slot == 0:\n    {body}\nserve()"
     with parent(tmp_path, tmp_path, body, "--order-deadline", "0.2") as (_, address):
         for _ in range(5):
@@ -172,8 +172,8 @@ def test_channel_that_never_runs_dry(port: Path, tmp_path: Path, body: str) -> N
 
 
 def test_drain_deadline_of_a_worker_that_writes_without_a_pause(port: Path, tmp_path: Path) -> None:
-    """It is judged by what was there when the deadline had passed: drained, it babbles on, and is killed in time."""
-    with parent(port, tmp_path, "babble() if slot == 0 else serve()", "--drain-deadline", "0.5") as (process, _):
+    """It is judged by what was there when the deadline had passed: drained, it floods on, and is killed in time."""
+    with parent(port, tmp_path, "flood() if slot == 0 else serve()", "--drain-deadline", "0.5") as (process, _):
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 

@@ -54,7 +54,7 @@ def test_good_one(tmp_path: Path) -> None:
         ('["sh", "-c", "{listen} {max} {{}}"]', "[1]", "pool.command must be a list of strings"),
         ('["sh", "-c", "{listen} {max} {{}}"]', "[]", "pool.command is empty"),
         ('"mine"', '"my own"', "name 'my own' may hold"),
-        ("[pool]", "[pool", "is no TOML"),
+        ("[pool]", "[pool", "is not TOML"),
         ("[pool]", "[parent]", "parent.command does not mention {worker}"),
         ("{max}", "{quota}", "no placeholder {quota} in role pool"),
         ('[pool]\ncommand = ["sh", "-c", "{listen} {max} {{}}"]', "", "offers no role: write [codec], [worker]"),

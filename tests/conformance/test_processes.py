@@ -72,7 +72,7 @@ NONE = [-1, 0, 1, -4711, 2**31, 2**64, 10**400, True, 12.0, "12", "", None, [12]
 @pytest.mark.parametrize("value", NONE, ids=lambda value: repr(value)[:20])
 def test_what_is_no_process_id(value: object) -> None:
     with pytest.raises(
-        ContractError, match=r"^it is process .{1,120}, which is no process id: name the process itself"
+        ContractError, match=r"^it is process .{1,120}, which is not a process id: name the process itself"
     ):
         processes.claimed(value, "it")
 
@@ -191,7 +191,7 @@ def pool(folder: Path, worker: object, parent: object = "own") -> Iterator[PoolU
 def test_status_document_that_names_no_process(tmp_path: Path, claim: object) -> None:
     with pool(tmp_path, claim) as odd:
         with pytest.raises(
-            ContractError, match=r"the status document says that the worker in slot 3 is process .* no process"
+            ContractError, match=r"the status document says that the worker in slot 3 is process .* not a process id"
         ):
             odd.workers()
     with pool(tmp_path, 0, claim) as odd, pytest.raises(ContractError, match="the worker in slot 3"):
@@ -290,10 +290,10 @@ WORKER = {"slot": 0, "pid": 1, "state": "READY", "open": 0, "capacity": 1, "orde
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"", "is no JSON"),
-        (b"\xff\xfe{", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no JSON object"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "is not a JSON object"),
         (json.dumps({**GOOD, "counters": {"orders": -1}}).encode(), "no 'counters'"),
         (json.dumps({**GOOD, "counters": {"orders": True}}).encode(), "no 'counters'"),
         (json.dumps({**GOOD, "counters": ["orders"]}).encode(), "no 'counters'"),

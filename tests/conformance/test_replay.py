@@ -43,7 +43,7 @@ def test_every_input_is_recorded_or_a_query() -> None:
 
 
 def story() -> list[str]:
-    """Two workers, four connections, a void order and its late answer, a death."""
+    """Two workers, four connections, an expired order and its late answer, a death."""
     world = World(Settings(), Scaling.fixed(2))
     world.greet_all()
     world.connect()

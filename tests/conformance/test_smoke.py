@@ -25,7 +25,7 @@ def test_sync_is_well(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("roles", "said"),
     [
-        ('[codec]\ncommand = ["echo", "garbage"]', "b'garbage', which is no JSON object"),
+        ('[codec]\ncommand = ["echo", "garbage"]', "b'garbage', which is not a JSON object"),
         ('[codec]\ncommand = ["sleep", "60"]', "answered with nothing within"),
         ('[codec]\ncommand = ["sh", "-c", "echo went wrong >&2"]', "went wrong"),
         ('[worker]\ncommand = ["sleep", "60"]', "did not say hello within"),

@@ -139,7 +139,7 @@ def test_classes_of_the_specification_are_the_suites() -> None:
     assert named == set(manifest.CLASSES)
 
 
-@pytest.mark.parametrize("machine", ["parent", "worker"])
+@pytest.mark.parametrize("machine", ["slot", "worker"])
 def test_every_state_is_reachable(machine: str) -> None:
     table = tomllib.loads((ROOT / "spec" / "1.0" / "protocol.toml").read_text())[machine]
     reached, fresh = set(), {"STARTING"}

@@ -80,8 +80,8 @@ def test_dispatch(vector: dict[str, Any]) -> None:
 def test_scaling(vector: dict[str, Any]) -> None:
     sizer = oracle.Sizer(vector["rules"], vector["capacity"])
     for step in vector["steps"]:
-        if step.get("event") == "young":
-            sizer.young(step["at"])
+        if step.get("event") == "early_exit":
+            sizer.early_exit(step["at"])
         elif step.get("event") == "served":
             sizer.served()
         else:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from backchannel import FRAME_SIZE, VERSION, Accept, Busy, Gone, Idle, Parent, Reason, Scaling, Settings, Violation
 from backchannel.actions import Kill, Note, Send, Spawn
 from backchannel.frames import Features, Frame, Hello, encode
-from backchannel.states import PROTOCOL, State, WorkerState
+from backchannel.states import PROTOCOL, SlotState, WorkerState
 from backchannel.worker import WorkerSide
 
 __all__ = ["parent", "worker"]
@@ -112,20 +112,20 @@ def parent(octets: bytes) -> None:
             now += script.take() / 1000
             core.judge(now)
         elif step == 1:
-            core.readable(script.take(len(core.ledgers)))
+            core.readable(script.take(len(core.backlogs)))
             core.dispatch({listener: script.take(4) for listener in core.to_count()})
-        elif victim.state in (State.STARTING, State.READY, State.SUSPECT, State.DRAINING):
+        elif victim.state in (SlotState.STARTING, SlotState.READY, SlotState.SUSPECT, SlotState.DRAINING):
             order = victim.order.id if victim.order else script.take(4)
             core.received(0, _frame(script, order, victim.open, victim.capacity), now)
         else:
             break
         act()
-        assert victim.open <= given[0], "it is believed to hold more than it was ever ordered to take"
+        assert victim.open <= given[0], "it is taken to hold more than it was ever ordered to take"
         assert victim.capacity <= core.settings.capacity_ceiling
         assert not {1, 2} & killed, "another worker was killed for it"
-        assert (victim.state is State.KILLED) is (0 in killed)
+        assert (victim.state is SlotState.KILLED) is (0 in killed)
     for slot in (1, 2):
-        assert core.workers[slot].state in (State.READY, State.SUSPECT, State.DRAINING)
+        assert core.workers[slot].state in (SlotState.READY, SlotState.SUSPECT, SlotState.DRAINING)
 
 
 def worker(octets: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backchannel import Scaling, Settings, State
+from backchannel import Scaling, Settings, SlotState
 from world import World
 
 
@@ -47,9 +47,9 @@ def test_the_deadline_is_that_of_the_order_under_way() -> None:
     made.connect()
     assert made.parent.next_deadline() == pytest.approx(0.16)
     made.wait(0.09)
-    assert made.parent.workers[0].state is State.READY
+    assert made.parent.workers[0].state is SlotState.READY
     made.wait(0.02)
-    assert made.parent.workers[0].state is State.SUSPECT
+    assert made.parent.workers[0].state is SlotState.SUSPECT
 
 
 def test_a_worker_can_be_late_again() -> None:
@@ -57,10 +57,10 @@ def test_a_worker_can_be_late_again() -> None:
     for _ in range(3):
         made.connect()
         made.wait(0.2)
-        assert made.parent.workers[0].state is State.SUSPECT
+        assert made.parent.workers[0].state is SlotState.SUSPECT
         made.answer(0)
         made.end(0)
-        assert made.parent.workers[0].state is State.READY
+        assert made.parent.workers[0].state is SlotState.READY
         serve(made)  # in time: the deadline falls back
 
 
@@ -68,7 +68,7 @@ def test_a_deadline_that_has_fallen_back_comes_before_the_entry_of_an_earlier_or
     made = World(Settings(), Scaling.fixed(2))
     made.greet_all()
     made.connect()
-    made.wait(0.1)  # worker 0 is void; its connection is ordered again, of worker 1, with a doubled deadline
+    made.wait(0.1)  # worker 0 has expired; its connection is ordered again, of worker 1, with a doubled deadline
     assert made.parent.next_deadline() == pytest.approx(0.3)
     made.now = 0.11
     made.answer(1)

@@ -41,7 +41,7 @@ def test_what_was_left_is_counted_when_room_returns() -> None:
 
 
 def test_what_was_counted_while_an_order_was_unanswered_is_counted_again() -> None:
-    """The worker had accepted and not yet told: the connection that was counted then looked covered, and was not."""
+    """The worker had accepted and not yet told: the connection that was counted then looked in flight, and was not."""
     made = world()
     made.connect()
     answer = made.attempt(0)
@@ -53,26 +53,28 @@ def test_what_was_counted_while_an_order_was_unanswered_is_counted_again() -> No
 
 def test_reports_may_wait_only_while_all_that_was_counted_has_an_order_of_its_own() -> None:
     made = world()
-    assert not made.parent.patient
+    assert not made.parent.reports_can_wait
     made.connect()
-    assert made.parent.patient
+    assert made.parent.reports_can_wait
     answer = made.attempt(0)
     made.connect()
-    assert not made.parent.patient
+    assert not made.parent.reports_can_wait
     made.write(0, answer)
-    assert made.parent.patient is False  # the count was read while R was 0, but nobody is free now
+    assert (
+        made.parent.reports_can_wait is False
+    )  # the count was read while nothing was in flight, but nobody is free now
     made.end(0)
-    assert made.parent.patient
+    assert made.parent.reports_can_wait
 
 
-@pytest.mark.parametrize("how", ["short", "void", "death"])
+@pytest.mark.parametrize("how", ["short", "expired", "death"])
 def test_an_order_that_was_not_filled_is_counted(how: str) -> None:
     made = world()
     made.connect()
     if how == "short":
         made.queue[0] = 0
         made.parent.received(0, made.attempt(0), made.now)
-    elif how == "void":
+    elif how == "expired":
         made.now += 0.2
         made.parent.judge(made.now)
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from backchannel import PoolState, Settings
-from backchannel.states import POOL, PoolEvent
+from backchannel import ParentState, Settings
+from backchannel.states import PARENT, ParentEvent
 from world import World
 
 
@@ -68,7 +68,7 @@ def test_death_of_the_ordered_worker_ends_its_order(world: World) -> None:
 def test_successor_orders_nothing_before_the_baton_ends() -> None:
     world = World(standby=True)
     world.greet_all()
-    assert world.parent.state is PoolState.STANDBY
+    assert world.parent.state is ParentState.STANDBY
     world.connect()
     world.wait(100)
     assert world.ordered() == {}
@@ -100,13 +100,13 @@ def test_stop_during_the_hand_over_stops_this_parent(world: World) -> None:
     world.connect()
     world.parent.stop(world.now)
     world.turn()
-    assert world.parent.state is PoolState.STOPPING
+    assert world.parent.state is ParentState.STOPPING
     assert world.ordered() == {0: 1, 1: 1}
     world.answer(0)
     world.answer(1)
     assert not world.released
     assert world.closed
-    assert world.parent.state is PoolState.DRAINING
+    assert world.parent.state is ParentState.DRAINING
 
 
 def test_successor_that_was_stopped_takes_nothing_over() -> None:
@@ -116,7 +116,7 @@ def test_successor_that_was_stopped_takes_nothing_over() -> None:
     world.parent.stop(world.now)
     world.turn()
     assert not world.parent.take_over(world.now)
-    assert world.parent.state is PoolState.DRAINING
+    assert world.parent.state is ParentState.DRAINING
 
 
 def test_nobody_is_replaced_during_the_hand_over(world: World) -> None:
@@ -150,29 +150,29 @@ def test_reload_goes_on_when_there_is_no_successor(world: World) -> None:
     assert world.parent.generations.current == 2
 
 
-def inputs(world: World) -> dict[PoolEvent, Callable[[], object]]:
+def inputs(world: World) -> dict[ParentEvent, Callable[[], object]]:
     """What tells a parent of each event that comes from outside."""
     parent = world.parent
     return {
-        PoolEvent.BATON: lambda: parent.take_over(world.now),
-        PoolEvent.HAND_OVER: lambda: parent.hand_over(world.now),
-        PoolEvent.KEEP: lambda: parent.keep(world.now),
-        PoolEvent.RELOAD: lambda: parent.reload(world.now),
-        PoolEvent.STOP: lambda: parent.stop(world.now),
+        ParentEvent.BATON: lambda: parent.take_over(world.now),
+        ParentEvent.HAND_OVER: lambda: parent.hand_over(world.now),
+        ParentEvent.KEEP: lambda: parent.keep(world.now),
+        ParentEvent.RELOAD: lambda: parent.reload(world.now),
+        ParentEvent.STOP: lambda: parent.stop(world.now),
     }
 
 
-def in_state(state: PoolState) -> World:
+def in_state(state: ParentState) -> World:
     """A world whose parent is in ``state``, with an order unanswered where it has any."""
-    world = World(standby=state is PoolState.STANDBY)
+    world = World(standby=state is ParentState.STANDBY)
     world.greet_all()
     world.connect()
     match state:
-        case PoolState.YIELDING:
+        case ParentState.YIELDING:
             hand_over(world)
-        case PoolState.STOPPING:
+        case ParentState.STOPPING:
             world.parent.stop(world.now)
-        case PoolState.DRAINING:
+        case ParentState.DRAINING:
             world.parent.stop(world.now)
             world.turn()
             world.answer(0)
@@ -182,11 +182,11 @@ def in_state(state: PoolState) -> World:
 
 
 @pytest.mark.parametrize("event", list(inputs(World())), ids=lambda event: event.value)
-@pytest.mark.parametrize("state", list(PoolState), ids=lambda state: state.value)
-def test_table_of_the_parent(state: PoolState, event: PoolEvent) -> None:
+@pytest.mark.parametrize("state", list(ParentState), ids=lambda state: state.value)
+def test_table_of_the_parent(state: ParentState, event: ParentEvent) -> None:
     """Each event in each state: it leads where the table says, or does nothing at all."""
     world = in_state(state)
-    after = POOL[state][event]
+    after = PARENT[state][event]
     said = inputs(world)[event]()
     assert world.parent.state is (after or state)
     if after is None:
@@ -197,9 +197,9 @@ def test_table_of_the_parent(state: PoolState, event: PoolEvent) -> None:
         assert not any('"out"' in line for line in world.trace[before:])
 
 
-@pytest.mark.parametrize("state", list(PoolState), ids=lambda state: state.value)
-def test_only_a_running_parent_starts_a_successor(state: PoolState) -> None:
-    assert in_state(state).parent.may_replace is (state is PoolState.RUNNING)
+@pytest.mark.parametrize("state", list(ParentState), ids=lambda state: state.value)
+def test_only_a_running_parent_starts_a_successor(state: ParentState) -> None:
+    assert in_state(state).parent.may_replace is (state is ParentState.RUNNING)
 
 
 def test_second_stop_does_not_begin_the_time_anew() -> None:

@@ -55,7 +55,7 @@ def test_long_histories(target: str) -> None:
 
 
 def test_the_targets_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A parent that believes whatever a report says, and a worker that speaks on after a violation, are found."""
+    """A parent that applies whatever a report says, and a worker that speaks on after a violation, are found."""
 
     right = Worker.report
 

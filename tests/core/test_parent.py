@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, State, encode
+from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, SlotState, encode
 from backchannel.frames import Hello
 from backchannel_conformance.replay import check_trace
 from world import World
@@ -17,7 +17,7 @@ def world(workers: int = 3, listeners: int = 1, **settings: object) -> World:
     return made
 
 
-def state(made: World, slot: int) -> State:
+def state(made: World, slot: int) -> SlotState:
     return made.parent.workers[slot].state
 
 
@@ -100,7 +100,7 @@ def test_short_answer_passes_the_worker_over() -> None:
     made = world()
     made.connect()
     made.queue[0] -= 1
-    made.answer(0)  # it found nothing, and the queue was seen empty: all is forgiven
+    made.answer(0)  # it found nothing, and the queue was seen empty: nobody is passed over any more
     made.connect()
     assert made.ordered() == {0: 1}
     made.workers[0].orders.clear()
@@ -147,7 +147,7 @@ def test_unusable_listener_drains_the_worker() -> None:
     made.connect()
     made.workers[0].orders.clear()
     made.write(0, encode(Busy(2, 0, Reason.UNUSABLE, 0, 1)))
-    assert state(made, 0) is State.DRAINING
+    assert state(made, 0) is SlotState.DRAINING
     assert made.workers[0].drained
     assert made.ordered() == {1: 1}
 
@@ -159,20 +159,22 @@ def test_late_short_answer_passes_the_worker_over_too() -> None:
     # found by the model: a worker without descriptors that is slow besides was ordered again and again, for ever
     made = world(2)
     made.connect()
-    made.wait(0.1)  # the order of worker 0 is void, worker 1 has been ordered
+    made.wait(0.1)  # the order of worker 0 has expired, worker 1 has been ordered
     made.workers[1].orders.clear()
     made.workers[0].orders.clear()
     made.write(0, encode(Busy(2, 0, Reason.EMPTY, 0, 1)))
-    assert state(made, 0) is State.READY
-    made.write(1, encode(Busy(2, 0, Reason.PEER, 0, 1)))  # in time, and short as well: now all are forgiven
+    assert state(made, 0) is SlotState.READY
+    made.write(
+        1, encode(Busy(2, 0, Reason.PEER, 0, 1))
+    )  # in time, and short as well: now nobody is passed over any more
     assert made.ordered() == {0: 1}
     made.workers[0].orders.clear()
     made.write(0, encode(Busy(3, 0, Reason.EMPTY, 0, 1)))
     assert made.ordered() == {1: 1}
 
 
-@pytest.mark.parametrize(("reason", "after"), [(Reason.WORKER, State.READY), (Reason.UNUSABLE, State.DRAINING)])
-def test_late_answer_with_a_failure_counts_as_one_in_time(reason: Reason, after: State) -> None:
+@pytest.mark.parametrize(("reason", "after"), [(Reason.WORKER, SlotState.READY), (Reason.UNUSABLE, SlotState.DRAINING)])
+def test_late_answer_with_a_failure_counts_as_one_in_time(reason: Reason, after: SlotState) -> None:
     made = world(1)
     made.connect()
     made.wait(0.1)
@@ -186,13 +188,13 @@ def test_void_order_is_ordered_again() -> None:
     made = world()
     made.connect()
     made.wait(0.1)
-    assert state(made, 0) is State.SUSPECT
+    assert state(made, 0) is SlotState.SUSPECT
     assert made.ordered() == {0: 1, 1: 1}
     made.answer(1)
     made.answer(0)  # late, and it found nothing
-    assert state(made, 0) is State.READY
+    assert state(made, 0) is SlotState.READY
     counters = made.parent.counters
-    assert (counters.orders, counters.accepted, counters.voids, counters.late, counters.short) == (2, 1, 1, 0, 0)
+    assert (counters.orders, counters.accepted, counters.expired, counters.late, counters.short) == (2, 1, 1, 0, 0)
 
 
 def test_late_answer_counts_what_it_took() -> None:
@@ -243,7 +245,7 @@ def test_silent_worker_is_killed() -> None:
     made.wait(30)
     assert made.workers[0].killed
     made.exit(0, -9)
-    assert state(made, 0) is State.STARTING
+    assert state(made, 0) is SlotState.STARTING
     assert not made.workers[0].killed
 
 
@@ -251,7 +253,7 @@ def test_worker_without_hello_is_killed() -> None:
     made = World()
     made.wait(30)
     assert all(worker.killed for worker in made.workers.values())
-    assert state(made, 0) is State.KILLED
+    assert state(made, 0) is SlotState.KILLED
 
 
 # --------------------------------------------------------------------------------------------- deaths
@@ -270,7 +272,7 @@ def test_eof_with_an_order_orders_another_before_the_exit() -> None:
     made.connect()
     made.parent.eof(0, made.now)
     made.turn()
-    assert state(made, 0) is State.LOST
+    assert state(made, 0) is SlotState.LOST
     assert made.ordered() == {0: 1, 1: 1}
     made.wait(5)
     assert made.workers[0].killed
@@ -350,20 +352,20 @@ def test_suspicion_that_was_dispelled_leaves_no_deadline_to_the_next() -> None:
     made = world(2)
     made.connect()
     made.wait(0.1)
-    assert state(made, 0) is State.SUSPECT
+    assert state(made, 0) is SlotState.SUSPECT
     made.wait(0.2)
-    assert state(made, 1) is State.SUSPECT
+    assert state(made, 1) is SlotState.SUSPECT
     made.answer(1)
     made.end(1)
     made.wait(25.0)
     made.connect()
     made.wait(0.5)
-    assert state(made, 1) is State.SUSPECT
+    assert state(made, 1) is SlotState.SUSPECT
     made.wait(29.0)
-    assert state(made, 0) is State.KILLED
-    assert state(made, 1) is State.SUSPECT, "killed for the silence that it has broken"
+    assert state(made, 0) is SlotState.KILLED
+    assert state(made, 1) is SlotState.SUSPECT, "killed for the silence that it has broken"
     made.wait(2.0)
-    assert state(made, 1) is State.KILLED
+    assert state(made, 1) is SlotState.KILLED
     assert check_trace(made.trace) == len(made.trace)
 
 
@@ -375,7 +377,7 @@ def test_listener_rests_as_long_after_the_second_failure_as_after_the_first() ->
         made.write(slot, encode(Busy(order.order, 0, Reason.SYSTEM, 0, 1)))
         made.wait(0.06)
     made.wait(0.03)
-    assert not made.ordered(), "the first rest has ended the second one"
+    assert not made.ordered(), "the first cool-down has ended the second one"
     made.wait(0.02)
     assert made.ordered()
     assert check_trace(made.trace) == len(made.trace)
@@ -400,7 +402,7 @@ def test_spawning_waits_longer_each_time_although_others_serve() -> None:
         made.turn()
     assert [round(later - earlier) for earlier, later in pairwise(at)] == [1, 2, 4]
     (note,) = made.notes
-    assert note.text == "cannot start a worker: no process; trying again, less and less often"
+    assert note.text == "cannot start a worker: no process; trying again, with back-off"
     made.wait(10)
     made.hello(1)
     assert made.notes[-1].text == "workers start again, after 4 failures"
@@ -433,8 +435,8 @@ def test_violation_kills_that_worker_and_names_the_rule(data: bytes, requirement
     assert made.workers[0].killed
     assert made.notes[-1].requirement == requirement
     assert made.ordered() == {0: 1, 1: 1}
-    assert made.parent.workers[1].state is State.READY
-    made.write(0, data)  # nothing more is believed
+    assert made.parent.workers[1].state is SlotState.READY
+    made.write(0, data)  # nothing more is applied
     assert made.parent.counters.kills == 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backchannel import Busy, Counters, Reason, Scaling, Send, Settings, Spawn, State
+from backchannel import Busy, Counters, Reason, Scaling, Send, Settings, SlotState, Spawn
 from backchannel.actions import Action, HalfClose, Kill, Note, Reloaded
 from backchannel.backlog import Backlog
 from backchannel.deadlines import Deadline, Deadlines, Kind
@@ -12,7 +12,7 @@ from backchannel.lifecycle import DEADLINES, Lifecycle
 from backchannel.reload import Reload
 from backchannel.sizing import Sizing
 from backchannel.slots import Slots, Worker
-from backchannel.states import PARENT, ParentEvent
+from backchannel.states import SLOT, SlotEvent
 
 
 def test_a_deadline_is_put_off_and_cancelled_by_itself() -> None:
@@ -49,7 +49,7 @@ class Lives:
         self.actions: list[Action] = []
         self.deadlines = Deadlines()
         self.counters = Counters()
-        self.changed: list[tuple[int, State]] = []
+        self.changed: list[tuple[int, SlotState]] = []
         self.lives = Lifecycle(Settings(), self.deadlines, self.counters, self.actions, self.tell)
 
     def tell(self, worker: Worker) -> None:
@@ -60,7 +60,7 @@ def test_a_life() -> None:
     made = Lives()
     worker = made.lives.spawn(1, 10.0)
     assert made.deadlines.next() == 40.0
-    made.lives.step(worker, ParentEvent.HELLO, 11.0)
+    made.lives.step(worker, SlotEvent.HELLO, 11.0)
     assert made.deadlines.next() == 40.0, "a hello does not put it off"
     made.lives.welcome(worker, 12.0)
     assert made.deadlines.next() is None
@@ -69,24 +69,24 @@ def test_a_life() -> None:
     assert made.deadlines.next() == 50.0
     made.lives.lose(worker, 21.0)
     assert made.deadlines.next() == 26.0
-    assert made.lives.kill_late(worker, 26.0) is ParentEvent.EXIT_DEADLINE
+    assert made.lives.kill_late(worker, 26.0) is SlotEvent.EXIT_DEADLINE
     made.lives.exit(worker, 27.0)
     assert made.deadlines.next() is None
     assert not made.lives.workers
     assert [type(action) for action in made.actions] == [Spawn, HalfClose, Note, Kill]
     assert [state for _, state in made.changed] == [
-        State.STARTING,
-        State.DRAINING,
-        State.LOST,
-        State.KILLED,
-        State.GONE,
+        SlotState.STARTING,
+        SlotState.DRAINING,
+        SlotState.LOST,
+        SlotState.KILLED,
+        SlotState.EXITED,
     ]
 
 
 def test_the_states_that_end_by_a_deadline_are_those_of_the_table() -> None:
-    ends = {ParentEvent.START_DEADLINE, ParentEvent.SILENCE_DEADLINE, ParentEvent.DRAIN_DEADLINE}
-    ends.add(ParentEvent.EXIT_DEADLINE)
-    assert {state: event for state, events in PARENT.items() for event in ends & events.keys()} == {
+    ends = {SlotEvent.START_DEADLINE, SlotEvent.SILENCE_DEADLINE, SlotEvent.DRAIN_DEADLINE}
+    ends.add(SlotEvent.EXIT_DEADLINE)
+    assert {state: event for state, events in SLOT.items() for event in ends & events.keys()} == {
         state: event for state, (_setting, event) in DEADLINES.items()
     }
 
@@ -95,8 +95,8 @@ def test_dispatch_alone() -> None:
     settings, counters, deadlines = Settings(capacity=4, max_per_order=2), Counters(), Deadlines()
     actions: list[Action] = []
     changed: list[Worker] = []
-    backlogs = [Backlog(Deadline(Kind.LISTENER_REST, listener)) for listener in range(2)]
-    workers = {slot: Worker(slot, 0.0, state=State.READY, capacity=4) for slot in range(2)}
+    backlogs = [Backlog(Deadline(Kind.LISTENER_COOL_DOWN, listener)) for listener in range(2)]
+    workers = {slot: Worker(slot, 0.0, state=SlotState.READY, capacity=4) for slot in range(2)}
 
     def tell(worker: Worker) -> None:
         changed.append(worker)
@@ -118,10 +118,10 @@ def test_dispatch_alone() -> None:
     assert not dispatch.answered(workers[1], Busy(1, 0, Reason.SYSTEM, 0, 4), 1.2)
     assert dispatch.in_flight == 0
     assert dispatch.to_count(to_the_end=False) == [0], "listener 1 rests"
-    workers[0].state = State.KILLED
+    workers[0].state = SlotState.KILLED
     dispatch.changed(workers[0])
     assert workers[0].order is None
-    assert counters == Counters(orders=3, voids=1, short=2)
+    assert counters == Counters(orders=3, expired=1, short=2)
 
 
 def test_a_reload_alone() -> None:
@@ -133,11 +133,11 @@ def test_a_reload_alone() -> None:
     reload.begin(1.0, at_once=False)
     reload.proceed(1.0)
     new = made.lives.workers[1]
-    assert (old.state, new.state, new.generation) == (State.READY, State.STARTING, 2)
+    assert (old.state, new.state, new.generation) == (SlotState.READY, SlotState.STARTING, 2)
     made.lives.welcome(new, 2.0)
     reload.changed(new)
     reload.proceed(2.0)
-    assert (old.state, new.state) == (State.DRAINING, State.READY)
+    assert (old.state, new.state) == (SlotState.DRAINING, SlotState.READY)
     assert made.actions[-1] == Reloaded(2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import backchannel
 import pytest
 from backchannel import FRAME_SIZE, VERSION, Features, Reason, Scaling, Settings, Type
-from backchannel.states import PARENT, POOL, WORKER, PoolEvent, PoolState
+from backchannel.states import PARENT, SLOT, WORKER, ParentEvent, ParentState
 from backchannel_server.accepting import reason_for
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_errnos(name: str) -> None:
     assert reason_for(errno.EBADF) is Reason.UNUSABLE
 
 
-@pytest.mark.parametrize(("table", "machine"), [("parent", PARENT), ("worker", WORKER), ("pool", POOL)])
+@pytest.mark.parametrize(("table", "machine"), [("slot", SLOT), ("worker", WORKER), ("parent", PARENT)])
 def test_machines(table: str, machine: dict[Any, dict[Any, Any]]) -> None:
     written = {
         state.value: {event.value: after.value if after else "no effect" for event, after in events.items()}
@@ -69,10 +69,10 @@ def test_machines(table: str, machine: dict[Any, dict[Any, Any]]) -> None:
 
 def test_the_parents_own_table_is_total() -> None:
     """Signals, workers and other parents ask nobody what the parent is doing."""
-    events = {event for state in PROTOCOL["pool"].values() for event in state}
-    assert events == {event.value for event in PoolEvent}
-    assert {state: set(listed) for state, listed in PROTOCOL["pool"].items()} == {
-        state.value: events for state in PoolState
+    events = {event for state in PROTOCOL["parent"].values() for event in state}
+    assert events == {event.value for event in ParentEvent}
+    assert {state: set(listed) for state, listed in PROTOCOL["parent"].items()} == {
+        state.value: events for state in ParentState
     }
     page = (ROOT / "spec" / "1.0" / "lifecycle.rst").read_text()
     assert [event for event in events if f"\n``{event}``\n" not in page] == []

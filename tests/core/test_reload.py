@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from backchannel import Scaling, Settings, State
+from backchannel import Scaling, Settings, SlotState
 from world import World
 
 
 def counting(world: World) -> list[int]:
     """Slots of the workers that count."""
-    return sorted(slot for slot, worker in world.parent.workers.items() if worker.state is not State.DRAINING)
+    return sorted(slot for slot, worker in world.parent.workers.items() if worker.state is not SlotState.DRAINING)
 
 
 def generations(world: World) -> dict[int, int]:
@@ -19,7 +19,7 @@ def generations(world: World) -> dict[int, int]:
 
 def starting(world: World) -> list[int]:
     """Slots of the workers that are STARTING."""
-    return [slot for slot, worker in world.parent.workers.items() if worker.state is State.STARTING]
+    return [slot for slot, worker in world.parent.workers.items() if worker.state is SlotState.STARTING]
 
 
 def ready(world: World, slot: int) -> None:
@@ -94,7 +94,7 @@ def test_held_connections_keep_their_worker_and_count_no_more(world: World) -> N
     for newcomer in (3, 4, 5):
         ready(world, newcomer)
     assert world.reloads
-    assert world.parent.workers[0].state is State.DRAINING
+    assert world.parent.workers[0].state is SlotState.DRAINING
     assert counting(world) == [3, 4, 5]
     world.end(0)
     world.exit(0)
@@ -327,7 +327,7 @@ def test_drained_worker_does_not_count_again_when_its_channel_ends(world: World)
 
 
 def test_reload_that_has_ended_waits_for_no_newcomer() -> None:
-    """One newcomer dies young, so the next is delayed; meanwhile another one ends the reload. Nothing is to come then,
+    """One newcomer exits early, so the next is delayed; meanwhile another one ends the reload. Nothing is to come then,
     and a parent with nothing to do does not wake.
     """
     world = World(scaling=Scaling.fixed(2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backchannel import Decision, Memory, Scaling, State, WorkerView, decide
+from backchannel import Decision, Memory, Scaling, SlotState, WorkerView, decide
 from backchannel.sizing import delayed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 RULES = Scaling(start=2, min=1, max=10, min_spare=2, max_spare=4)
 
 
-def pool(*workers: tuple[State, int]) -> list[WorkerView]:
+def pool(*workers: tuple[SlotState, int]) -> list[WorkerView]:
     return [
-        WorkerView(slot, state, open_, 0 if state is State.STARTING else 1)
+        WorkerView(slot, state, open_, 0 if state is SlotState.STARTING else 1)
         for slot, (state, open_) in enumerate(workers)
     ]
 
 
-IDLE, HELD, STARTING, DRAINING = (State.READY, 0), (State.READY, 1), (State.STARTING, 0), (State.DRAINING, 1)
+IDLE, HELD, STARTING, DRAINING = (
+    (SlotState.READY, 0),
+    (SlotState.READY, 1),
+    (SlotState.STARTING, 0),
+    (SlotState.DRAINING, 1),
+)
 
 
 def passes(workers: list[WorkerView], count: int, rules: Scaling = RULES) -> list[Decision]:
@@ -82,7 +87,8 @@ def test_young_deaths_delay_longer_each_time() -> None:
 
 views = st.lists(
     st.tuples(
-        st.sampled_from([State.STARTING, State.READY, State.SUSPECT, State.DRAINING, State.LOST]), st.integers(0, 4)
+        st.sampled_from([SlotState.STARTING, SlotState.READY, SlotState.SUSPECT, SlotState.DRAINING, SlotState.LOST]),
+        st.integers(0, 4),
     ),
     max_size=14,
 )
@@ -98,18 +104,18 @@ views = st.lists(
     st.floats(0, 10),
 )
 def test_bounds(
-    workers: list[tuple[State, int]], capacity: int, least: int, more: int, spare: int, more_spare: int, now: float
+    workers: list[tuple[SlotState, int]], capacity: int, least: int, more: int, spare: int, more_spare: int, now: float
 ) -> None:
     rules = Scaling(start=least, min=least, max=least + more, min_spare=spare, max_spare=spare + more_spare)
     views = [
-        WorkerView(slot, state, min(open_, capacity), 0 if state is State.STARTING else capacity)
+        WorkerView(slot, state, min(open_, capacity), 0 if state is SlotState.STARTING else capacity)
         for slot, (state, open_) in enumerate(workers)
     ]
-    counting = sum(view.state is not State.DRAINING for view in views)
+    counting = sum(view.state is not SlotState.DRAINING for view in views)
     decision, _ = decide(views, rules, capacity, Memory(rate=4), now)
     assert not (decision.spawn and decision.retire is not None)
     assert not decision.spawn or counting + decision.spawn <= rules.max
     if decision.retire is not None:
         assert counting - 1 >= rules.min
-        left = [view for view in views if view.state is State.READY and view.slot != decision.retire]
+        left = [view for view in views if view.state is SlotState.READY and view.slot != decision.retire]
         assert sum(view.room for view in left) >= rules.min_spare

@@ -33,7 +33,7 @@ def test_an_idle_listener_forgives_nothing_of_a_busy_one(edges: bool) -> None:
         made.parent.readable(1)
         made.turn()
         fall_short(made, 0, 0)
-    assert not made.ordered(), "it did not rest"
+    assert not made.ordered(), "it did not cool down"
     made.wait(0.1)
     assert made.ordered() == {0: 1}
 
@@ -47,10 +47,10 @@ def test_each_listener_has_a_series_of_its_own() -> None:
     made.turn()
     for listener in (0, 1, 0):
         fall_short(made, 0, listener)
-    assert made.ordered(), "it rests"
+    assert made.ordered(), "it cools down"
     for listener in (1, 0):
         fall_short(made, 0, listener)
-    assert not made.ordered(), "three for listener 0, and it did not rest"
+    assert not made.ordered(), "three for listener 0, and it did not cool down"
 
 
 def test_who_accepts_for_one_listener_begins_anew_for_all() -> None:
@@ -63,11 +63,11 @@ def test_who_accepts_for_one_listener_begins_anew_for_all() -> None:
         fall_short(made, 0, listener)
     made.answer(0)  # for listener 1
     fall_short(made, 0, 0)
-    assert made.ordered() == {0: 1}, "it rests, though it has accepted something since"
+    assert made.ordered() == {0: 1}, "it cools down, though it has accepted something since"
 
 
 def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
-    """The welcome cannot become void, so an answer to it says nothing of orders; not even from a worker that was
+    """The welcome cannot expire, so an answer to it says nothing of orders; not even from a worker that was
     drained meanwhile.
     """
     made = world(2)
@@ -76,7 +76,7 @@ def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
     made.hello(2)  # and does not answer the welcome yet
     made.connect()
     made.wait(0.1)
-    assert made.parent.counters.voids == 1
+    assert made.parent.counters.expired == 1
     assert made.ordered() == {0: 1, 1: 1}
     assert made.parent.reload(made.now)  # the first newcomer has replaced nobody, and is drained
     made.turn()
@@ -85,9 +85,9 @@ def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
     made.hello(3)
     made.answer(3)
     made.wait(0.2)
-    assert made.parent.counters.voids == 2
+    assert made.parent.counters.expired == 2
     assert made.ordered() == {0: 1, 1: 1, 3: 1}
     made.wait(0.35)
-    assert made.parent.counters.voids == 2, "the deadline was not the one after two voids, 0.4 s"
+    assert made.parent.counters.expired == 2, "the deadline was not the one after two expired orders, 0.4 s"
     made.wait(0.1)
-    assert made.parent.counters.voids == 3
+    assert made.parent.counters.expired == 3

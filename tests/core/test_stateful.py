@@ -1,21 +1,21 @@
 """Whatever clients, workers and time do, the promises hold after every step.
 
-The machine plays the world: connections come, workers answer early, late or never, report, babble, die and are
+The machine plays the world: connections come, workers answer early, late or never, report, flood, die and are
 replaced. In the end the parent's trace is replayed by the suite's oracle, which must come to each decision by itself.
-After each step R is at most P, no worker is overfilled, the pool is within its bounds, and the counters add
-up.
+After each step no more is in flight than pending, no worker is overfilled, the pool is within its bounds, and the
+counters add up.
 """
 
 from __future__ import annotations
 
-from backchannel import Busy, Reason, Scaling, Settings, State, encode
+from backchannel import Busy, Reason, Scaling, Settings, SlotState, encode
 from backchannel_conformance.replay import check_trace
 from effort import at_least
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import FakeWorker, World
 
-BELIEVED = (State.STARTING, State.READY, State.SUSPECT, State.DRAINING)
+READING = (SlotState.STARTING, SlotState.READY, SlotState.SUSPECT, SlotState.DRAINING)
 
 
 class Pool(RuleBasedStateMachine):
@@ -50,7 +50,7 @@ class Pool(RuleBasedStateMachine):
         fitting = [worker for worker in living if worker not in self.held and fit(worker)]  # type: ignore[operator]
         return data.draw(st.sampled_from(fitting)) if fitting else None
 
-    def state(self, worker: FakeWorker) -> State:
+    def state(self, worker: FakeWorker) -> SlotState:
         return self.world.parent.workers[worker.slot].state
 
     @rule(data=st.data(), count=st.integers(1, 4))
@@ -81,7 +81,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
-        worker = self.some(data, lambda w: w.orders and self.state(w) in BELIEVED)
+        worker = self.some(data, lambda w: w.orders and self.state(w) in READING)
         if worker:
             self.world.answer(worker.slot)
 
@@ -90,7 +90,7 @@ class Pool(RuleBasedStateMachine):
         reason=st.sampled_from([Reason.EMPTY, Reason.PEER, Reason.WORKER, Reason.SYSTEM, Reason.UNUSABLE]),
     )
     def fall_short(self, data: st.DataObject, reason: Reason) -> None:
-        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in BELIEVED)
+        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in READING)
         if worker:
             order = worker.orders.pop(0)
             self.world.write(worker.slot, encode(Busy(order.order, 0, reason, worker.open, worker.capacity)))
@@ -98,7 +98,7 @@ class Pool(RuleBasedStateMachine):
     @rule(data=st.data())
     def accept(self, data: st.DataObject) -> None:
         """A worker accepts; its answer is under way."""
-        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in BELIEVED)
+        worker = self.some(data, lambda w: w.orders and w.orders[0].max and self.state(w) in READING)
         if worker:
             listener, before = worker.orders[0].listener, worker.open
             answer = self.world.attempt(worker.slot)
@@ -108,27 +108,27 @@ class Pool(RuleBasedStateMachine):
     def read_answers(self) -> None:
         held, self.held = self.held, {}
         for worker, (_, _, answer) in held.items():
-            if self.world.workers.get(worker.slot) is worker and self.state(worker) in BELIEVED:
+            if self.world.workers.get(worker.slot) is worker and self.state(worker) in READING:
                 self.world.write(worker.slot, answer)
 
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        worker = self.some(data, lambda w: w.open and not w.orders and self.state(w) in BELIEVED)
+        worker = self.some(data, lambda w: w.open and not w.orders and self.state(w) in READING)
         if worker:
             self.world.end(worker.slot)
 
     @rule(data=st.data())
     def retire(self, data: st.DataObject) -> None:
         worker = self.some(
-            data, lambda w: w.capacity and not w.orders and not w.drained and self.state(w) is State.READY
+            data, lambda w: w.capacity and not w.orders and not w.drained and self.state(w) is SlotState.READY
         )
         if worker:
             worker.capacity = 0
             self.world.end(worker.slot, 0)
 
     @rule(data=st.data(), raw=st.binary(min_size=20, max_size=60))
-    def babble(self, data: st.DataObject, raw: bytes) -> None:
-        worker = self.some(data, lambda w: self.state(w) in BELIEVED)
+    def flood(self, data: st.DataObject, raw: bytes) -> None:
+        worker = self.some(data, lambda w: self.state(w) in READING)
         if worker:
             self.world.write(worker.slot, b"\xff" + raw[1:])
             assert worker.killed
@@ -141,7 +141,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def close_channel(self, data: st.DataObject) -> None:
-        worker = self.some(data, lambda w: self.state(w) in BELIEVED)
+        worker = self.some(data, lambda w: self.state(w) in READING)
         if worker:
             self.world.parent.eof(worker.slot, self.world.now)
             self.world.turn()
@@ -159,17 +159,17 @@ class Pool(RuleBasedStateMachine):
 
     @invariant()
     def never_more_orders_than_pending(self) -> None:
-        for listener, ledger in enumerate(self.world.parent.ledgers):
-            covered = sum(
+        for listener, backlog in enumerate(self.world.parent.backlogs):
+            in_flight = sum(
                 worker.order.max
                 for worker in self.world.parent.workers.values()
-                if worker.order and not worker.order.void and worker.order.listener == listener
+                if worker.order and not worker.order.expired and worker.order.listener == listener
             )
-            assert ledger.covered == covered
-            # an order may have been overtaken by a late one since it was sent, but never sent above P
-            taken_late = self.world.parent.counters.late + self.world.parent.counters.voids
+            assert backlog.in_flight == in_flight
+            # an order may have been overtaken by a late one since it was sent, but never sent above the pending count
+            taken_late = self.world.parent.counters.late + self.world.parent.counters.expired
             taken = sum(count for at, count, _ in self.held.values() if at == listener)
-            assert covered <= self.world.queue[listener] + taken + taken_late + self.world.parent.counters.dead
+            assert in_flight <= self.world.queue[listener] + taken + taken_late + self.world.parent.counters.dead
 
     @invariant()
     def never_overfilled(self) -> None:
@@ -186,22 +186,22 @@ class Pool(RuleBasedStateMachine):
     @invariant()
     def counters_add_up(self) -> None:
         counters = self.world.parent.counters
-        under_way = sum(ledger.covered for ledger in self.world.parent.ledgers)
-        outcomes = counters.accepted + counters.voids + counters.short + counters.dead
+        under_way = sum(backlog.in_flight for backlog in self.world.parent.backlogs)
+        outcomes = counters.accepted + counters.expired + counters.short + counters.dead
         assert counters.orders == outcomes + under_way
 
     @invariant()
     def nobody_is_stranded(self) -> None:
-        """Something pending and somebody free: then it is covered, owed to a void order, or its listener rests."""
+        """Something pending, somebody free: it is in flight, owed to an expired order, or its listener cools down."""
         parent = self.world.parent
         free = any(worker.may_be_chosen for worker in parent.workers.values())
-        for listener, ledger in enumerate(parent.ledgers):
+        for listener, backlog in enumerate(parent.backlogs):
             if (
                 self.world.queue[listener]
                 and free
-                and not (ledger.resting or self.world.closed or listener in self.unseen)
+                and not (backlog.cooling or self.world.closed or listener in self.unseen)
             ):
-                assert ledger.covered or ledger.retrying or any(other.covered for other in parent.ledgers)
+                assert backlog.in_flight or backlog.retrying or any(other.in_flight for other in parent.backlogs)
 
     def teardown(self) -> None:
         """In the end every connection can be served: let all workers behave, and the queues run empty."""
@@ -224,7 +224,7 @@ class Pool(RuleBasedStateMachine):
             for slot in list(world.workers):
                 worker = world.workers[slot]
                 parents = world.parent.workers[slot]
-                if parents.state in (State.KILLED, State.LOST) or (worker.drained and not worker.orders):
+                if parents.state in (SlotState.KILLED, SlotState.LOST) or (worker.drained and not worker.orders):
                     world.exit(slot)
                 elif not parents.greeted:
                     world.hello(slot)

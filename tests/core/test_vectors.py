@@ -26,7 +26,7 @@ from backchannel import (
     Scaling,
     Send,
     Settings,
-    State,
+    SlotState,
     Violation,
     WorkerSide,
     WorkerView,
@@ -119,17 +119,17 @@ def test_dispatch(vector: dict[str, Any]) -> None:
     settings = Settings(policy=vector["policy"], max_per_order=vector["max_per_order"], capacity_ceiling=1 << 32)
     parent = Parent(settings, Scaling.fixed(1), len(vector["listeners"]))
     for item in vector["workers"]:
-        worker = Worker(item["slot"], 0.0, state=State[item["state"]], greeted=True)
+        worker = Worker(item["slot"], 0.0, state=SlotState[item["state"]], greeted=True)
         worker.open, worker.capacity = item["open"], item["capacity"]
         if item["reserved"] or item.get("ordered"):
-            worker.order = Order(1, 0, item["reserved"], void=item["state"] == "SUSPECT")
-        worker.resting = item.get("resting", False)
+            worker.order = Order(1, 0, item["reserved"], expired=item["state"] == "SUSPECT")
+        worker.cooling = item.get("cooling", False)
         worker.passed_over = set(item.get("passed_over", ()))
         parent.workers[worker.slot] = worker
         parent._changed(worker)
-    for ledger, item in zip(parent.ledgers, vector["listeners"], strict=True):
-        ledger.covered, ledger.owed, ledger.dirty = item["covered"], item["owed"], True
-        ledger.resting, ledger.retrying = item.get("resting", False), item.get("retrying", False)
+    for backlog, item in zip(parent.backlogs, vector["listeners"], strict=True):
+        backlog.in_flight, backlog.owed, backlog.dirty = item["in_flight"], item["owed"], True
+        backlog.cooling, backlog.retrying = item.get("cooling", False), item.get("retrying", False)
     parent._dispatch.turn = vector["turn"]
     pending = [item["pending"] for item in vector["listeners"]]
     parent.dispatch({index: pending[index] for index in parent.to_count()})
@@ -143,12 +143,12 @@ def test_scaling(vector: dict[str, Any]) -> None:
     rules = Scaling(**{"period" if name == "pass" else name: value for name, value in vector["rules"].items()})
     memory = Memory()
     for step in vector["steps"]:
-        if step.get("event") == "young":
+        if step.get("event") == "early_exit":
             memory = delayed(memory, rules, step["at"])
         elif step.get("event") == "served":
             memory = Memory(memory.rate, memory.last)
         else:
-            pool = [WorkerView(**{**worker, "state": State[worker["state"]]}) for worker in step["pool"]]
+            pool = [WorkerView(**{**worker, "state": SlotState[worker["state"]]}) for worker in step["pool"]]
             decision, memory = decide(pool, rules, vector["capacity"], memory, step["at"])
             assert (decision.spawn, decision.retire) == (step["spawn"], step["retire"]), step["at"]
 

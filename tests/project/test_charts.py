@@ -23,7 +23,7 @@ def charts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return charts
 
 
-@pytest.mark.parametrize("name", ["parent", "worker", "pool"])
+@pytest.mark.parametrize("name", ["slot", "worker", "parent"])
 def test_machine(charts: ModuleType, name: str) -> None:
     table = tomllib.loads((ROOT / "spec" / "1.0" / "protocol.toml").read_text())[name]
     svg = ET.fromstring(charts.machine(name))

@@ -20,7 +20,7 @@ from backchannel import (
     Features,
     Hello,
     Idle,
-    PoolState,
+    ParentState,
     Reason,
     Scaling,
     Settings,
@@ -215,7 +215,7 @@ def test_a_call_that_comes_after_the_watch_does_no_harm(make: Make, baton: tuple
     world.turn()
     old.close()
     world.turn()
-    assert world.driver.core.state is PoolState.RUNNING
+    assert world.driver.core.state is ParentState.RUNNING
     assert not world.driver.channels._channels
     for callback in list(world.calls.callbacks):
         callback()
@@ -278,11 +278,11 @@ def test_successor_owns_nothing_before_the_baton_ends(
     world.driver.obey(signal.SIGHUP)
     old.send(b"what is said there means nothing")
     world.turn()
-    assert world.driver.core.state is PoolState.STANDBY
+    assert world.driver.core.state is ParentState.STANDBY
     assert "generation" not in caplog.text
     old.close()
     world.turn()
-    assert world.driver.core.state is PoolState.RUNNING
+    assert world.driver.core.state is ParentState.RUNNING
     assert world.opened.baton is None
     assert world.ready == [None]
     assert world.loop.watched() == 4, "listeners, status socket, and the channels of two generations"
@@ -298,7 +298,7 @@ def test_stopped_successor_takes_nothing_over(make: Make, baton: tuple[socket.so
     world.driver.turn()
     old.close()
     world.turn()
-    assert world.driver.core.state is PoolState.DRAINING
+    assert world.driver.core.state is ParentState.DRAINING
     assert world.driver.arrivals.watch is None
     assert world.loop.watched() == 0, "not even the baton, which would be readable for ever"
     for callback in world.calls.callbacks:
@@ -341,9 +341,9 @@ def yielding(replaced: World, baton: tuple[socket.socket, socket.socket]) -> Ite
         order = replaced.order()
         baton[1].send(READY * 3)
         replaced.loop.turn(5)
-        assert replaced.driver.core.state is PoolState.RUNNING, "in the turn, and not where it is heard"
+        assert replaced.driver.core.state is ParentState.RUNNING, "in the turn, and not where it is heard"
         replaced.driver.turn()
-        assert replaced.driver.core.state is PoolState.YIELDING
+        assert replaced.driver.core.state is ParentState.YIELDING
         assert replaced.driver.arrivals.watch is None
         yield order
 
@@ -358,7 +358,7 @@ def test_old_parent_hands_over(
     replaced.turn()
     assert new.recv(9) == b"", "the baton is released"
     assert replaced.ends[0].recv(FRAME_SIZE) == b"", "and the worker drains"
-    assert replaced.driver.core.state is PoolState.DRAINING
+    assert replaced.driver.core.state is ParentState.DRAINING
     assert replaced.loop.watched() == 1, "the channel"
     assert told == []
 
@@ -371,7 +371,7 @@ def test_old_parent_goes_on_without_a_successor(
     assert "SIGUSR2: no replacement while one starts" in caplog.text
     new.close()
     replaced.turn()
-    assert f"successor {SUCCESSOR} ended before it had taken over: this parent goes on" in caplog.text
+    assert f"successor {SUCCESSOR} ended before it had taken over: this parent carries on" in caplog.text
     with replaced.connect():
         replaced.turn()
         assert replaced.order().max == 1
@@ -387,12 +387,12 @@ def test_stop_tells_the_successor_and_holds_the_baton(
     assert told == [signal.SIGTERM]
     with pytest.raises(BlockingIOError):
         new.recv(9)
-    assert replaced.driver.core.state is PoolState.STOPPING
+    assert replaced.driver.core.state is ParentState.STOPPING
     assert replaced.driver.arrivals.watch is not None, "what is pending is this parent's to serve"
     new.close()
     replaced.turn()
     assert f"successor {SUCCESSOR} has ended" in caplog.text
-    assert replaced.driver.core.state is PoolState.STOPPING
+    assert replaced.driver.core.state is ParentState.STOPPING
 
 
 def test_interrupt_ends_the_successor(

@@ -58,7 +58,7 @@ def test_name_in_use_is_left_alone(path: Path) -> None:
 
 def test_file_is_left_alone(path: Path) -> None:
     path.write_text("precious")
-    with pytest.raises(StartError, match="a file that is no socket"):
+    with pytest.raises(StartError, match="a file that is not a socket"):
         bind(f"unix:{path}")
     assert path.read_text() == "precious"
 
@@ -107,9 +107,9 @@ def test_passed_descriptor_that_is_no_listener(monkeypatch: pytest.MonkeyPatch) 
     environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     with socket.socket() as silent:
         monkeypatch.setattr(listeners, "FIRST_PASSED", silent.fileno())
-        with pytest.raises(StartError, match="is no listening stream socket"):
+        with pytest.raises(StartError, match="is not a listening stream socket"):
             passed(dict(environment))
-    with pytest.raises(StartError, match="no number of sockets"):
+    with pytest.raises(StartError, match="not a number of sockets"):
         passed({**environment, "LISTEN_FDS": "x"})
 
 

@@ -45,7 +45,7 @@ def becomes_nobody_for_good() -> None:
 
 def cannot_become_somebody_else() -> None:
     os.setuid(pwd.getpwnam("nobody").pw_uid)
-    with pytest.raises(StartError, match="only root may become somebody else"):
+    with pytest.raises(StartError, match="only root may become another user"):
         Identity(12345, 12345).check()
 
 
@@ -60,7 +60,7 @@ def test_numbers_and_names() -> None:
     assert Identity.find("nobody") == Identity(entry.pw_uid, entry.pw_gid)
     assert Identity.find(str(entry.pw_uid)) == Identity(entry.pw_uid, entry.pw_gid)
     assert Identity.find("12345", "23456") == Identity(12345, 23456)
-    with pytest.raises(StartError, match="give a --group as well"):
+    with pytest.raises(StartError, match="give --group as well"):
         Identity.find("12345")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from backchannel_server import status_socket
-from backchannel_server.status_socket import READERS, REST, StatusSocket
+from backchannel_server.status_socket import COOL_DOWN, READERS, StatusSocket
 from plain_loop import PlainLoop
 
 LARGE = {"x": "y" * 2_000_000}
@@ -71,7 +71,7 @@ def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
     client = served.connect()
     assert served.waited_for() == 1
     due = served.socket.next_look()
-    assert due == served.loop.now + status_socket.PATIENCE, "the loop has to wake for it"
+    assert due == served.loop.now + status_socket.TIMEOUT, "the loop has to wake for it"
     served.loop.now = due - 0.001
     served.turn()
     assert served.waited_for() == 1
@@ -83,7 +83,7 @@ def test_a_reader_that_takes_nothing_is_let_go(served: Served) -> None:
 
 def test_to_take_a_little_now_and_then_buys_no_time(served: Served) -> None:
     client = served.connect()
-    for _ in range(int(status_socket.PATIENCE) - 1):
+    for _ in range(int(status_socket.TIMEOUT) - 1):
         served.loop.now += 1
         assert client.recv(100_000)
         served.turn()
@@ -142,8 +142,8 @@ def test_an_accept_that_fails(served: Served, number: int) -> None:
     if number != errno.ECONNABORTED:
         assert served.loop.watched() == 0
         served.socket._greet()  # called back late
-        assert served.socket.next_look() == served.loop.now + REST
-        served.loop.now += REST
+        assert served.socket.next_look() == served.loop.now + COOL_DOWN
+        served.loop.now += COOL_DOWN
         served.turn()  # it is watched again at the end of this one
     served.turn()
     assert client.recv(100) == b'{"served": "yes"}\n'

@@ -47,15 +47,15 @@ def start(parent: str, tmp_path: Path) -> Iterator[Start]:
 
 def test_stop_while_a_worker_starts(start: Start, tmp_path: Path, gate: Gate) -> None:
     handler(tmp_path, "backchannel_sync", 'b""', before=gate.code)
-    patient = ("--start-deadline", "600", "--drain-deadline", "600", "--stop-deadline", "600")
-    process = start("greeter:handle", *patient)
+    unhurried = ("--start-deadline", "600", "--drain-deadline", "600", "--stop-deadline", "600")
+    process = start("greeter:handle", *unhurried)
     gate.pid()
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
 
 
 def test_log_that_nobody_reads(start: Start, tmp_path: Path, gate: Gate) -> None:
-    """A worker dies young, which the log is told; another one takes its place."""
+    """A worker exits early, which the log is told; another one takes its place."""
     handler(tmp_path, "backchannel_sync", 'b"%d" % os.getpid()', before=gate.code)
     with full_pipe() as (_, writer):
         process = start("greeter:handle", stderr=writer, stdout=subprocess.PIPE)

@@ -126,7 +126,7 @@ def test_socket_that_takes_a_part(tmp_path: Path) -> None:
 def test_line_that_cannot_be_made(capfd: pytest.CaptureFixture[str]) -> None:
     """It is written as far as it can be, and nothing is raised."""
     lines = Lines()
-    for message, arguments in (("%d", ("no number",)), ("odd \udc80", ())):
+    for message, arguments in (("%d", ("not a number",)), ("odd \udc80", ())):
         lines.handle(logging.LogRecord("name", logging.ERROR, "", 0, message, arguments, None))
     assert capfd.readouterr().err.splitlines()[0].startswith("ERROR '%d' (it cannot be written")
 

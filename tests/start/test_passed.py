@@ -79,7 +79,7 @@ def test_descriptor_that_is_no_listener(kind: str, monkeypatch: pytest.MonkeyPat
     with one, other, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         numbers = {"datagram": datagrams.fileno(), "connected": one.fileno(), "pipe": reader, "closed": 1 << 19}
         monkeypatch.setattr(listeners, "FIRST_PASSED", numbers[kind])
-        text = f"descriptor {numbers[kind]} is no listening stream socket"
+        text = f"descriptor {numbers[kind]} is not a listening stream socket"
         with pytest.raises(StartError, match=text) as raised:
             passed({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
         assert raised.value.status == 2

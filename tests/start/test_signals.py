@@ -132,8 +132,8 @@ def test_stop_while_workers_start(tmp_path: Path, start: Start, gate: Gate, kind
     """Nobody waits for code that would load for ever, whatever the deadlines (BC-STOP-04)."""
     module, more = STARTING[kind]
     handler(tmp_path, module, 'b""', before=gate.code)
-    patient = ("--start-deadline", "600", "--drain-deadline", "600", "--stop-deadline", "600")
-    program = start(tmp_path, "--workers", "2", *patient, *more, "greeter:handle", module=module)
+    unhurried = ("--start-deadline", "600", "--drain-deadline", "600", "--stop-deadline", "600")
+    program = start(tmp_path, "--workers", "2", *unhurried, *more, "greeter:handle", module=module)
     gate.pid()
     program.signal(signal.SIGTERM)
     assert program.process.wait(60) == 0

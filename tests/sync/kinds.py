@@ -124,7 +124,7 @@ def plain(connection):
             while not current_worker().draining:
                 time.sleep(0.01)
             return connection.sendall(b"draining\\n")
-        if command == "patience":
+        if command == "timeout":
             connection.settimeout(0.01)
         answer = act(command, connection)
         if answer is None:

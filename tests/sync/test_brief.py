@@ -20,7 +20,7 @@ def steps(connection: Connection) -> Waiting:
     yield from connection.sendall(b"done\n")
 
 
-def patient(connection: Connection) -> Waiting:
+def reading(connection: Connection) -> Waiting:
     line = yield from connection.recv(16)
     yield from connection.sendall(line)
 
@@ -94,7 +94,7 @@ def test_without_the_declaration_the_answer_comes_first(benches: list[Bench]) ->
 
 
 def test_what_a_brief_event_handler_waits_for_is_not_waited_for_by_the_answer(benches: list[Bench]) -> None:
-    bench = Bench(brief(patient), 4)
+    bench = Bench(brief(reading), 4)
     benches.append(bench)
     with bench.connect() as client:
         bench.order(1)

@@ -266,7 +266,7 @@ def test_a_client_that_resets_is_one_line(kind: str, tmp_path: Path) -> None:
 def test_a_client_that_is_silent_for_too_long_is_one_line(kind: str, tmp_path: Path) -> None:
     with serving(tmp_path, kind) as server:
         with server.connect() as client:
-            assert say(client, "patience")
+            assert say(client, "timeout")
             assert answer(client) == b""
         server.until_logged("has gone, or failed (TimeoutError)", 1)
         assert "Traceback" not in server.log.read_text()

@@ -21,7 +21,7 @@ from backchannel import (
     Reason,
     Scaling,
     Settings,
-    State,
+    SlotState,
     encode,
 )
 from backchannel_server.channels import Channels
@@ -87,7 +87,7 @@ while True:
 @pytest.mark.parametrize("module", ["backchannel_sync", "backchannel_trio"])
 @pytest.mark.parametrize("how", ["legal", "violations", "half-frames", "after its end", "reads no more", "grandchild"])
 def test_others_are_served(tmp_path: Path, module: str, how: str) -> None:
-    """Clients come one after the other: the order that slot 0 owes becomes void, or ends with it."""
+    """Clients come one after the other: the order that slot 0 owes expires, or ends with it."""
     (tmp_path / "worker.py").write_text(WORKER)
     worker = f"{sys.executable} {tmp_path / 'worker.py'} '{how}'"
     made = type("Flooded", (Server,), {"module": module})
@@ -156,7 +156,7 @@ def flooded(request: pytest.FixtureRequest) -> Iterator[tuple[Flooded, int]]:
     made.core.received(0, hello, 0.0)
     if size > 1:
         made.core.received(0, encode(Busy(1, 0, Reason.FILLED, 0, 5)), 0.0)
-    assert made.core.workers[0].state is State.READY
+    assert made.core.workers[0].state is SlotState.READY
     made.listen()
     yield made, size * 64
     made.inside.close()
@@ -193,7 +193,7 @@ def test_order_for_one_that_reads_no_more_is_its_end(flooded: tuple[Flooded, int
     made.inside.shutdown(socket.SHUT_RD)
     made.channels.send(0, bytes(FRAME_SIZE))
     assert made.taken == share
-    assert made.core.workers[0].state is State.LOST
+    assert made.core.workers[0].state is SlotState.LOST
 
 
 def test_flood_of_one_that_drains_does_not_put_off_its_end(flooded: tuple[Flooded, int]) -> None:
@@ -201,10 +201,10 @@ def test_flood_of_one_that_drains_does_not_put_off_its_end(flooded: tuple[Floode
     core = made.core
     core.stop(0.0)
     core.dispatch(dict.fromkeys(core.to_count(), 0))
-    assert core.workers[0].state is State.DRAINING
+    assert core.workers[0].state is SlotState.DRAINING
     assert core.overdue(29.0) == set()
     assert core.overdue(31.0) == {0}
     made.channels.read_all(0)
     assert made.taken == share
     core.judge(31.0)
-    assert core.workers[0].state is State.KILLED
+    assert core.workers[0].state is SlotState.KILLED

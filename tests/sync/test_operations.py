@@ -173,11 +173,11 @@ def test_reload_with_broken_code(start: Start) -> None:
     assert server.ask()[0] == "one"
     server.until(lambda: "No module named 'no_such_thing'" in server.log.read_text(), "the reason")
     assert server.log.read_text().count("No module named") == 1
-    write(server.folder, "mended, and longer")
+    write(server.folder, "fixed, and longer")
     server.process.send_signal(signal.SIGHUP)
     server.told()
     assert server.told()[1] == "STATUS=generation 3 serves"
-    assert server.ask()[0] == "mended,"
+    assert server.ask()[0] == "fixed,"
 
 
 def test_preloaded_code_is_replaced_with_its_parent(start: Start) -> None:
@@ -218,7 +218,7 @@ def test_state_is_logged_for_people(start: Start) -> None:
     server.process.send_signal(signal.SIGUSR1)
     server.until(lambda: "worker in slot 2" in server.log.read_text(), "the lines")
     log = server.log.read_text()
-    assert "III running: 1 orders, 1 accepted, 0 voids, 3 workers spawned, 0 died" in log
+    assert "III running: 1 orders, 1 accepted, 0 expired, 3 workers spawned, 0 died" in log
     assert log.count("READY: 0 of 1 open") == 3
 
 
@@ -231,7 +231,7 @@ def test_state_is_logged_for_machines(start: Start) -> None:
     (board,) = [line["board"] for line in lines if line.get("event") == "status"]
     assert set(board) <= {"I", "B"}
     worker = next(line["worker"] for line in lines if line.get("event") == "worker status")
-    assert {"slot", "pid", "state", "open", "capacity", "orders", "accepted", "voids", "age"} <= set(worker)
+    assert {"slot", "pid", "state", "open", "capacity", "orders", "accepted", "expired", "age"} <= set(worker)
     assert all({"time", "level", "logger", "pid", "message"} <= set(line) for line in lines)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, State, encode
+from backchannel import FRAME_SIZE, Accept, Parent, Scaling, Settings, SlotState, encode
 from backchannel_server.channels import Channels
 from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
 from backchannel_server.handover import Handover
@@ -143,8 +143,8 @@ core.start(0.0)
 channels = Channels(core, SelectorLoop(), lambda slot, ours, theirs: pid, signals=True)
 channels.spawn(0)
 channels.half_close(0)
-channels.nudge(0.0)
-channels.nudge(1.0)
+channels.resend(0.0)
+channels.resend(1.0)
 channels.kill(0)
 channels.kill(0)
 channels.close()
@@ -284,7 +284,7 @@ def test_channel_that_fails_has_ended(channels: Channels, core: Parent, number: 
     channels._channels[0].close()
     channels._channels[0] = Channel(number)  # type: ignore[assignment]
     channels.send(0, encode(Accept(1, 0, 0)))
-    assert core.workers[0].state is State.LOST
+    assert core.workers[0].state is SlotState.LOST
     assert not channels._channels
 
 
@@ -293,7 +293,7 @@ def test_channel_that_cannot_be_read_has_ended(channels: Channels, core: Parent,
     channels._channels[0].close()
     channels._channels[0] = Channel(number)  # type: ignore[assignment]
     channels.read(0)
-    assert core.workers[0].state is State.LOST
+    assert core.workers[0].state is SlotState.LOST
 
 
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN])
@@ -302,7 +302,7 @@ def test_order_for_which_there_is_no_room_is_not_sent(channels: Channels, core: 
     channels._channels[0].close()
     channels._channels[0] = Channel(number)  # type: ignore[assignment]
     channels.send(0, bytes(FRAME_SIZE))
-    assert core.workers[0].state is State.KILLED
+    assert core.workers[0].state is SlotState.KILLED
 
 
 def test_drain_of_one_whose_end_has_gone(channels: Channels) -> None:
@@ -346,7 +346,7 @@ def test_no_room_to_watch_the_status_socket_or_its_reader(tmp_path: Path, loop: 
             got += len(part)
         assert 0 < got < 10_000_000
         loop.unwatch(listener)
-        status._rests_until = 0.0
+        status._cools_until = 0.0
         loop.refusals = 1
         status.look(1.0)
         assert status.next_look() == 2.0

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from backchannel import PoolState, Scaling, Settings
+from backchannel import ParentState, Scaling, Settings
 from backchannel_server.opening import Opened, open_all
 from backchannel_sync.parent import Pool
 
@@ -43,7 +43,7 @@ def test_successor_takes_over_when_the_baton_ends(opened: tuple[Opened, socket.s
     try:
         old.close()
         pool.driver.handover._old_parent_speaks()
-        assert pool.driver.core.state is PoolState.RUNNING
+        assert pool.driver.core.state is ParentState.RUNNING
         assert pool.driver.arrivals.watch is not None
     finally:
         pool.driver.close()
@@ -59,7 +59,7 @@ def test_stopped_successor_takes_nothing_over(opened: tuple[Opened, socket.socke
         carry_out(pool)
         old.close()
         pool.driver.handover._old_parent_speaks()
-        assert pool.driver.core.state is PoolState.DRAINING
+        assert pool.driver.core.state is ParentState.DRAINING
         assert pool.driver.arrivals.watch is None
     finally:
         pool.driver.close()

@@ -63,10 +63,10 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--start", "9", "--max", "3"], "start is 9: it must be between min (1) and max (3)"),
         (["--min-spare", "9"], "min_spare must not be above max_spare"),
         (["--workers", "3", "--max", "4"], "leave out --max, or --workers"),
-        (["--workers", "many"], "give a number from 1 up, or 'auto'"),
+        (["--workers", "many"], "give a number of at least 1, or 'auto'"),
         (["--order-deadline", "0"], "order_deadline is 0.0: it must be at least 0.001"),
         (["--drain-deadline", "nan"], "drain_deadline is nan"),
-        (["--quota", "-1"], "--quota -1: give a number from 0 up"),
+        (["--quota", "-1"], "--quota -1: give a number of at least 0"),
         (["--socket-mode", "rw"], "--socket-mode rw: write it in octal"),
         (["--group", "nogroup"], "a group goes with a user"),
         (["--user", "no-such-user"], "there is no such user"),
@@ -107,7 +107,7 @@ def test_occupied_port(capfd: pytest.CaptureFixture[str]) -> None:
 def test_status_path_that_exists(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "status").touch()
     assert main(["--listen", "127.0.0.1:0", "--status", str(tmp_path / "status"), "module:handler"]) == os.EX_OSERR
-    assert "a file that is no socket is there; remove it" in capfd.readouterr().err
+    assert "a file that is not a socket is there; remove it" in capfd.readouterr().err
     assert (tmp_path / "status").exists()
 
 
@@ -116,7 +116,7 @@ def test_status_path_that_exists(tmp_path: Path, capfd: pytest.CaptureFixture[st
     [
         (["no_such_module:handler"], "there is no module 'no_such_module'"),
         (["handlers_for_tests:missing"], "handlers_for_tests.py) has no 'missing'"),
-        (["handlers_for_tests:text"], "is no function"),
+        (["handlers_for_tests:text"], "is not a function"),
         (["handlers_for_tests:coroutine"], "'coroutine' is an async function: python -m backchannel_trio serves those"),
         (["handlers_for_tests:application"], "'application' cannot be called with one connection"),
         (["--capacity", "4", "handlers_for_tests:plain"], "use --capacity 1, or a generator function"),

@@ -49,9 +49,9 @@ def test_a_generation_that_cannot_start(server: Server, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("reload: generation 2 cannot start, the old one goes on serving")
     assert server.ask(b"?") == b"VERSION"
-    lines = [line for line in server.log.read_text().splitlines() if "mend it" in line]
+    lines = [line for line in server.log.read_text().splitlines() if "fix it" in line]
     assert len(lines) == 1
-    assert "(mend it and send SIGHUP again): the handler cannot be loaded | File " in lines[0]
+    assert "(fix it and send SIGHUP again): the handler cannot be loaded | File " in lines[0]
     assert lines[0].endswith("OSError: no database")
 
 

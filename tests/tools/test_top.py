@@ -27,7 +27,7 @@ REQUIRED = {
     "pid": 4700,
     "state": "running",
     "listeners": [{"address": "127.0.0.1:40001"}],
-    "counters": {"orders": 12, "accepted": 10, "late": 1, "voids": 2, "wakeups": 30, "spawned": 4, "deaths": 1},
+    "counters": {"orders": 12, "accepted": 10, "late": 1, "expired": 2, "wakeups": 30, "spawned": 4, "deaths": 1},
     "workers": [
         {"slot": 0, "pid": 4711, "state": "READY", "open": 2, "capacity": 2, "orders": 7, "accepted": 6},
         {"slot": 2, "pid": 4713, "state": "READY", "open": 0, "capacity": 2, "orders": 5, "accepted": 5},
@@ -39,7 +39,8 @@ REQUIRED = {
 
 def fuller(**changes: Any) -> dict[str, Any]:
     workers = [
-        {**worker, "voids": 0, "age": 3700.5 * at, "generation": 2} for at, worker in enumerate(REQUIRED["workers"], 1)
+        {**worker, "expired": 0, "age": 3700.5 * at, "generation": 2}
+        for at, worker in enumerate(REQUIRED["workers"], 1)
     ]
     more = {
         "generation": 2,
@@ -64,12 +65,12 @@ def test_a_pool_that_says_no_more_than_it_must() -> None:
         "pool 4700 running on 127.0.0.1:40001",
         "board B.IS",
         "open 2 of 4, spare 2",
-        "accepted 11, voids 2, short 0, spawned 4, died 1, killed 0, wake-ups of the parent 30",
+        "accepted 11, expired 2, short 0, spawned 4, died 1, killed 0, wake-ups of the parent 30",
         "",
-        "SLOT   PID     STATE  OPEN  CAP  ACCEPTED  PER S  VOIDS  GEN  AGE",
-        "   0  4711     READY     2    2         6      -      -    -    -",
-        "   2  4713     READY     0    2         5      -      -    -    -",
-        "   3     -  STARTING     0    0         0      -      -    -    -",
+        "SLOT   PID     STATE  OPEN  CAP  ACCEPTED  PER S  EXPIRED  GEN  AGE",
+        "   0  4711     READY     2    2         6      -        -    -    -",
+        "   2  4713     READY     0    2         5      -        -    -    -",
+        "   3     -  STARTING     0    0         0      -        -    -    -",
     ]
 
 
@@ -81,12 +82,12 @@ def test_rates_and_bounds() -> None:
     before, after = sample(fuller(), 100.0), sample(later, 102.0)
     rates = Rates.between(before, after)
     assert rates is not None
-    assert (rates.served, rates.voids, rates.workers[4711], rates.workers[5000]) == (15.0, 0.0, 10.0, 5.0)
+    assert (rates.served, rates.expired, rates.workers[4711], rates.workers[5000]) == (15.0, 0.0, 10.0, 5.0)
     shown = plain.text(after, rates)
     assert "pool 4700 running, generation 2 on" in shown
     assert "spare 2 between 3 and 4 (below)" in shown
     assert "accepted 41 (15.0/s)" in shown
-    assert "10.0      0    2  1h01m" in shown
+    assert "10.0        0    2  1h01m" in shown
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_prometheus_reads_its_text() -> None:
     assert values["backchannel_spare_min", ()] == 3
     assert values["backchannel_workers", (("state", "READY"),)] == 2
     assert values["backchannel_worker_accepted_total", (("slot", "2"),)] == 5
-    assert families["backchannel_voids"].type == "counter"
+    assert families["backchannel_expired"].type == "counter"
     assert families["backchannel_worker_open"].type == "gauge"
 
 
@@ -145,7 +146,7 @@ def test_prometheus_reads_its_text() -> None:
     ],
 )
 def test_what_is_no_status_document_is_named(document: Any, named: str) -> None:
-    with pytest.raises(StatusError, match="no status document") as caught:
+    with pytest.raises(StatusError, match="not a status document") as caught:
         Sample.of(document, 0.0)
     assert named in str(caught.value)
 
@@ -181,10 +182,10 @@ def test_bad_sockets_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(tmp_path / "dead"))
     assert top.main([str(tmp_path / "dead"), "--json"]) == 1
-    assert "nobody answers" in capsys.readouterr().err
+    assert "nothing answers" in capsys.readouterr().err
     (tmp_path / "plain").write_text("")
     assert top.main([str(tmp_path / "plain"), "--once"]) == 1
-    assert "this is no socket" in capsys.readouterr().err
+    assert "this is not a socket" in capsys.readouterr().err
     with answering(tmp_path / "nonsense", lambda: b"220 smtp"):
         assert top.main([str(tmp_path / "nonsense"), "--prometheus"]) == 1
     assert "it sent no JSON" in capsys.readouterr().err

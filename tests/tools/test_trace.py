@@ -87,7 +87,7 @@ def test_a_parents_trace_as_lines(recorded: bytes) -> None:
         "   0.1000  W0  10490000 10100001 00000000 00000000 00000002  IDLE hello=10..10 features=0001 open=0 capacity=2"
         in shown
     )
-    assert any(line.endswith("P=1 on listener 0") for line in shown)
+    assert any(line.endswith("1 pending on listener 0") for line in shown)
     assert any("slot 1 is killed" in line for line in shown)
     assert "   0.7000  -   slot 1 has exited with -9" in shown
 
@@ -134,8 +134,8 @@ def test_command_line(
     [
         (b"", "there is no frame in it"),
         (b"W  1049\n", "line 1: no frame in 'W  1049'"),
-        (b'{"in": "received", "slot": 0}\n', "line 1: this is no line of a parent's trace"),
-        (b'{"in": "start", "now": 1}\nnonsense\n', "line 2: this is no line"),
+        (b'{"in": "received", "slot": 0}\n', "line 1: this is not a line of a parent's trace"),
+        (b'{"in": "start", "now": 1}\nnonsense\n', "line 2: this is not a line"),
     ],
 )
 def test_bad_captures_are_named(content: bytes, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,7 +186,7 @@ def test_texts_of_a_document_are_escaped() -> None:
     ],
 )
 def test_figures_out_of_range_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(StatusError, match="no status document"):
+    with pytest.raises(StatusError, match="not a status document"):
         Sample.of({**DOCUMENT, **changes}, 0.0)
 
 
@@ -205,7 +205,7 @@ def test_long_texts_are_cut() -> None:
         (b"\xff\xfe\x00", "it sent no JSON"),
         (b" " * (status.LARGEST + 1), "larger than"),
         (b"{}", "'pid' is missing"),
-        (json.dumps({**DOCUMENT, "pid": EVIL}).encode(), "is no number"),
+        (json.dumps({**DOCUMENT, "pid": EVIL}).encode(), "is not a number"),
     ],
 )
 def test_what_is_no_document_is_said_in_a_line(
@@ -222,7 +222,7 @@ def test_what_is_no_document_is_said_in_a_line(
 
 def test_who_never_ends_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An octet now and then, for ever: each comes in time, and the whole does not."""
-    monkeypatch.setattr(status, "PATIENCE", 0.3)
+    monkeypatch.setattr(status, "TIMEOUT", 0.3)
     stop = threading.Event()
 
     def drip(client: socket.socket) -> None:

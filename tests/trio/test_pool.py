@@ -199,7 +199,7 @@ async def test_mute_worker_is_killed_at_its_deadline(
     assert scope.cancelled_caught
     (workers,) = fakes
     assert workers.killed[0] == FIRST_PID
-    # young_delay later another is tried
+    # early_exit_delay later another is tried
     assert [when - workers.started[0] for when in workers.started[1:]] == [pytest.approx(8.0)]
 
 

@@ -287,9 +287,13 @@ def test_serve_inside_a_program(tmp_path: Path, end: str) -> None:
     [
         (["nothing:here"], 78, "there is no module 'nothing'; is its directory the current one, or on PYTHONPATH?"),
         (["handlers_for_tests:absent"], 78, "handlers_for_tests.py) has no 'absent'"),
-        (["handlers_for_tests:plain"], 78, "is no async function: write async def, or use python -m backchannel_sync"),
+        (
+            ["handlers_for_tests:plain"],
+            78,
+            "is not an async function: write async def, or use python -m backchannel_sync",
+        ),
         (["handlers_for_tests:application"], 78, "'application' cannot be called with one connection"),
-        (["handlers_for_tests:odd"], 78, "handler 'handlers_for_tests:odd()' is no async function"),
+        (["handlers_for_tests:odd"], 78, "handler 'handlers_for_tests:odd()' is not an async function"),
         (["handlers_for_tests:bare"], 78, "is an async generator: decorate it with contextlib.asynccontextmanager"),
         (["handlers_for_tests"], 2, "write MODULE:ATTRIBUTE"),
         (["--listen", "nowhere", "handlers_for_tests:greet"], 2, "write HOST:PORT"),

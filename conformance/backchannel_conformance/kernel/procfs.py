@@ -111,7 +111,7 @@ def _tcp_table() -> Iterator[list[str]]:
 
     There may be a hundred thousand of those after some loads, and the system hands the table out by the page. Another
     process reads it: here each of thousands of reads would have to win the interpreter back from the threads of a load,
-    which takes seconds, and clients of a worker that is stopped meanwhile lose patience.
+    which takes seconds, and clients of a worker that is stopped meanwhile give up.
     """
     paths = [path for name in ("tcp", "tcp6") if (path := PROC / "net" / name).exists()]
     with tempfile.TemporaryFile("w+") as copy:

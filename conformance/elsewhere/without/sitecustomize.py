@@ -1,4 +1,4 @@
-"""Makes a Python process believe that its system has neither epoll nor kqueue: poll is the best there is.
+"""Makes a Python process find that its system has neither epoll nor kqueue: poll is the best there is.
 
 Python imports a module of this name by itself, so a directory on PYTHONPATH is all it takes, and every process that
 the suite starts is the same. But for one kind: trio looks for its poller when it is imported, and knows no third, so

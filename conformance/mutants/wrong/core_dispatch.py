@@ -44,8 +44,8 @@ def short_answers_never_rest() -> None:
 def peer_counts() -> None:
     rewrite(
         Dispatch._fell_short,
-        "not busy.accepted and reason is not Reason.PEER and not order.void",
-        "not busy.accepted and not order.void",
+        "not busy.accepted and reason is not Reason.PEER and not order.expired",
+        "not busy.accepted and not order.expired",
     )
 
 
@@ -56,7 +56,7 @@ def worker_never_rests() -> None:
 
 @wrong("BC-SHORT-03", role="parent", kills=["test_others_go_on_while_one_rests", "test_lack_of_resources_rests"])
 def listener_never_rests() -> None:
-    rewrite(Dispatch._fell_short, "        backlog.resting = True\n", "")
+    rewrite(Dispatch._fell_short, "        backlog.cooling = True\n", "")
 
 
 @wrong("BC-SILENT-01", role="parent", kills=["test_order_becomes_void", "test_answer_before_the_deadline"])
@@ -68,14 +68,14 @@ def void_too_early() -> None:
 def stale_slots_report_believed() -> None:
     rewrite(
         Dispatch.answered,
-        ("    if order.void:\n        self._counters.late += busy.accepted\n"),
-        ("    if order.void:\n        worker.open -= busy.accepted\n        self._counters.late += busy.accepted\n"),
+        ("    if order.expired:\n        self._counters.late += busy.accepted\n"),
+        ("    if order.expired:\n        worker.open -= busy.accepted\n        self._counters.late += busy.accepted\n"),
     )
 
 
 @wrong("BC-SILENT-02", role="parent", kills=["test_deadline_doubles"])
 def deadline_never_doubles() -> None:
-    rewrite(Dispatch.expired, "    self._voids_in_row += 1\n", "")
+    rewrite(Dispatch.expired, "    self._expired_in_row += 1\n", "")
 
 
 @wrong("BC-DEATH-02", role="parent", kills=["test_order_of_a_dead_worker"])
@@ -105,7 +105,7 @@ def welcome_for_listener_1() -> None:
 
 @wrong("BC-ROOM-02", role="parent", kills=["test_order_becomes_void"])
 def coverage_for_ever() -> None:
-    rewrite(Dispatch.expired, "    self.backlogs[order.listener].voided(order)\n", "    pass\n")
+    rewrite(Dispatch.expired, "    self.backlogs[order.listener].expired(order)\n", "    pass\n")
 
 
 @wrong("BC-SHORT-02", role="parent", kills=["test_series_belongs_to_a_listener"])
@@ -127,5 +127,5 @@ def late_short_answer_forgiven() -> None:
     rewrite(
         Dispatch._fell_short,
         "    worker.passed_over.add(order.listener)\n",
-        ("    if not order.void:\n        worker.passed_over.add(order.listener)\n"),
+        ("    if not order.expired:\n        worker.passed_over.add(order.listener)\n"),
     )

@@ -12,13 +12,13 @@ def hopeless_workers_respawned() -> None:
     rewrite(
         Failures._hopeless,
         ("    elif not self._gave_up:\n        self._gave_up = True\n"),
-        ("    elif not self._gave_up:\n        self._sizing.died_young(now)\n        return\n"),
+        ("    elif not self._gave_up:\n        self._sizing.exited_early(now)\n        return\n"),
     )
 
 
 @wrong("BC-SCALE-12", role="parent", kills=["test_who_has_served_does_not_die_young"])
 def every_death_is_young() -> None:
-    rewrite(Failures.exited, "young = not worker.accepted and now", "young = now")
+    rewrite(Failures.exited, "early = not worker.accepted and now", "early = now")
 
 
 @wrong("BC-SCALE-13", role="parent", kills=["test_one_cannot_start_any_more"])
@@ -39,7 +39,7 @@ def one_death_takes_another() -> None:
             "    if expected:\n"
             "        return\n"
             "    for other in list(self._lives.workers.values()):\n"
-            "        if other.state is State.READY:\n"
+            "        if other.state is SlotState.READY:\n"
             "            self.violated(other, 'as well', now)\n"
         ),
     )

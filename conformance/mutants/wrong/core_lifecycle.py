@@ -13,7 +13,7 @@ def killed_at_the_first_silence() -> None:
     rewrite(
         Lifecycle._set_deadline,
         "now + getattr(self._settings, setting)",
-        "now + (0.0 if worker.state is State.SUSPECT else getattr(self._settings, setting))",
+        "now + (0.0 if worker.state is SlotState.SUSPECT else getattr(self._settings, setting))",
     )
 
 
@@ -23,9 +23,9 @@ def first_silence_counts() -> None:
         Lifecycle.step,
         ("        worker.state_deadline.when = None\n        worker.state = state\n"),
         (
-            "        suspected = worker.state is State.SUSPECT\n"
+            "        suspected = worker.state is SlotState.SUSPECT\n"
             "        worker.state = state\n"
-            "        if state is (State.READY if suspected else State.SUSPECT) and (suspected or worker.state_deadline.when):\n"
+            "        if state is (SlotState.READY if suspected else SlotState.SUSPECT) and (suspected or worker.state_deadline.when):\n"
             "            return\n"
             "        worker.state_deadline.when = None\n"
         ),
@@ -34,12 +34,12 @@ def first_silence_counts() -> None:
 
 @wrong("BC-DEATH-03", role="parent", kills=["test_closed_and_still_there"])
 def closed_worker_forgotten() -> None:
-    del lifecycle.DEADLINES[lifecycle.State.LOST]
+    del lifecycle.DEADLINES[lifecycle.SlotState.LOST]
 
 
 @wrong("BC-DRAIN-02", role="parent", kills=["test_drain_ends_at_its_deadline"])
 def drain_without_end() -> None:
-    del lifecycle.DEADLINES[lifecycle.State.DRAINING]
+    del lifecycle.DEADLINES[lifecycle.SlotState.DRAINING]
 
 
 @wrong("BC-DRAIN-02", role="pool", kills=["test_held_connections_outlive_their_generation"])
@@ -47,7 +47,7 @@ def drains_without_patience() -> None:
     rewrite(
         Lifecycle._set_deadline,
         "now + getattr(self._settings, setting)",
-        "now + (0.0 if worker.state is State.DRAINING else getattr(self._settings, setting))",
+        "now + (0.0 if worker.state is SlotState.DRAINING else getattr(self._settings, setting))",
     )
 
 

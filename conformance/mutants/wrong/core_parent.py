@@ -31,7 +31,7 @@ def stopping_pool_spawns() -> None:
     rewrite(
         Parent.scale,
         ("    if self.state not in _SIZING:\n        return\n"),
-        ("    if self.state not in (*_SIZING, PoolState.STOPPING):\n        return\n"),
+        ("    if self.state not in (*_SIZING, ParentState.STOPPING):\n        return\n"),
     )
 
 
@@ -49,7 +49,7 @@ def retires_two_at_once() -> None:
         "        self.counters.retired += 1\n",
         (
             "        self.counters.retired += 2\n"
-            "        ready = [w for w in self.workers.values() if w.state is State.READY and w.slot != decision.retire]\n"
+            "        ready = [w for w in self.workers.values() if w.state is SlotState.READY and w.slot != decision.retire]\n"
             "        self._lives.drain(ready[0], now)\n"
         ),
     )
@@ -87,8 +87,8 @@ def starts_with_one() -> None:
 def arrivals_forgotten_while_all_are_full() -> None:
     rewrite(
         Parent.readable,
-        "    self.ledgers[listener].dirty = True\n",
-        "    self.ledgers[listener].dirty = self._dispatch.somebody\n",
+        "    self.backlogs[listener].dirty = True\n",
+        "    self.backlogs[listener].dirty = self._dispatch.somebody\n",
     )
 
 
@@ -96,8 +96,8 @@ def arrivals_forgotten_while_all_are_full() -> None:
 def second_reload_waits_for_the_first() -> None:
     rewrite(
         Parent.reload,
-        "    if not self._step(PoolEvent.RELOAD):\n",
-        "    if self.generations.active or not self._step(PoolEvent.RELOAD):\n",
+        "    if not self._step(ParentEvent.RELOAD):\n",
+        "    if self.generations.active or not self._step(ParentEvent.RELOAD):\n",
     )
 
 
@@ -106,5 +106,5 @@ def yielding_pool_spawns() -> None:
     rewrite(
         Parent.scale,
         ("    if self.state not in _SIZING:\n        return\n"),
-        ("    if self.state not in (*_SIZING, PoolState.YIELDING):\n        return\n"),
+        ("    if self.state not in (*_SIZING, ParentState.YIELDING):\n        return\n"),
     )

@@ -69,7 +69,9 @@ def violations_only_logged() -> None:
 def unusable_worker_kept() -> None:
     rewrite(
         Reports._answer,
-        ("        if worker.state is State.READY:\n            self._lives.drain(worker, now)\n        self._sizing"),
+        (
+            "        if worker.state is SlotState.READY:\n            self._lives.drain(worker, now)\n        self._sizing"
+        ),
         "        self._sizing",
     )
 
@@ -78,10 +80,10 @@ def unusable_worker_kept() -> None:
 def start_ends_at_hello() -> None:
     rewrite(
         Reports._hello,
-        "    self._lives.step(worker, ParentEvent.HELLO, now)\n",
+        "    self._lives.step(worker, SlotEvent.HELLO, now)\n",
         (
-            "    self._lives.step(worker, ParentEvent.HELLO, now)\n"
-            "    if worker.state is State.STARTING:\n"
+            "    self._lives.step(worker, SlotEvent.HELLO, now)\n"
+            "    if worker.state is SlotState.STARTING:\n"
             "        worker.state_deadline.when = None\n"
         ),
     )
@@ -92,7 +94,7 @@ def retiring_worker_not_drained() -> None:
     rewrite(
         Reports._report,
         (
-            "    if not worker.capacity and worker.state in (State.READY, State.SUSPECT):\n"
+            "    if not worker.capacity and worker.state in (SlotState.READY, SlotState.SUSPECT):\n"
             "        self._lives.drain(worker, now)  # it has retired (BC-CAP-02)\n"
         ),
         "",
@@ -105,7 +107,7 @@ def draining_worker_unheard() -> None:
         Reports._report,
         "    report = worker.report(raw, self._ceiling)\n",
         (
-            "    if worker.state is State.DRAINING:\n"
+            "    if worker.state is SlotState.DRAINING:\n"
             "        raise Violation('BC-DRAIN-01', 'a report from a worker that is draining')\n"
             "    report = worker.report(raw, self._ceiling)\n"
         ),

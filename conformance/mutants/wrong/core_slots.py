@@ -30,8 +30,8 @@ def retired_worker_comes_back() -> None:
 def second_order_before_the_answer() -> None:
     rewrite(
         Worker.may_be_chosen,
-        "return self.order is None and self.state is State.READY",
-        "return self.state is State.READY",
+        "return self.order is None and self.state is SlotState.READY",
+        "return self.state is SlotState.READY",
     )
 
 
@@ -39,8 +39,8 @@ def second_order_before_the_answer() -> None:
 def full_worker_is_probed() -> None:
     rewrite(
         Worker.may_be_chosen,
-        "self.state is State.READY and self.capacity > self.open and not self.resting",
-        "self.state is State.READY and not self.resting",
+        "self.state is SlotState.READY and self.capacity > self.open and not self.cooling",
+        "self.state is SlotState.READY and not self.cooling",
     )
 
 
@@ -51,7 +51,7 @@ def waits_for_idle() -> None:
         "    self.open, self.capacity = open_, capacity\n",
         (
             "    self.open, self.capacity = open_, capacity\n"
-            "    self.resting = type(frame) is Busy and frame.accepted > 0\n"
+            "    self.cooling = type(frame) is Busy and frame.accepted > 0\n"
         ),
     )
 
@@ -86,9 +86,9 @@ def any_capacity_believed() -> None:
 
 @wrong("BC-ORDER-02", role="parent", kills=["test_lack_of_resources_rests"])
 def orders_those_that_rest() -> None:
-    rewrite(Worker.may_be_chosen, "self.capacity > self.open and not self.resting", "self.capacity > self.open")
+    rewrite(Worker.may_be_chosen, "self.capacity > self.open and not self.cooling", "self.capacity > self.open")
 
 
 @wrong("BC-HELLO-05", role="parent", kills=["test_status_before_the_welcome_is_answered"])
 def status_of_a_starting_worker_believed() -> None:
-    rewrite(Worker.report, "    if self.state is State.STARTING and not isinstance(frame, Busy):\n", "    if False:\n")
+    rewrite(Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n")

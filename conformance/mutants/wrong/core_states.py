@@ -9,4 +9,4 @@ from . import wrong
 
 @wrong("BC-STOP-06", role="pool", kills=["test_stop_on_standby"])
 def standby_ignores_a_stop() -> None:
-    states.POOL[states.PoolState.STANDBY][states.PoolEvent.STOP] = None
+    states.PARENT[states.ParentState.STANDBY][states.ParentEvent.STOP] = None

@@ -11,6 +11,6 @@ from . import rewrite, wrong
 def looks_at_a_reader_it_cannot_take() -> None:
     rewrite(
         StatusSocket._greet,
-        ("        self._loop.unwatch(self._listener)\n        self._rests_until = self._loop.time() + REST\n"),
+        ("        self._loop.unwatch(self._listener)\n        self._cools_until = self._loop.time() + COOL_DOWN\n"),
         "        pass\n",
     )

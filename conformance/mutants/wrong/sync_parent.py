@@ -64,8 +64,8 @@ def wakes_thrice_for_each_event() -> None:
     )
     rewrite(
         Batching.wait,
-        "    watch.sleep(self.PATIENCE)\n",
-        ("    watch.sleep(self.PATIENCE)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n"),
+        "    watch.sleep(self.REPORTS_WAIT)\n",
+        ("    watch.sleep(self.REPORTS_WAIT)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n"),
     )
 
 

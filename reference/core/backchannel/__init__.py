@@ -33,7 +33,7 @@ from .frames import (
     encode,
 )
 from .settings import POLICIES, Scaling, Settings
-from .states import CLEAN, CONFIGURATION, PROTOCOL, PoolState, State, WorkerState
+from .states import CLEAN, CONFIGURATION, PROTOCOL, ParentState, SlotState, WorkerState
 from .worker import WorkerSide
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ __all__ = [
     "Memory",
     "Note",
     "Parent",
-    "PoolState",
+    "ParentState",
     "Reason",
     "Release",
     "Reloaded",
@@ -88,8 +88,8 @@ __all__ = [
     "Send",
     "SettingError",
     "Settings",
+    "SlotState",
     "Spawn",
-    "State",
     "Type",
     "Violation",
     "WorkerSide",

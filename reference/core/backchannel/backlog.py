@@ -1,15 +1,16 @@
 """One listener's backlog: which of its pending connections have an order.
 
-P is what the shell counted last, R (``covered``) the connections covered by orders that are neither answered nor
-void. R never exceeds P when an order is sent (BC-PEND-01), and P is read after the last report that lowered R
+The pending count is what the shell counted last; in flight are the connections of orders that are neither answered
+nor expired. An order never brings more in flight than are pending (BC-PEND-01), and the count is read after the
+last report that lowered what is in flight
 (BC-PEND-02): each such report makes the backlog ``dirty``, and a dirty one is counted before it is ordered from.
 
 There is one exception, which saves a count at light load. Where each arrival makes an edge, and a count that was read
-while R was 0 left nothing without an order, orders that were filled have taken all that was counted: whatever is
-pending now came later, and its edge will tell. It does not hold for a count that was read while R was above 0: a
-worker may have accepted by then and not yet have told, so what looked covered was not.
+while nothing was in flight left nothing without an order, orders that were filled have taken all that was counted:
+whatever is pending now came later, and its edge will tell. It does not hold for a count that was read while something
+was in flight: a worker may have accepted by then and not yet have told, so what looked in flight was not.
 
-``owed`` counts connections whose order became void. The worker may still take them, late, or may not, so they are
+``owed`` counts connections whose order expired. The worker may still take them, late, or may not, so they are
 ordered again one at a time (BC-SILENT-03).
 """
 
@@ -25,20 +26,20 @@ __all__ = ["Backlog"]
 
 @dataclass(slots=True)
 class Backlog:
-    """The orders of one listener, and the ``rest`` that it may have to take."""
+    """The orders of one listener, and the ``cool_down`` that it may be in."""
 
-    rest: Deadline
-    covered: int = 0
+    cool_down: Deadline
+    in_flight: int = 0
     left: int = 0
-    """What the last count found beyond R, less what was ordered since."""
+    """What the last count found beyond what is in flight, less what was ordered since."""
     sure: bool = False
-    """R was 0 when P was counted: all of P was pending and none of it taken."""
+    """Nothing was in flight when the pending were counted: all of them were there, and none was taken."""
     owed: int = 0
     retrying: bool = False
     """An order for an owed connection is under way."""
     dirty: bool = False
-    """P may have changed, or R has fallen, since P was counted."""
-    resting: bool = False
+    """More may be pending, or less in flight, than when the pending were counted."""
+    cooling: bool = False
     """Nothing is ordered for it: the system lacks what an ``accept`` takes (BC-SHORT-03)."""
     empty: bool = False
     """The last count found nothing pending."""
@@ -49,18 +50,18 @@ class Backlog:
         return self.sure and self.left <= 0 and not self.dirty
 
     def wanted(self, pending: int) -> tuple[int, bool]:
-        """Connections that the next order may cover, ``pending`` being P, and whether that is one that is owed."""
-        uncovered = pending - self.covered
-        if uncovered > self.owed:
+        """Connections that the next order may be for, of ``pending`` ones, and whether that is one that is owed."""
+        unordered = pending - self.in_flight
+        if unordered > self.owed:
             # those that are owed come last: a worker that wakes late may still take them (BC-SILENT-06)
-            return uncovered - self.owed, False
-        if uncovered > 0 and not self.retrying:
+            return unordered - self.owed, False
+        if unordered > 0 and not self.retrying:
             return 1, True
         return 0, False
 
     def sent(self, order: Order) -> None:
         """``order`` has been sent."""
-        self.covered += order.max
+        self.in_flight += order.max
         self.left -= order.max
         if order.again:
             self.retrying = True
@@ -68,30 +69,30 @@ class Backlog:
 
     def ended(self, order: Order, *, filled: bool = False) -> None:
         """``order`` was answered, or its worker is gone. ``filled``: in time and whole, and arrivals make edges."""
-        if order.void:
+        if order.expired:
             # its worker can take nothing unseen any more: what is still pending is ordered like everything else
             self.owed = max(0, self.owed - order.max)
         else:
-            self._uncover(order)
+            self._not_in_flight(order)
         if not (filled and self.settled):
             self.dirty = True
 
-    def voided(self, order: Order) -> None:
-        """``order`` has become void."""
-        self._uncover(order)
+    def expired(self, order: Order) -> None:
+        """``order`` has expired."""
+        self._not_in_flight(order)
         self.owed += order.max
         self.dirty = True
 
     def counted(self, pending: int) -> None:
-        """P has just been read."""
+        """The pending count has just been read."""
         self.dirty = False
         self.empty = pending == 0
-        self.left = pending - self.covered
-        self.sure = not self.covered
+        self.left = pending - self.in_flight
+        self.sure = not self.in_flight
         if self.empty:
             self.owed = 0  # somebody has taken them, or their clients have left
 
-    def _uncover(self, order: Order) -> None:
-        self.covered -= order.max
+    def _not_in_flight(self, order: Order) -> None:
+        self.in_flight -= order.max
         if order.again:
             self.retrying = False

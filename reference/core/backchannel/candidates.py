@@ -69,7 +69,7 @@ class Candidates:
     def best(self, listener: int) -> Worker | None:
         """The best worker for ``listener``; ``None`` when nobody may be chosen.
 
-        Workers that were passed over for the listener come last: only when all have been are they forgiven
+        Workers that were passed over for the listener come last: they may be chosen only when all have been
         (BC-SHORT-01).
         """
         heap, workers = self._heap, self._workers

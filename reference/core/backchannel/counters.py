@@ -11,14 +11,14 @@ __all__ = ["Counters"]
 class Counters:
     """What happened since the start. ``orders`` to ``dead`` and ``late`` count connections, not orders.
 
-    orders = accepted + voids + short + dead + what is under way; ``late`` ones are among the ``voids``.
+    orders = accepted + expired + short + dead + what is under way; ``late`` ones are among the ``expired``.
     """
 
     orders: int = 0
     probes: int = 0
     accepted: int = 0
     late: int = 0
-    voids: int = 0
+    expired: int = 0
     short: int = 0
     dead: int = 0
     spawned: int = 0

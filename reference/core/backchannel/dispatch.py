@@ -1,6 +1,6 @@
 """Dispatch: which worker is ordered to accept what, and what its answer means.
 
-How many connections are pending on a listener, and how many of them unanswered orders cover, is in its
+How many connections are pending on a listener, and how many of them are in flight, is in its
 :class:`~backchannel.backlog.Backlog`; who may be chosen is with the :class:`~backchannel.candidates.Candidates`. Here
 the two meet (BC-PICK-01). Whether the pool dispatches at all, and what becomes of a worker, is decided elsewhere.
 """
@@ -17,7 +17,7 @@ from .deadlines import Deadlines
 from .frames import Busy, Reason, encode_accept
 from .settings import Settings
 from .slots import Order, Worker
-from .states import READING, State
+from .states import READING, SlotState
 
 __all__ = ["Dispatch"]
 
@@ -50,7 +50,7 @@ class Dispatch:
         self._on_change = on_change
         self._fallen_short: set[Worker] = set()
         """Who is passed over for some listener, or has a series of short answers."""
-        self._voids_in_row = 0
+        self._expired_in_row = 0
 
     # ----------------------------------------------------------------------------------------------------- what it sees
 
@@ -61,18 +61,18 @@ class Dispatch:
 
     @property
     def in_flight(self) -> int:
-        """Connections that unanswered orders cover: all R together (BC-PEND-01)."""
-        return sum(backlog.covered for backlog in self.backlogs)
+        """Connections in flight: max of all unanswered orders together (BC-PEND-01)."""
+        return sum(backlog.in_flight for backlog in self.backlogs)
 
     @property
     def settled(self) -> bool:
-        """Whether orders are in flight, and they cover all that is known to be pending."""
+        """Whether orders are in flight for all that is known to be pending."""
         return all(backlog.settled for backlog in self.backlogs) and self.in_flight > 0
 
     @property
     def exhausted(self) -> bool:
         """Whether nothing is pending and nothing in flight."""
-        return all(backlog.empty and not backlog.covered for backlog in self.backlogs)
+        return all(backlog.empty and not backlog.in_flight for backlog in self.backlogs)
 
     def to_count(self, *, to_the_end: bool) -> list[int]:
         """Listeners to count before :meth:`order` (BC-PEND-02): where something may have changed, or, if all is to be
@@ -81,7 +81,7 @@ class Dispatch:
         return [
             index
             for index, backlog in enumerate(self.backlogs)
-            if (backlog.dirty or (to_the_end and not backlog.empty and not backlog.covered)) and not backlog.resting
+            if (backlog.dirty or (to_the_end and not backlog.empty and not backlog.in_flight)) and not backlog.cooling
         ]
 
     def look_again(self) -> None:
@@ -109,7 +109,7 @@ class Dispatch:
         self._actions.append(Send(worker.slot, encode_accept(order.id, order.listener, order.max)))
 
     def order(self, counts: Mapping[int, int], now: float) -> None:
-        """Order what is pending: ``counts`` holds P for each listener that :meth:`to_count` named."""
+        """Order what is pending: ``counts`` holds the pending count of each listener that :meth:`to_count` named."""
         for listener, pending in counts.items():
             self.backlogs[listener].counted(pending)
             if not pending:
@@ -140,8 +140,8 @@ class Dispatch:
         backlog.sent(order)
         self._counters.orders += most
         self.turn = (listener + 1) % len(self.backlogs)
-        # voids in a row show that all are slow rather than this one: longer each time (BC-SILENT-02)
-        doublings = min(self._voids_in_row, self._settings.order_deadline_doublings)
+        # expired in a row show that all are slow rather than this one: longer each time (BC-SILENT-02)
+        doublings = min(self._expired_in_row, self._settings.order_deadline_doublings)
         self._deadlines.set(worker.order_deadline, now + self._settings.order_deadline * 2**doublings)
         self._actions.append(Send(worker.slot, encode_accept(order.id, listener, most)))
         self._on_change(worker)
@@ -157,35 +157,35 @@ class Dispatch:
             return False  # the welcome: it says nothing about a listener
         worker.accepted += busy.accepted
         # nobody is passed over, else somebody may be waiting for what this count had left (BC-WATCH-04)
-        filled = self.edges and busy.accepted == order.max and not order.void and not self._fallen_short
+        filled = self.edges and busy.accepted == order.max and not order.expired and not self._fallen_short
         self.backlogs[order.listener].ended(order, filled=filled)
         if busy.accepted:
             worker.short_rows.clear()
-        if order.void:
+        if order.expired:
             self._counters.late += busy.accepted
         else:
-            self._voids_in_row = 0
+            self._expired_in_row = 0
             self._counters.accepted += busy.accepted
             self._counters.short += order.max - busy.accepted
         return busy.accepted < order.max and self._fell_short(worker, order, busy, now)
 
     def _fell_short(self, worker: Worker, order: Order, busy: Busy, now: float) -> bool:
-        reason, rows, rest = busy.reason, worker.short_rows, self._settings.rest
+        reason, rows, cool_down = busy.reason, worker.short_rows, self._settings.cool_down
         worker.passed_over.add(order.listener)
         self._fallen_short.add(worker)
         # PEER is the client's doing, and a late answer comes when others may have taken all (BC-SHORT-02)
-        if not busy.accepted and reason is not Reason.PEER and not order.void:
+        if not busy.accepted and reason is not Reason.PEER and not order.expired:
             rows[order.listener] = rows.get(order.listener, 0) + 1
         if reason is Reason.WORKER or rows.get(order.listener, 0) >= self._settings.short_in_a_row:
             rows.clear()
-            worker.resting = True
-            self._deadlines.set(worker.rest, now + rest)
-            self._actions.append(Note(worker.slot, f"rests for {rest} s: its last answer was {reason.name}"))
+            worker.cooling = True
+            self._deadlines.set(worker.cool_down, now + cool_down)
+            self._actions.append(Note(worker.slot, f"cools down for {cool_down} s: its last answer was {reason.name}"))
         elif reason is Reason.SYSTEM:  # no other worker could accept either
             backlog = self.backlogs[order.listener]
-            backlog.resting = True
-            self._deadlines.set(backlog.rest, now + rest)
-            self._actions.append(Note(None, f"listener {order.listener} rests for {rest} s: SYSTEM"))
+            backlog.cooling = True
+            self._deadlines.set(backlog.cool_down, now + cool_down)
+            self._actions.append(Note(None, f"listener {order.listener} cools down for {cool_down} s: SYSTEM"))
         elif reason is Reason.UNUSABLE:
             text = f"cannot use listener {order.listener}: it is drained"
             self._actions.append(Note(worker.slot, text, "BC-SHORT-04"))
@@ -202,22 +202,22 @@ class Dispatch:
     # -------------------------------------------------------------------------------------------------------- no answer
 
     def expired(self, worker: Worker) -> None:
-        """The order of ``worker`` was not answered in time: it covers nothing any more (BC-SILENT-01)."""
+        """The order of ``worker`` was not answered in time: nothing is in flight by it any more (BC-SILENT-01)."""
         order = worker.order
         assert order is not None
-        order.void = True
-        self._voids_in_row += 1
-        self._counters.voids += order.max
-        worker.voids += order.max
-        self.backlogs[order.listener].voided(order)
+        order.expired = True
+        self._expired_in_row += 1
+        self._counters.expired += order.max
+        worker.expired += order.max
+        self.backlogs[order.listener].expired(order)
 
     def _lost(self, worker: Worker) -> None:
-        """``worker`` will not answer; what its order covered may be ordered again (BC-DEATH-02)."""
+        """``worker`` will not answer; what was in flight by its order may be ordered again (BC-DEATH-02)."""
         order = worker.end_order()
         if order is not None and order.max:
             self.backlogs[order.listener].ended(order)
-            if not order.void:
+            if not order.expired:
                 self._counters.dead += order.max
-        if worker.state is State.GONE:
-            worker.rest.when = None
+        if worker.state is SlotState.EXITED:
+            worker.cool_down.when = None
             self._fallen_short.discard(worker)

@@ -16,7 +16,7 @@ from .reload import Reload
 from .settings import Scaling
 from .sizing import Sizing
 from .slots import Worker
-from .states import NEVER_AGAIN, PROTOCOL, ParentEvent, State
+from .states import NEVER_AGAIN, PROTOCOL, SlotEvent, SlotState
 
 __all__ = ["Failures"]
 
@@ -35,8 +35,8 @@ class Failures:
 
     def exited(self, worker: Worker, status: int, now: float) -> None:
         """``worker`` has exited with ``status``, negative for a signal (BC-DEATH-01)."""
-        expected = worker.drained or worker.state is State.KILLED
-        young = not worker.accepted and now - worker.spawned_at < self._rules.young
+        expected = worker.drained or worker.state is SlotState.KILLED
+        early = not worker.accepted and now - worker.spawned_at < self._rules.early_exit
         self._lives.exit(worker, now)
         if expected:
             return
@@ -44,35 +44,35 @@ class Failures:
         hopeless = status in NEVER_AGAIN
         if self._lives.greeted or not hopeless:  # else the pool is given up, which says how this one ended
             ended = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
-            self._lives.note(worker.slot, f"{ended}{', before it had accepted anything' if young else ''}")
+            self._lives.note(worker.slot, f"{ended}{', before it had accepted anything' if early else ''}")
         if hopeless:
             self._hopeless(worker, status, f"exited with status {status}", now)
-        elif young:
-            self._sizing.died_young(now)
+        elif early:
+            self._sizing.exited_early(now)
 
     def violated(self, worker: Worker, why: str, now: float, *, requirement: str | None = None) -> None:
         """``worker`` broke the protocol: it is killed, and the others go on (BC-VIOL-01, BC-HARM-01)."""
-        self._lives.kill(worker, ParentEvent.VIOLATION, why, now, requirement=requirement)
+        self._lives.kill(worker, SlotEvent.VIOLATION, why, now, requirement=requirement)
         if not worker.accepted:
-            self._sizing.died_young(now)
+            self._sizing.exited_early(now)
 
     def of_another_version(self, worker: Worker, text: str, now: float) -> None:
         """``worker`` speaks no version of ours. It is taken to have exited with 76, as a worker does
         whose parent speaks no version of its own (BC-VER-05).
         """
-        self._lives.kill(worker, ParentEvent.VIOLATION, text, now, requirement="BC-VER-05")
+        self._lives.kill(worker, SlotEvent.VIOLATION, text, now, requirement="BC-VER-05")
         self._hopeless(worker, PROTOCOL, text, now)
 
     def late(self, worker: Worker, now: float) -> None:
         """``worker`` has been in its state for too long."""
         event = self._lives.kill_late(worker, now)
-        if event is ParentEvent.START_DEADLINE:  # one that never starts is no better than one that exits
-            self._sizing.died_young(now)
+        if event is SlotEvent.START_DEADLINE:  # one that never starts is no better than one that exits
+            self._sizing.exited_early(now)
 
     def could_not_start(self, worker: Worker, why: str, now: float) -> None:
         """The system has no process for ``worker``: said once, until one starts again."""
         if self._sizing.could_not_start(why, now):
-            self._lives.note(None, f"cannot start a worker: {why}; trying again, less and less often")
+            self._lives.note(None, f"cannot start a worker: {why}; trying again, with back-off")
         self._counters.spawned -= 1
         self._lives.exit(worker, now)
 
@@ -87,7 +87,7 @@ class Failures:
         """
         text = f"worker in slot {worker.slot} {text}"
         if self._lives.greeted:
-            self._sizing.died_young(now)
+            self._sizing.exited_early(now)
             newest = worker.generation == self._reload.current
             if self._reload.active and newest and not worker.was_ready:
                 self._reload.fail(text, now)

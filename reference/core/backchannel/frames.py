@@ -204,7 +204,7 @@ def decode_hello(data: bytes) -> Idle:
     """
     octet, kind, reason, reserved, word, word2, word3, capacity = _LAYOUT.unpack(data)
     if kind != Type.IDLE or reason or reserved or word2 or word3 or not capacity:
-        raise Violation("BC-HELLO-03", f"first frame is {data.hex()}, which is no hello of a worker that takes any")
+        raise Violation("BC-HELLO-03", f"first frame is {data.hex()}, which is not a hello of a worker that takes any")
     hello = _hello(word)
     if not 0 < hello.lowest <= hello.highest:
         raise Violation("BC-VER-01", f"hello says versions {hello.lowest:#04x} to {hello.highest:#04x}")

@@ -16,15 +16,15 @@ from .counters import Counters
 from .deadlines import Deadlines
 from .settings import Settings
 from .slots import Slots, Worker
-from .states import PARENT, READING, ParentEvent, State
+from .states import READING, SLOT, SlotEvent, SlotState
 
 __all__ = ["DEADLINES", "Lifecycle"]
 
 DEADLINES: Final = {
-    State.STARTING: ("start_deadline", ParentEvent.START_DEADLINE),
-    State.SUSPECT: ("silence_deadline", ParentEvent.SILENCE_DEADLINE),
-    State.DRAINING: ("drain_deadline", ParentEvent.DRAIN_DEADLINE),
-    State.LOST: ("exit_deadline", ParentEvent.EXIT_DEADLINE),
+    SlotState.STARTING: ("start_deadline", SlotEvent.START_DEADLINE),
+    SlotState.SUSPECT: ("silence_deadline", SlotEvent.SILENCE_DEADLINE),
+    SlotState.DRAINING: ("drain_deadline", SlotEvent.DRAIN_DEADLINE),
+    SlotState.LOST: ("exit_deadline", SlotEvent.EXIT_DEADLINE),
 }
 """The setting that says how long a worker may be in a state, and what happens to it then: it is killed."""
 
@@ -48,11 +48,11 @@ class Lifecycle:
         """By slot."""
         return self._slots.workers
 
-    def step(self, worker: Worker, event: ParentEvent, now: float) -> None:
+    def step(self, worker: Worker, event: SlotEvent, now: float) -> None:
         """Move the machine of ``worker``; whoever calls this tells of it, when all else has changed too. ``KeyError``:
         the event cannot happen in this state, which is a bug.
         """
-        state = PARENT[worker.state][event]
+        state = SLOT[worker.state][event]
         # an event that leaves a worker where it is does not prolong its stay: a hello does not put off start_deadline
         if state is not worker.state:
             worker.state_deadline.when = None
@@ -75,13 +75,13 @@ class Lifecycle:
 
     def welcome(self, worker: Worker, now: float) -> None:
         """It has answered the welcome: it is READY (BC-HELLO-04)."""
-        self.step(worker, ParentEvent.WELCOMED, now)
+        self.step(worker, SlotEvent.WELCOMED, now)
         worker.was_ready = True
         self.greeted += 1
 
     def drain(self, worker: Worker, now: float) -> None:
         """Half-close its channel: it is to serve what it holds, and exit (BC-DRAIN-01)."""
-        self.step(worker, ParentEvent.DRAIN, now)
+        self.step(worker, SlotEvent.DRAIN, now)
         worker.drained = True
         self._actions.append(HalfClose(worker.slot))
         self._on_change(worker)
@@ -89,14 +89,14 @@ class Lifecycle:
     def drain_each(self, workers: Iterable[Worker], now: float) -> None:
         """Drain those of ``workers`` for whom it is neither too late nor done already."""
         for worker in workers:
-            if worker.state in READING and worker.state is not State.DRAINING:
+            if worker.state in READING and worker.state is not SlotState.DRAINING:
                 self.drain(worker, now)
 
     def suspect(self, worker: Worker, now: float) -> None:
         """It has not answered its ``order`` in time."""
-        was_ready, order = worker.state is State.READY, worker.order
+        was_ready, order = worker.state is SlotState.READY, worker.order
         assert order is not None
-        self.step(worker, ParentEvent.VOID, now)
+        self.step(worker, SlotEvent.EXPIRED, now)
         if was_ready:  # one that is DRAINING goes anyway
             self.note(worker.slot, f"has not answered order {order.id} in time: suspect")
         self._on_change(worker)
@@ -104,10 +104,10 @@ class Lifecycle:
     def lose(self, worker: Worker, now: float) -> None:
         """Its channel has ended (BC-CHAN-06): it can say nothing any more, and is expected to exit."""
         if worker.state in READING:
-            self.step(worker, ParentEvent.EOF, now)
+            self.step(worker, SlotEvent.EOF, now)
             self._on_change(worker)
 
-    def kill(self, worker: Worker, event: ParentEvent, why: str, now: float, *, requirement: str | None = None) -> None:
+    def kill(self, worker: Worker, event: SlotEvent, why: str, now: float, *, requirement: str | None = None) -> None:
         """Kill ``worker``; the state changes before the signal goes out (BC-KILL-01)."""
         self.step(worker, event, now)
         self._counters.kills += 1
@@ -115,7 +115,7 @@ class Lifecycle:
         self._on_change(worker)
         self._actions.append(Kill(worker.slot))
 
-    def kill_late(self, worker: Worker, now: float) -> ParentEvent:
+    def kill_late(self, worker: Worker, now: float) -> SlotEvent:
         """The deadline of its state has passed. Returns which one that was."""
         setting, event = DEADLINES[worker.state]
         self.kill(worker, event, f"passed its {setting} of {getattr(self._settings, setting)} s", now)
@@ -123,7 +123,7 @@ class Lifecycle:
 
     def exit(self, worker: Worker, now: float) -> None:
         """It has exited, or could not be started: its slot is free."""
-        self.step(worker, ParentEvent.EXIT, now)
+        self.step(worker, SlotEvent.EXIT, now)
         self._on_change(worker)
         self._slots.remove(worker)
 

@@ -38,14 +38,14 @@ from .reports import Reports
 from .settings import Scaling, Settings
 from .sizing import Sizing
 from .slots import Worker
-from .states import NEVER_AGAIN, POOL, READING, ParentEvent, PoolEvent, PoolState, State
+from .states import NEVER_AGAIN, PARENT, READING, ParentEvent, ParentState, SlotEvent, SlotState
 
 __all__ = ["NEVER_AGAIN", "Parent"]
 
-_DISPATCHING: Final = frozenset({PoolState.RUNNING, PoolState.STOPPING})
-_SIZING: Final = frozenset({PoolState.STANDBY, PoolState.RUNNING})
-_ENDING: Final = frozenset({PoolState.STOPPING, PoolState.DRAINING})
-_OF_NO_WORKER: Final = frozenset({Kind.LISTENER_REST, Kind.STOP})
+_DISPATCHING: Final = frozenset({ParentState.RUNNING, ParentState.STOPPING})
+_SIZING: Final = frozenset({ParentState.STANDBY, ParentState.RUNNING})
+_ENDING: Final = frozenset({ParentState.STOPPING, ParentState.DRAINING})
+_OF_NO_WORKER: Final = frozenset({Kind.LISTENER_COOL_DOWN, Kind.STOP})
 _NOBODY: Final[frozenset[int]] = frozenset()
 
 
@@ -63,7 +63,7 @@ class Parent:
     def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
         self.rules = scaling
-        self.state = PoolState.STANDBY if standby else PoolState.RUNNING
+        self.state = ParentState.STANDBY if standby else ParentState.RUNNING
         self.counters = Counters()
         self._now = 0.0
         """The time of this pass, which :meth:`judge` begins."""
@@ -72,9 +72,9 @@ class Parent:
         self._stop_deadline = Deadline(Kind.STOP)
         self._lives = Lifecycle(settings, self._deadlines, self.counters, actions, self._changed)
         self.workers = self._lives.workers
-        self.ledgers = [Backlog(Deadline(Kind.LISTENER_REST, listener)) for listener in range(listeners)]
+        self.backlogs = [Backlog(Deadline(Kind.LISTENER_COOL_DOWN, listener)) for listener in range(listeners)]
         self._dispatch = Dispatch(
-            settings, self.workers, self.ledgers, self._deadlines, self.counters, actions, self._changed
+            settings, self.workers, self.backlogs, self._deadlines, self.counters, actions, self._changed
         )
         self._sizing = Sizing(scaling, settings.capacity, self.workers)
         self.generations = Reload(self._lives, self._sizing, actions)
@@ -100,7 +100,7 @@ class Parent:
 
     def readable(self, listener: int) -> None:
         """``listener`` has news: an event of its watch."""
-        self.ledgers[listener].dirty = True
+        self.backlogs[listener].dirty = True
 
     def received(self, slot: int, data: bytes, now: float) -> None:
         """``data`` was read from the channel of ``slot``. Never raises for what a worker wrote (BC-VIOL-01)."""
@@ -138,7 +138,7 @@ class Parent:
         return {deadline.subject for deadline in self._deadlines.due(now) if deadline.kind not in _OF_NO_WORKER}
 
     def judge(self, now: float) -> None:
-        """Deadlines: who is late, who has rested; the stop's after those of workers (BC-PASS-04)."""
+        """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-04)."""
         self._now = now
         if not self._deadlines.may_have_passed(now):
             return
@@ -146,16 +146,16 @@ class Parent:
         for deadline in self._deadlines.passed(now):
             if deadline.kind is Kind.STOP:
                 stopped_long_enough = True
-            elif deadline.kind is Kind.LISTENER_REST:
-                self.ledgers[deadline.subject].resting = False
+            elif deadline.kind is Kind.LISTENER_COOL_DOWN:
+                self.backlogs[deadline.subject].cooling = False
             else:
                 self._late(self.workers[deadline.subject], deadline.kind, now)
         if stopped_long_enough:
-            self._drain_all(PoolEvent.STOP_DEADLINE, now)
+            self._drain_all(ParentEvent.STOP_DEADLINE, now)
 
     def _late(self, worker: Worker, kind: Kind, now: float) -> None:
-        if kind is Kind.REST:
-            worker.resting = False
+        if kind is Kind.COOL_DOWN:
+            worker.cooling = False
             self._changed(worker)
         elif kind is Kind.ORDER:
             self._dispatch.expired(worker)
@@ -166,24 +166,24 @@ class Parent:
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
         # a stop that finds nobody to choose must still see when nothing is pending any more
-        if self.state is PoolState.STOPPING or self._may_order:
-            return self._dispatch.to_count(to_the_end=self.state is PoolState.STOPPING)
+        if self.state is ParentState.STOPPING or self._may_order:
+            return self._dispatch.to_count(to_the_end=self.state is ParentState.STOPPING)
         return []
 
     def dispatch(self, counts: Mapping[int, int]) -> None:
-        """Order workers to accept. ``counts`` holds P for each listener that :meth:`to_count` named."""
+        """Order workers to accept. ``counts`` holds the pending count of each listener that :meth:`to_count` named."""
         self._dispatch.order(counts, self._now)
         self._settle()
 
     def _settle(self) -> None:
         """Is what the parent waits for over?"""
-        if self.state is PoolState.STOPPING:
+        if self.state is ParentState.STOPPING:
             if self._dispatch.exhausted:
-                self._drain_all(PoolEvent.SETTLED, self._now)
-        elif self.state is PoolState.YIELDING and not self._dispatch.in_flight:
+                self._drain_all(ParentEvent.SETTLED, self._now)
+        elif self.state is ParentState.YIELDING and not self._dispatch.in_flight:
             # before anybody is drained: the successor is to watch while these workers finish (BC-BATON-02)
             self._actions.append(Release())
-            self._drain_all(PoolEvent.SETTLED, self._now)
+            self._drain_all(ParentEvent.SETTLED, self._now)
 
     def scale(self, now: float) -> None:
         """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06), and go on with a reload."""
@@ -219,9 +219,9 @@ class Parent:
 
     def stop(self, now: float) -> None:
         """Serve what is pending, then drain everybody (BC-STOP-01). No effect where that is under way (BC-STOP-05)."""
-        if self.state is PoolState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
-            self._drain_all(PoolEvent.STOP, now)
-        elif self._step(PoolEvent.STOP):
+        if self.state is ParentState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
+            self._drain_all(ParentEvent.STOP, now)
+        elif self._step(ParentEvent.STOP):
             self.generations.abandon()
             self._deadlines.set(self._stop_deadline, now + self.settings.stop_deadline)
             self._dispatch.look_again()
@@ -232,7 +232,7 @@ class Parent:
         ``False``, and nothing happens, unless the pool is RUNNING. :class:`~backchannel.actions.Reloaded` says when it
         is over.
         """
-        if not self._step(PoolEvent.RELOAD):
+        if not self._step(ParentEvent.RELOAD):
             return False
         self.generations.begin(now, at_once=at_once)
         return True
@@ -242,12 +242,12 @@ class Parent:
         drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
         """
         self._now = now
-        return self._step(PoolEvent.HAND_OVER)
+        return self._step(ParentEvent.HAND_OVER)
 
     def keep(self, now: float) -> bool:
         """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
         self._now = now
-        if not self._step(PoolEvent.KEEP):
+        if not self._step(ParentEvent.KEEP):
             return False
         self.generations.due = True  # a reload that was under way goes on (BC-BATON-05)
         self._dispatch.look_again()
@@ -258,19 +258,19 @@ class Parent:
         nothing happens, unless the pool is on STANDBY: it may have been stopped meanwhile.
         """
         self._now = now
-        if not self._step(PoolEvent.BATON):
+        if not self._step(ParentEvent.BATON):
             return False
         self._dispatch.look_again()
         return True
 
-    def _drain_all(self, event: PoolEvent, now: float) -> None:
+    def _drain_all(self, event: ParentEvent, now: float) -> None:
         if not self._step(event):
             return
         self._stop_deadline.when = None
         self.generations.abandon()
         self._actions.append(CloseListeners())
         for worker in list(self.workers.values()):
-            if worker.state is State.STARTING:
+            if worker.state is SlotState.STARTING:
                 self._dismiss(worker, now)
             else:
                 self._lives.drain_each([worker], now)
@@ -279,11 +279,11 @@ class Parent:
         """``worker`` is STARTING when everybody is to go: it holds nothing, and would read of a drain when its code is
         loaded, which may take long (BC-STOP-04).
         """
-        self._lives.kill(worker, ParentEvent.STOP, "it was still starting when the pool came to its end", now)
+        self._lives.kill(worker, SlotEvent.STOP, "it was still starting when the pool came to its end", now)
 
-    def _step(self, event: PoolEvent) -> bool:
+    def _step(self, event: ParentEvent) -> bool:
         """Move the parent's own machine; ``False`` when ``event`` has no effect."""
-        after = POOL[self.state][event]
+        after = PARENT[self.state][event]
         if after is None:
             return False
         self.state = after
@@ -307,28 +307,28 @@ class Parent:
     @property
     def finished(self) -> bool:
         """It has ended: everybody was drained, and nobody is left."""
-        return self.state is PoolState.DRAINING and not self.workers
+        return self.state is ParentState.DRAINING and not self.workers
 
     @property
     def may_replace(self) -> bool:
         """Whether a successor may be started: its listeners are this parent's, and it is not about to end."""
-        return POOL[self.state][PoolEvent.REPLACE] is not None
+        return PARENT[self.state][ParentEvent.REPLACE] is not None
 
     # --------------------------------------------------------------------------------------- the watch of the listeners
 
     def watching(self, listener: int) -> bool:
-        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and no order covers
-        what is pending (BC-WATCH-05).
+        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and what is
+        pending has no order (BC-WATCH-05).
         """
-        backlog = self.ledgers[listener]
-        return self._may_order and not backlog.covered and not backlog.resting
+        backlog = self.backlogs[listener]
+        return self._may_order and not backlog.in_flight and not backlog.cooling
 
-    def hidden(self, listener: int) -> bool:
+    def unseen(self, listener: int) -> bool:
         """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
         although somebody may be chosen (BC-WATCH-02).
         """
-        backlog = self.ledgers[listener]
-        return self._may_order and backlog.covered > 0 and not backlog.resting
+        backlog = self.backlogs[listener]
+        return self._may_order and backlog.in_flight > 0 and not backlog.cooling
 
     @property
     def _may_order(self) -> bool:
@@ -344,13 +344,13 @@ class Parent:
         self._dispatch.edges = edges
 
     @property
-    def patient(self) -> bool:
-        """Whether reports may wait a little: orders are unanswered, they cover all that is known to be pending, and
+    def reports_can_wait(self) -> bool:
+        """Whether reports may wait a little: orders are unanswered, they are for all that is known to be pending, and
         somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
         """
-        return self.state is PoolState.RUNNING and self._dispatch.somebody and self._dispatch.settled
+        return self.state is ParentState.RUNNING and self._dispatch.somebody and self._dispatch.settled
 
     @property
-    def awaited(self) -> int:
-        """How many connections are covered by orders that are unanswered: all R together (BC-PEND-01)."""
+    def in_flight(self) -> int:
+        """How many connections are in flight, on all listeners together (BC-PEND-01)."""
         return self._dispatch.in_flight

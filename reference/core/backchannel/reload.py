@@ -17,11 +17,11 @@ from .actions import Action, Reloaded
 from .lifecycle import Lifecycle
 from .sizing import Sizing
 from .slots import Worker
-from .states import State
+from .states import SlotState
 
 __all__ = ["Reload"]
 
-_COUNTING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT})
+_COUNTING: Final = frozenset({SlotState.STARTING, SlotState.READY, SlotState.SUSPECT})
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +38,7 @@ class Reload:
     due: bool = False
     """A pass may find something to do."""
     waiting: bool = False
-    """The next newcomer is delayed by young deaths (BC-SCALE-12)."""
+    """The next newcomer is delayed by early exits (BC-SCALE-12)."""
     _at_once: bool = False
     _starting: set[Worker] = field(default_factory=set)
     _ready: set[Worker] = field(default_factory=set)
@@ -79,14 +79,14 @@ class Reload:
     def changed(self, worker: Worker) -> None:
         """``worker`` may have changed its state, or has exited."""
         # one that is LOST is about to exit: how it exits tells whether there is any use in another (BC-RELOAD-05)
-        if worker in self._starting and worker.state not in (State.STARTING, State.LOST):
+        if worker in self._starting and worker.state not in (SlotState.STARTING, SlotState.LOST):
             self._starting.discard(worker)
             self.due = True
-            if worker.state is State.READY:
+            if worker.state is SlotState.READY:
                 self._ready.add(worker)
         elif worker in self._ready and worker.state not in _COUNTING:
             self._ready.discard(worker)
-        if worker.state is State.GONE:
+        if worker.state is SlotState.EXITED:
             self.due = True  # an old worker less to replace, or a newcomer less to wait for
 
     def proceed(self, now: float) -> None:

@@ -16,7 +16,7 @@ from .frames import VERSION, Busy, decode_hello
 from .lifecycle import Lifecycle
 from .sizing import Sizing
 from .slots import Worker
-from .states import READING, ParentEvent, State
+from .states import READING, SlotEvent, SlotState
 
 __all__ = ["Reports"]
 
@@ -26,7 +26,7 @@ class Reports:
     """Reads what workers write."""
 
     _ceiling: int
-    """The highest capacity that is believed."""
+    """The highest capacity that a worker may report."""
     _lives: Lifecycle
     _dispatch: Dispatch
     _sizing: Sizing
@@ -61,8 +61,8 @@ class Reports:
             return
         worker.greet(idle, self._ceiling)
         self._failures.started()
-        self._lives.step(worker, ParentEvent.HELLO, now)
-        if worker.state is State.STARTING:  # one that was drained meanwhile cannot be written to
+        self._lives.step(worker, SlotEvent.HELLO, now)
+        if worker.state is SlotState.STARTING:  # one that was drained meanwhile cannot be written to
             self._dispatch.welcome(worker)
         self._on_change(worker)
 
@@ -70,20 +70,20 @@ class Reports:
         report = worker.report(raw, self._ceiling)
         if isinstance(report, Busy):
             self._answer(worker, report, now)
-        if not worker.capacity and worker.state in (State.READY, State.SUSPECT):
+        if not worker.capacity and worker.state in (SlotState.READY, SlotState.SUSPECT):
             self._lives.drain(worker, now)  # it has retired (BC-CAP-02)
         self._on_change(worker)
 
     def _answer(self, worker: Worker, busy: Busy, now: float) -> None:
         order = worker.order
         assert order is not None
-        if order.void:
-            self._lives.step(worker, ParentEvent.LATE_ANSWER, now)
-        elif worker.state is State.STARTING:
+        if order.expired:
+            self._lives.step(worker, SlotEvent.LATE_ANSWER, now)
+        elif worker.state is SlotState.STARTING:
             self._lives.welcome(worker, now)
         if busy.accepted:
             self._sizing.served()
         if self._dispatch.answered(worker, busy, now):
-            if worker.state is State.READY:
+            if worker.state is SlotState.READY:
                 self._lives.drain(worker, now)
-            self._sizing.died_young(now)  # the next one may be able to use the listener no better (BC-SHORT-04)
+            self._sizing.exited_early(now)  # the next one may be able to use the listener no better (BC-SHORT-04)

@@ -40,7 +40,7 @@ class Settings:
     drain_deadline: float = 30.0
     exit_deadline: float = 5.0
     stop_deadline: float = 5.0
-    rest: float = 0.1
+    cool_down: float = 0.1
     short_in_a_row: int = 3
     coalesce: float = 0.01
     capacity_ceiling: int = 1 << 20
@@ -56,7 +56,7 @@ class Settings:
         for name in ("order_deadline_doublings", "coalesce"):
             _at_least(self, name, 0)
         for field in fields(self):
-            if field.name.endswith("deadline") or field.name == "rest":
+            if field.name.endswith("deadline") or field.name == "cool_down":
                 _at_least(self, field.name, 0.001)
         if self.capacity > self.capacity_ceiling:
             raise SettingError(
@@ -77,14 +77,14 @@ class Scaling:
     """The specification's *pass*: acting passes are at least this far apart."""
     spawn_rate_ceiling: int = 32
     max_draining: int = 8
-    young: float = 5.0
-    young_delay: float = 1.0
-    young_delay_ceiling: float = 32.0
+    early_exit: float = 5.0
+    early_exit_delay: float = 1.0
+    early_exit_delay_ceiling: float = 32.0
 
     def __post_init__(self) -> None:
         for name in ("min", "max", "spawn_rate_ceiling", "max_draining"):
             _at_least(self, name, 1)
-        for name in ("start", "min_spare", "max_spare", "young", "young_delay"):
+        for name in ("start", "min_spare", "max_spare", "early_exit", "early_exit_delay"):
             _at_least(self, name, 0)
         _at_least(self, "period", 0.001)
         if self.max > MOST_WORKERS:
@@ -97,10 +97,10 @@ class Scaling:
             raise SettingError(
                 f"min_spare is {self.min_spare} and max_spare {self.max_spare}: min_spare must not be above max_spare"
             )
-        if self.young_delay_ceiling < self.young_delay:
+        if self.early_exit_delay_ceiling < self.early_exit_delay:
             raise SettingError(
-                f"young_delay_ceiling is {self.young_delay_ceiling}: "
-                f"it must be at least young_delay ({self.young_delay})"
+                f"early_exit_delay_ceiling is {self.early_exit_delay_ceiling}: "
+                f"it must be at least early_exit_delay ({self.early_exit_delay})"
             )
 
     @classmethod

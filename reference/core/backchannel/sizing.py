@@ -17,7 +17,7 @@ from typing import Final
 
 from .settings import Scaling
 from .slots import Worker
-from .states import State
+from .states import SlotState
 
 __all__ = ["Decision", "Memory", "Sizing", "Totals", "WorkerView", "decide", "delayed", "short", "surplus"]
 
@@ -27,7 +27,7 @@ class WorkerView:
     """One worker, as far as scaling looks at it."""
 
     slot: int
-    state: State
+    state: SlotState
     open: int = 0
     capacity: int = 0
     reserved: int = 0
@@ -54,17 +54,17 @@ class Totals:
     room: int = 0
     """Room of READY workers."""
 
-    def add(self, state: State, room: int, sign: int = 1) -> None:
+    def add(self, state: SlotState, room: int, sign: int = 1) -> None:
         """Count a worker in, or out with ``sign`` -1."""
-        if state is State.GONE:
+        if state is SlotState.EXITED:
             return
-        if state is State.DRAINING:
+        if state is SlotState.DRAINING:
             self.draining += sign
             return
         self.counting += sign
-        if state is State.STARTING:
+        if state is SlotState.STARTING:
             self.starting += sign
-        elif state is State.READY:
+        elif state is SlotState.READY:
             self.room += sign * room
 
 
@@ -75,7 +75,7 @@ class Memory:
     rate: int = 1
     last: float | None = None
     """When a pass last did something."""
-    young_deaths: int = 0
+    early_exits: int = 0
     """In a row (BC-SCALE-12)."""
     not_before: float = float("-inf")
     """No spawning before this time."""
@@ -125,12 +125,12 @@ def decide(
         return Decision(), memory
     if is_short:
         if now < memory.not_before:
-            return Decision(), memory  # workers die young: another would, too (BC-SCALE-12)
+            return Decision(), memory  # workers exit early: another would, too (BC-SCALE-12)
         count = min(memory.rate, lacking(totals, rules, capacity), rules.max - totals.counting)
         rate = min(memory.rate * 2, rules.spawn_rate_ceiling)
         return Decision(spawn=count), replace(memory, rate=rate, last=now)
     if surplus(totals, rules):
-        ready = [worker for worker in pool if worker.state is State.READY]
+        ready = [worker for worker in pool if worker.state is SlotState.READY]
         # least is lost where least is held; of those, the highest, so that the pool keeps to the low slots
         victim = min(ready, key=lambda worker: (worker.load, -worker.slot))
         # a large worker may take more with it than can be spared: the pool would be short at once, and spawn
@@ -140,11 +140,11 @@ def decide(
 
 
 def delayed(memory: Memory, rules: Scaling, now: float) -> Memory:
-    """``memory`` after one more young death: all spawning waits, longer each time (BC-SCALE-12)."""
-    delay = min(rules.young_delay * 2**memory.young_deaths, rules.young_delay_ceiling)
+    """``memory`` after one more early exit: all spawning waits, longer each time (BC-SCALE-12)."""
+    delay = min(rules.early_exit_delay * 2**memory.early_exits, rules.early_exit_delay_ceiling)
     return replace(
         memory,
-        young_deaths=min(memory.young_deaths + 1, 64),
+        early_exits=min(memory.early_exits + 1, 64),
         not_before=max(memory.not_before, now + delay),
     )
 
@@ -154,7 +154,7 @@ _NOTHING: Final = Decision()
 
 @dataclass(slots=True, eq=False)
 class Sizing:
-    """Passes over the workers, and the delays after young deaths and failed starts."""
+    """Passes over the workers, and the delays after early exits and failed starts."""
 
     _rules: Scaling
     _capacity: int
@@ -166,7 +166,7 @@ class Sizing:
     """When a pass last looked at single workers."""
     _changed: bool = True
     """Something has, since that pass found nothing to do."""
-    _last_young_death: float = float("-inf")
+    _last_early_exit: float = float("-inf")
     _held: bool = False
     """Nobody is retired: a reload is under way."""
     _failures: int = 0
@@ -177,13 +177,13 @@ class Sizing:
     def changed(self, worker: Worker) -> None:
         """``worker`` is new, or may have changed, or has exited."""
         state = worker.state
-        if worker.drained and state is not State.GONE:
+        if worker.drained and state is not SlotState.EXITED:
             # until it has exited (BC-SCALE-03): between the end of its channel and its exit it would count otherwise,
             # and another would be retired in its stead
-            state = State.DRAINING
+            state = SlotState.DRAINING
         before, counted = worker.counted, (state, worker.room)
         if counted != before:
-            if state is State.READY is before[0]:
+            if state is SlotState.READY is before[0]:
                 self._totals.room += counted[1] - before[1]  # what every order and every answer does
             else:
                 self._totals.add(*before, -1)
@@ -225,24 +225,24 @@ class Sizing:
         return decision
 
     def served(self) -> None:
-        """A worker has accepted something: no series of young deaths goes on (BC-SCALE-12)."""
-        if self._memory.young_deaths:
+        """A worker has accepted something: no series of early exits goes on (BC-SCALE-12)."""
+        if self._memory.early_exits:
             self._memory = Memory(self._memory.rate, self._memory.last)
 
-    def died_young(self, now: float) -> None:
-        """Delay all spawning, longer each time; a worker that has outlived its youth since breaks the series."""
-        grown = now - self._rules.young
-        if any(self._last_young_death < worker.spawned_at < grown for worker in self._workers.values()):
+    def exited_early(self, now: float) -> None:
+        """Delay all spawning, longer each time; a worker that has outlived *early_exit* since breaks the series."""
+        grown = now - self._rules.early_exit
+        if any(self._last_early_exit < worker.spawned_at < grown for worker in self._workers.values()):
             self.served()
-        self._last_young_death = now
+        self._last_early_exit = now
         self._memory = delayed(self._memory, self._rules, now)
 
     def could_not_start(self, why: str, now: float) -> bool:
         """The system has no process for a worker: wait, longer each time. Returns whether ``why`` is news.
 
-        That others serve is no sign of better times, so it does not end this series as it ends that of young deaths.
+        That others serve is no sign of better times, so it does not end this series as it ends that of early exits.
         """
-        delay = min(self._rules.young_delay * 2 ** min(self._failures, 64), self._rules.young_delay_ceiling)
+        delay = min(self._rules.early_exit_delay * 2 ** min(self._failures, 64), self._rules.early_exit_delay_ceiling)
         self._failures += 1
         self._no_start_before = now + delay
         news, self._why = why != self._why, why

@@ -1,7 +1,8 @@
 """The parent's slots: one :class:`Worker` each, and the order it may owe an answer to.
 
 Plain records, with the arithmetic that belongs to one worker alone, and what its reports may claim: a figure is taken
-over only if the worker has earned it (BC-STATUS-06). What concerns several workers, listeners or time is elsewhere.
+over only if the orders of its worker allow it (BC-STATUS-06). What concerns several workers, listeners or time is
+elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from .deadlines import Deadline, Kind
 from .errors import Violation
 from .frames import Accept, Busy, FrameReader, Gone, Idle, Reason, Report, decode
-from .states import State
+from .states import SlotState
 
 __all__ = ["Order", "Slots", "Worker"]
 
@@ -26,9 +27,9 @@ class Order:
     id: int
     listener: int
     max: int
-    void: bool = False
+    expired: bool = False
     again: bool = False
-    """It covers a connection that a void order had covered (BC-SILENT-03)."""
+    """It is for a connection of an expired order (BC-SILENT-03)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,13 +43,13 @@ class Worker:
     slot: int
     spawned_at: float
     generation: int = 1
-    state: State = State.STARTING
+    state: SlotState = SlotState.STARTING
     open: int = 0
     capacity: int = 0
     order: Order | None = None
     last_order: int = 0
     reader: FrameReader = field(default_factory=FrameReader)
-    resting: bool = False
+    cooling: bool = False
     """It is given no order for a while (BC-SHORT-02)."""
     greeted: bool = False
     """Its hello has been read."""
@@ -60,7 +61,7 @@ class Worker:
     """Connections it was ordered to take."""
     accepted: int = 0
     """Connections it took."""
-    voids: int = 0
+    expired: int = 0
     """Connections it was ordered to take and did not in time."""
 
     # of the lifecycle
@@ -70,7 +71,7 @@ class Worker:
     # of the dispatch
     order_deadline: Deadline = field(init=False)
     """One for all its orders."""
-    rest: Deadline = field(init=False)
+    cool_down: Deadline = field(init=False)
     passed_over: set[int] = field(default_factory=set)
     """Listeners for which it gave a short answer (BC-SHORT-01)."""
     short_rows: dict[int, int] = field(default_factory=dict)
@@ -81,17 +82,17 @@ class Worker:
     """Where that entry stands."""
 
     # of the sizing
-    counted: tuple[State, int] = (State.GONE, 0)
+    counted: tuple[SlotState, int] = (SlotState.EXITED, 0)
     """State and room that the sums have counted for it."""
 
     def __post_init__(self) -> None:
         self.state_deadline = Deadline(Kind.STATE, self.slot)
         self.order_deadline = Deadline(Kind.ORDER, self.slot)
-        self.rest = Deadline(Kind.REST, self.slot)
+        self.cool_down = Deadline(Kind.COOL_DOWN, self.slot)
 
     @property
     def reserved(self) -> int:
-        """Room promised to the unanswered order, void or not (BC-ROOM-01)."""
+        """Room promised to the unanswered order, expired or not (BC-ROOM-01)."""
         return self.order.max if self.order else 0
 
     @property
@@ -103,7 +104,7 @@ class Worker:
     @property
     def may_be_chosen(self) -> bool:
         """Whether an order may go to it at all (BC-ORDER-01, BC-ORDER-02)."""
-        return self.order is None and self.state is State.READY and self.capacity > self.open and not self.resting
+        return self.order is None and self.state is SlotState.READY and self.capacity > self.open and not self.cooling
 
     def new_order(self, listener: int, most: int, *, again: bool = False) -> Order:
         """Number an order, and reserve room for it (BC-ACCEPT-01)."""
@@ -130,7 +131,7 @@ class Worker:
 
     def report(self, raw: bytes, ceiling: int) -> Report:
         """Understand a frame after the hello, and take over its figures: a capacity up to ``ceiling``, and no more
-        connections than it has earned. Raises :class:`Violation` for what a worker may not say now.
+        connections than its orders allow. Raises :class:`Violation` for what a worker may not say now.
         """
         frame = decode(raw)
         if isinstance(frame, Accept):
@@ -139,16 +140,16 @@ class Worker:
             raise Violation("BC-HELLO-03", "a second hello")
         if frame.capacity > ceiling:
             raise _too_much(frame.capacity, ceiling)
-        if self.state is State.STARTING and not isinstance(frame, Busy):
+        if self.state is SlotState.STARTING and not isinstance(frame, Busy):
             raise Violation("BC-HELLO-05", "a status before the answer to the welcome")
-        open_, capacity, earned = 0, frame.capacity, self.open
+        open_, capacity, allowed = 0, frame.capacity, self.open
         if isinstance(frame, Busy):
             self._check_answer(frame.order, frame.accepted, frame.reason)
-            open_, earned = frame.open, earned + frame.accepted
+            open_, allowed = frame.open, allowed + frame.accepted
         elif isinstance(frame, Gone):
             open_ = frame.open
-        if open_ > earned:
-            raise Violation("BC-STATUS-06", f"open {open_} where at most {earned} was earned")
+        if open_ > allowed:
+            raise Violation("BC-STATUS-06", f"open {open_} where its orders allow at most {allowed}")
         # only an answer may repeat the figures: a worker could keep its parent busy with statuses that say nothing
         if open_ == self.open and capacity == self.capacity and not isinstance(frame, Busy):
             raise Violation("BC-STATUS-06", f"a status that changes nothing (open {open_})")

@@ -4,7 +4,7 @@
 raises, so a forgotten transition is an error by construction. The tables are those of ``spec/1.0/protocol.toml``, and
 a test keeps them equal.
 
-The parent keeps one :data:`PARENT` machine for each worker, and is one :data:`POOL` machine itself; a worker is one
+The parent keeps one :data:`SLOT` machine for each worker, and is one :data:`PARENT` machine itself; a worker is one
 :data:`WORKER` machine.
 
 Members of the enumerations are the keys of the tables, and are looked up for each connection. So they hash by identity,
@@ -21,14 +21,14 @@ __all__ = [
     "CONFIGURATION",
     "NEVER_AGAIN",
     "PARENT",
-    "POOL",
     "PROTOCOL",
     "READING",
+    "SLOT",
     "WORKER",
     "ParentEvent",
-    "PoolEvent",
-    "PoolState",
-    "State",
+    "ParentState",
+    "SlotEvent",
+    "SlotState",
     "WorkerEvent",
     "WorkerState",
 ]
@@ -43,7 +43,7 @@ NEVER_AGAIN: Final = frozenset({PROTOCOL, CONFIGURATION})
 """Exit statuses of workers that can never start (BC-SCALE-13)."""
 
 
-class State(Enum):
+class SlotState(Enum):
     """What a worker is to its parent."""
 
     __hash__ = object.__hash__
@@ -54,17 +54,17 @@ class State(Enum):
     DRAINING = "DRAINING"
     LOST = "LOST"
     KILLED = "KILLED"
-    GONE = "GONE"
+    EXITED = "EXITED"
 
 
-class ParentEvent(Enum):
+class SlotEvent(Enum):
     """What can happen to a worker, as its parent sees it."""
 
     __hash__ = object.__hash__
 
     HELLO = "hello"
     WELCOMED = "welcomed"
-    VOID = "void"
+    EXPIRED = "expired"
     LATE_ANSWER = "late_answer"
     DRAIN = "drain"
     START_DEADLINE = "start_deadline"
@@ -77,10 +77,10 @@ class ParentEvent(Enum):
     EXIT = "exit"
 
 
-_E = ParentEvent
-_S = State
+_E = SlotEvent
+_S = SlotState
 
-PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
+SLOT: Final[dict[SlotState, dict[SlotEvent, SlotState]]] = {
     _S.STARTING: {
         _E.HELLO: _S.STARTING,
         _E.WELCOMED: _S.READY,
@@ -89,14 +89,14 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
         _E.STOP: _S.KILLED,
         _E.VIOLATION: _S.KILLED,
         _E.EOF: _S.LOST,
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
     _S.READY: {
-        _E.VOID: _S.SUSPECT,
+        _E.EXPIRED: _S.SUSPECT,
         _E.DRAIN: _S.DRAINING,
         _E.VIOLATION: _S.KILLED,
         _E.EOF: _S.LOST,
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
     _S.SUSPECT: {
         _E.LATE_ANSWER: _S.READY,
@@ -104,27 +104,27 @@ PARENT: Final[dict[State, dict[ParentEvent, State]]] = {
         _E.SILENCE_DEADLINE: _S.KILLED,
         _E.VIOLATION: _S.KILLED,
         _E.EOF: _S.LOST,
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
     _S.DRAINING: {
         _E.HELLO: _S.DRAINING,
-        _E.VOID: _S.DRAINING,
+        _E.EXPIRED: _S.DRAINING,
         _E.LATE_ANSWER: _S.DRAINING,
         _E.DRAIN_DEADLINE: _S.KILLED,
         _E.VIOLATION: _S.KILLED,
         _E.EOF: _S.LOST,
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
     _S.LOST: {
         _E.EXIT_DEADLINE: _S.KILLED,
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
     _S.KILLED: {
-        _E.EXIT: _S.GONE,
+        _E.EXIT: _S.EXITED,
     },
 }
 
-READING: Final = frozenset({State.STARTING, State.READY, State.SUSPECT, State.DRAINING})
+READING: Final = frozenset({SlotState.STARTING, SlotState.READY, SlotState.SUSPECT, SlotState.DRAINING})
 """States in which what a worker writes is read, and an order may still be answered."""
 
 
@@ -172,7 +172,7 @@ WORKER: Final[dict[WorkerState, dict[WorkerEvent, WorkerState]]] = {
 }
 
 
-class PoolState(Enum):
+class ParentState(Enum):
     """What a parent is doing."""
 
     STANDBY = "STANDBY"
@@ -185,7 +185,7 @@ class PoolState(Enum):
     DRAINING = "DRAINING"
 
 
-class PoolEvent(Enum):
+class ParentEvent(Enum):
     """What can happen to a parent."""
 
     BATON = "baton"
@@ -198,15 +198,15 @@ class PoolEvent(Enum):
     STOP_DEADLINE = "stop_deadline"
 
 
-_G = PoolEvent
-_P = PoolState
+_G = ParentEvent
+_P = ParentState
 
 
-def _heeds(**events: PoolState) -> dict[PoolEvent, PoolState | None]:
-    return {event: events.get(event.value) for event in PoolEvent}
+def _heeds(**events: ParentState) -> dict[ParentEvent, ParentState | None]:
+    return {event: events.get(event.value) for event in ParentEvent}
 
 
-POOL: Final[dict[PoolState, dict[PoolEvent, PoolState | None]]] = {
+PARENT: Final[dict[ParentState, dict[ParentEvent, ParentState | None]]] = {
     _P.STANDBY: _heeds(baton=_P.RUNNING, stop=_P.DRAINING),
     _P.RUNNING: _heeds(hand_over=_P.YIELDING, reload=_P.RUNNING, replace=_P.RUNNING, stop=_P.STOPPING),
     _P.YIELDING: _heeds(keep=_P.RUNNING, settled=_P.DRAINING, stop=_P.STOPPING),

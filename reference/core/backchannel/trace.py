@@ -30,12 +30,12 @@ QUERIES: Final = frozenset(
         "octets_per_turn",
         "to_count",
         "watching",
-        "hidden",
+        "unseen",
         "may_replace",
-        "patient",
+        "reports_can_wait",
         "stopping",
         "finished",
-        "awaited",
+        "in_flight",
         "greeted",
         "edges",
     }
@@ -78,7 +78,7 @@ def record(parent: Parent, write: Callable[[str], object]) -> None:
         spec="1.0",
         settings=asdict(parent.settings),
         scaling=asdict(parent.rules),
-        listeners=len(parent.ledgers),
+        listeners=len(parent.backlogs),
         state=parent.state.value,
     )
     for name in INPUTS:

@@ -80,4 +80,4 @@ class Arrivals:
     def rearm(self, now: float) -> None:
         """After a pass: watch what is of use, and nothing else (BC-WATCH-01)."""
         if self.watch is not None:
-            self.watch.rearm(self._core.watching, self._core.hidden, now)
+            self.watch.rearm(self._core.watching, self._core.unseen, now)

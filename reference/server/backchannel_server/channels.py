@@ -22,7 +22,7 @@ __all__ = ["Channels"]
 
 log = logging.getLogger("backchannel")
 
-NUDGE = 0.05
+RESEND = 0.05
 """Seconds between two signals to the same worker."""
 
 
@@ -52,8 +52,8 @@ class Channels:
         self._start = start
         self._channels: dict[int, socket.socket] = {}
         self._signals = signals
-        self._nudged: set[int] = set()
-        self._next_nudge = 0.0
+        self._to_resend: set[int] = set()
+        self._next_resend = 0.0
         self._out_of_reach: set[int] = set()
         """Slots whose workers the system does not let us signal: said once of each."""
 
@@ -105,18 +105,18 @@ class Channels:
         with contextlib.suppress(OSError, KeyError):  # the worker may have closed its end already
             self._channels[slot].shutdown(socket.SHUT_WR)
         if self._signals and slot in self.pids:
-            self._nudged.add(slot)
-            self._next_nudge = 0.0
+            self._to_resend.add(slot)
+            self._next_resend = 0.0
 
-    def next_nudge(self) -> float | None:
-        """When :meth:`nudge` has something to do."""
-        return self._next_nudge if self._nudged else None
+    def next_resend(self) -> float | None:
+        """When :meth:`resend` has something to do."""
+        return self._next_resend if self._to_resend else None
 
-    def nudge(self, now: float) -> None:
+    def resend(self, now: float) -> None:
         """Send SIGTERM to those that are to drain."""
-        if self._nudged and now >= self._next_nudge:
-            self._next_nudge = now + NUDGE
-            for slot in self._nudged:
+        if self._to_resend and now >= self._next_resend:
+            self._next_resend = now + RESEND
+            for slot in self._to_resend:
                 self._signal(slot, signal.SIGTERM)
 
     def kill(self, slot: int) -> None:
@@ -204,7 +204,7 @@ class Channels:
     # ------------------------------------------------------------------------------------- the end
 
     def reap(self, others: Sequence[int] = ()) -> Iterator[int]:
-        """Take leave of workers that have exited, each after its last reports were read (BC-DEATH-01), and of
+        """Reap workers that have exited, each after its last reports were read (BC-DEATH-01), and of
         ``others``. Yields the exit statuses of workers.
         """
         slots = {pid: slot for slot, pid in self.pids.items()}
@@ -215,7 +215,7 @@ class Channels:
                 self._drop(slot)
                 self._core.exited(slot, status, self._loop.time())
                 del self.pids[slot]
-                self._nudged.discard(slot)
+                self._to_resend.discard(slot)
                 self._out_of_reach.discard(slot)
                 yield status
 

@@ -141,7 +141,7 @@ def close(connection: Any) -> None:
 
 
 def tell(error: BaseException, address: object, is_connection: Callable[[object], bool]) -> None:
-    """Log what ended a handler, as one entry. In a process that the handler has forked, leave: it is no worker.
+    """Log what ended a handler, as one entry. In a process that the handler has forked, leave: it is not a worker.
 
     ``address`` is the client's, as ``accept`` gave it; ``is_connection`` tells the objects that stand for its
     connection from all others.

@@ -1,6 +1,6 @@
 """Who am I? What a handler may ask about the worker it runs in, and what it may say of itself.
 
-A process that a handler forks is no worker: it is to be as if any Python program had forked it. What the worker holds
+A process that a handler forks is not a worker: it is as if any Python program had forked it. What the worker holds
 for its work is closed in it, and what signals do there is the usual thing again. ``fork`` alone needs this; a program
 that is run gets nothing of all that.
 """
@@ -95,7 +95,7 @@ _forked = False
 def current_worker() -> WorkerInfo:
     """The worker that this process is. ``RuntimeError`` outside a worker."""
     if _current is None:
-        raise RuntimeError("this process is no worker: current_worker() is for handlers")
+        raise RuntimeError("this process is not a worker: current_worker() is for handlers")
     return _current
 
 

@@ -33,7 +33,7 @@ from backchannel import (
     Kill,
     Note,
     Parent,
-    PoolState,
+    ParentState,
     Release,
     Reloaded,
     Scaling,
@@ -144,7 +144,7 @@ class Driver:
         times = (
             self.core.next_deadline(),
             self.arrivals.next_look(),
-            self.channels.next_nudge(),
+            self.channels.next_resend(),
             self._status.next_look() if self._status is not None else None,
         )
         return min((when for when in times if when is not None), default=None)
@@ -169,7 +169,7 @@ class Driver:
         while actions := core.take_actions():
             for action in actions:
                 self._do(action)
-        self.channels.nudge(now)
+        self.channels.resend(now)
         self.arrivals.rearm(now)
         if self._look_for_reasons:
             self._look_for_reasons = False
@@ -222,9 +222,9 @@ class Driver:
         self.handover.tell(signal.SIGTERM)
         before = self.core.state
         self.core.stop(self._loop.time())
-        if before is PoolState.YIELDING and self.core.state is PoolState.STOPPING:
+        if before is ParentState.YIELDING and self.core.state is ParentState.STOPPING:
             self.handover.resume()
-        if before in (PoolState.RUNNING, PoolState.YIELDING):
+        if before in (ParentState.RUNNING, ParentState.YIELDING):
             log.info("stopping: what is pending is served, then the workers drain", extra={"event": "stopping"})
             self.opened.notifier.stopping()
 
@@ -235,7 +235,7 @@ class Driver:
 
     def reload(self) -> None:
         """Replace the workers by new ones, which load their code anew (BC-RELOAD-01)."""
-        if self.core.state is PoolState.STANDBY:
+        if self.core.state is ParentState.STANDBY:
             self._reload_later = True
             log.info("SIGHUP: the reload begins when this parent has the listeners")
             return
@@ -302,7 +302,7 @@ class Driver:
         # before the reasons are looked for anyway: they belong to this
         reasons = "; ".join(self._reasons()) or f"{done.failure}; what it wrote is above"
         extra = {"event": "reload failed", "generation": done.generation}
-        log.error("reload: %s (mend it and send SIGHUP again): %s", text, reasons, extra=extra)
+        log.error("reload: %s (fix it and send SIGHUP again): %s", text, reasons, extra=extra)
         self.opened.notifier.reloaded(f"{text}: {done.failure}")
 
     # ------------------------------------------------------------------------------ begin and end
@@ -320,7 +320,7 @@ class Driver:
         if not self._ready and self.core.greeted >= self.core.rules.start:
             self._ready = True
             self.handover.say_ready()
-        if self._ready and self.core.state is not PoolState.STANDBY:
+        if self._ready and self.core.state is not ParentState.STANDBY:
             self._told = True
             self.opened.notifier.ready(self.names)
             self._on_ready()

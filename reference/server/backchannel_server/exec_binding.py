@@ -36,7 +36,7 @@ class Launcher:
         if not command:
             raise StartError(2, "--worker is empty: give a program and its arguments")
         if shutil.which(command[0]) is None:
-            raise StartError(2, f"--worker: there is no program {command[0]!r}; give its path, or mend PATH")
+            raise StartError(2, f"--worker: there is no program {command[0]!r}; give its path, or fix PATH")
         self._place = place
         self._command = list(command)
         self._passed_on = [fd for fd in _open_descriptors() if fd > 2 and os.get_inheritable(fd)]

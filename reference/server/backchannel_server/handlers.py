@@ -58,7 +58,7 @@ def load(name: str) -> Handler:
             raise StartError(CONFIGURATION, f"handler {name!r}: {module_name} ({where}) has no {attribute!r}")
         found = getattr(found, part)
     if not callable(found):
-        raise StartError(CONFIGURATION, f"handler {name!r} is no function")
+        raise StartError(CONFIGURATION, f"handler {name!r} is not a function")
     return found
 
 

@@ -118,7 +118,7 @@ class Handover:
         if self._core.stopping:
             log.info("successor %d has ended", successor.pid)
         else:
-            log.error("successor %d ended before it had taken over: this parent goes on", successor.pid)
+            log.error("successor %d ended before it had taken over: this parent carries on", successor.pid)
         self.abandon()
 
     def go_on(self) -> None:

@@ -207,7 +207,9 @@ def _clear_stale(path: str, option: str) -> None:
     except OSError:
         return  # nothing is there, or bind will say what is wrong
     if not stat.S_ISSOCK(found.st_mode):
-        raise StartError(os.EX_OSERR, f"{option}: a file that is no socket is there; remove it, or give another path")
+        raise StartError(
+            os.EX_OSERR, f"{option}: a file that is not a socket is there; remove it, or give another path"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -226,7 +228,7 @@ def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
     If it passed them to another, that is logged: whoever connects to them would wait for nobody.
 
     Takes the variables out of ``environment``: they are for this process, not for those it starts. Raises
-    :class:`StartError` for a descriptor that is no listening stream socket.
+    :class:`StartError` for a descriptor that is not a listening stream socket.
     """
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
@@ -236,15 +238,15 @@ def passed(environment: MutableMapping[str, str]) -> list[socket.socket]:
         return []
     if not count.isdecimal():
         raise StartError(
-            2, f"LISTEN_FDS={count}: that is no number of sockets; have the supervisor set it, or take it out"
+            2, f"LISTEN_FDS={count}: that is not a number of sockets; have the supervisor set it, or take it out"
         )
     found: list[socket.socket] = []
     for number in range(FIRST_PASSED, FIRST_PASSED + int(count)):
         try:
             found.append(adopt(number))
         except OSError as error:
-            text = f"LISTEN_FDS={count}: descriptor {number} is no listening stream socket ({error.strerror})"
-            raise StartError(2, f"{text}; mend the socket unit (Accept=no, ListenStream=)") from None
+            text = f"LISTEN_FDS={count}: descriptor {number} is not a listening stream socket ({error.strerror})"
+            raise StartError(2, f"{text}; fix the socket unit (Accept=no, ListenStream=)") from None
     return found
 
 

@@ -23,12 +23,12 @@ __all__ = ["add_options", "scaling", "serve_arguments", "settings"]
 RELOADS: Final = ("rolling", "at-once")
 
 _DEADLINES = {
-    "order_deadline": "an order unanswered so long is void, and its worker suspect",
-    "silence_deadline": "a suspect worker silent so long is killed",
+    "order_deadline": "an order unanswered for so long expires, and its worker is suspect",
+    "silence_deadline": "a suspect worker silent for so long is killed",
     "start_deadline": "a new worker not ready by then is killed",
     "drain_deadline": "a draining worker not gone by then is killed",
     "exit_deadline": "a worker that closed its channel and is not gone by then is killed",
-    "stop_deadline": "a stop goes on serving what is pending for so long",
+    "stop_deadline": "a stop goes on serving pending connections for so long",
 }
 
 _SIZES = {
@@ -104,9 +104,9 @@ def add_options(parser: argparse.ArgumentParser, *, handler: str, forked: bool =
         "(default: what a supervisor passes by LISTEN_FDS, else 127.0.0.1:8000)",
     )
     where.add_argument(
-        "--socket-mode", default="", metavar="OCTAL", help="permissions of AF_UNIX listeners (default: by the umask)"
+        "--socket-mode", default="", metavar="OCTAL", help="permissions of AF_UNIX listeners (default: by umask)"
     )
-    where.add_argument("--user", default="", help="what to become when the listeners are bound")
+    where.add_argument("--user", default="", help="the user to run as once the listeners are bound")
     where.add_argument("--group", default="", help="the group to go with it (default: the user's own)")
     where.add_argument(
         "--chdir",
@@ -181,7 +181,7 @@ def scaling(options: argparse.Namespace) -> Scaling:
         names = ", ".join(map(_flag, given))
         raise SettingError(f"--workers fixes the size of the pool: leave out {names}, or --workers")
     if workers != "auto" and not (workers.isdecimal() and int(workers)):
-        raise SettingError(f"--workers {workers}: give a number from 1 up, or 'auto'")
+        raise SettingError(f"--workers {workers}: give a number of at least 1, or 'auto'")
     return Scaling.fixed(usable_cpus() if workers == "auto" else int(workers))
 
 
@@ -194,7 +194,7 @@ def serve_arguments(options: argparse.Namespace) -> dict[str, Any]:
     if options.worker is not None and options.preload:
         raise SettingError("--preload is for handlers: a program of --worker is loaded when it starts")
     if options.quota < 0:
-        raise SettingError(f"--quota {options.quota}: give a number from 0 up")
+        raise SettingError(f"--quota {options.quota}: give a number of at least 0")
     if options.group and not options.user:
         raise SettingError(f"--group {options.group}: a group goes with a user; give --user as well")
     return {

@@ -2,7 +2,7 @@
 
 The order is the one that works everywhere: supplementary groups, then the group, then the user, because each step
 needs the rights that the next one gives up. As root, ``setgid`` and ``setuid`` set the real, the effective and the
-saved id alike; that there is no way back is then tried rather than believed. Who runs as that user already is held to
+saved id alike; that there is no way back is then tried and not assumed. Who runs as that user already is held to
 the same: what could not be given up is refused.
 
 What root's environment says of root's home and session is not for the user either. PATH, the umask, limits and the
@@ -58,7 +58,7 @@ class Identity:
             try:
                 gid = pwd.getpwuid(uid).pw_gid
             except KeyError:
-                raise StartError(2, f"--user {user}: this number has no entry, so give a --group as well") from None
+                raise StartError(2, f"--user {user}: this number has no entry, so give --group as well") from None
         if max(uid, gid) > HIGHEST:
             raise StartError(2, f"--user {user}: the number of a user and of a group is {HIGHEST} at most")
         if not uid or not gid:
@@ -83,7 +83,7 @@ class Identity:
         if not os.geteuid():
             self._warn()
         elif os.geteuid() != self.uid or os.getuid() not in (0, self.uid):
-            text = "only root may become somebody else; start as root, or leave the option out"
+            text = "only root may become another user; start as root, or leave the option out"
             raise StartError(os.EX_NOPERM, f"--user: {text}")
         elif not self.current or _way_back():
             text = (

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from backchannel import Parent, PoolState, State
+from backchannel import Parent, ParentState, SlotState
 from backchannel.slots import Worker
 
 __all__ = ["board", "document", "log_status"]
@@ -20,19 +20,19 @@ __all__ = ["board", "document", "log_status"]
 log = logging.getLogger("backchannel.status")
 
 _LETTERS: Final = {
-    State.STARTING: "S",
-    State.SUSPECT: "?",
-    State.DRAINING: "D",
-    State.LOST: "L",
-    State.KILLED: "K",
+    SlotState.STARTING: "S",
+    SlotState.SUSPECT: "?",
+    SlotState.DRAINING: "D",
+    SlotState.LOST: "L",
+    SlotState.KILLED: "K",
 }
 
 _STATES: Final = {
-    PoolState.STANDBY: "standby",
-    PoolState.RUNNING: "running",
-    PoolState.YIELDING: "yielding",
-    PoolState.STOPPING: "stopping",
-    PoolState.DRAINING: "stopping",
+    ParentState.STANDBY: "standby",
+    ParentState.RUNNING: "running",
+    ParentState.YIELDING: "yielding",
+    ParentState.STOPPING: "stopping",
+    ParentState.DRAINING: "stopping",
 }
 
 
@@ -45,7 +45,7 @@ def board(parent: Parent) -> str:
 
 
 def _letter(worker: Worker) -> str:
-    if worker.state is not State.READY:
+    if worker.state is not SlotState.READY:
         return _LETTERS[worker.state]
     if not worker.open + worker.reserved:
         return "I"
@@ -88,7 +88,7 @@ def _worker(worker: Worker, pid: int | None, now: float) -> dict[str, Any]:
         "capacity": worker.capacity,
         "orders": worker.orders,
         "accepted": worker.accepted,
-        "voids": worker.voids,
+        "expired": worker.expired,
         "age": round(now - worker.spawned_at, 3),
     }
 
@@ -97,12 +97,12 @@ def log_status(status: Mapping[str, Any]) -> None:
     """A line for the pool and a line for each worker; the same figures are attributes of the log records."""
     counters = status["counters"]
     log.info(
-        "%s %s: %d orders, %d accepted, %d voids, %d workers spawned, %d died",
+        "%s %s: %d orders, %d accepted, %d expired, %d workers spawned, %d died",
         status["board"],
         status["state"],
         counters["orders"],
         counters["accepted"],
-        counters["voids"],
+        counters["expired"],
         counters["spawned"],
         counters["deaths"],
         extra={"event": "status", "board": status["board"], "counters": counters},
@@ -110,7 +110,7 @@ def log_status(status: Mapping[str, Any]) -> None:
     for worker in status["workers"]:
         log.info(
             "worker in slot %(slot)d (pid %(pid)s) %(state)s: %(open)d of %(capacity)d open, %(orders)d ordered, "
-            "%(accepted)d accepted, %(voids)d voids, generation %(generation)d, %(age).0f s old",
+            "%(accepted)d accepted, %(expired)d expired, generation %(generation)d, %(age).0f s old",
             worker,
             extra={"event": "worker status", "worker": worker},
         )

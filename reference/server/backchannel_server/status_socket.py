@@ -1,7 +1,7 @@
 """The status socket: connect, read one JSON document, done.
 
 The document's form is in the adapter contract (``spec/adapter``). A reader that is slow holds up nobody: what its
-socket does not take at once is written when it can be. It has :data:`PATIENCE` seconds for all of it, whatever it takes
+socket does not take at once is written when it can be. It has :data:`TIMEOUT` seconds for all of it, whatever it takes
 meanwhile, and only :data:`READERS` are waited for: the next one takes the place of the one that has been slow for
 longest, so readers that take nothing cost little and keep nobody out. Nor does one for whom there is no descriptor hold
 up anything: it waits, and the parent, who would find it waiting whenever it looks, does not look for a while.
@@ -18,15 +18,15 @@ from typing import Final
 from .listeners import BACKLOG
 from .loops import Loop
 
-__all__ = ["PATIENCE", "READERS", "REST", "StatusSocket"]
+__all__ = ["COOL_DOWN", "READERS", "TIMEOUT", "StatusSocket"]
 
-PATIENCE: Final = 5.0
+TIMEOUT: Final = 5.0
 """Seconds that a reader has, from its connection to the last octet."""
 
 READERS: Final = 16
 """Readers at once that have not taken everything yet."""
 
-REST: Final = 1.0
+COOL_DOWN: Final = 1.0
 """Seconds without a look at who wants to read, after the system has refused to accept one."""
 
 
@@ -47,7 +47,7 @@ class StatusSocket:
         self._loop = loop
         self._document = document
         self._waiting: dict[socket.socket, _Reader] = {}
-        self._rests_until: float | None = None
+        self._cools_until: float | None = None
         # the system names to whoever connects the process that called listen last, which was this one as root, or
         # the parent that this one replaces: now it is this one
         listener.listen(BACKLOG)
@@ -62,22 +62,22 @@ class StatusSocket:
     def next_look(self) -> float | None:
         """When :meth:`look` is due, by the loop's clock."""
         oldest = next(iter(self._waiting.values()), None)
-        times = (self._rests_until, None if oldest is None else oldest.until)
+        times = (self._cools_until, None if oldest is None else oldest.until)
         return min((when for when in times if when is not None), default=None)
 
     def look(self, now: float) -> None:
         """Look for readers again, if it is time, and let go of those that are too slow."""
         self._let_late_ones_go(now)
-        if self._rests_until is not None and now >= self._rests_until:
-            self._rests_until = None
+        if self._cools_until is not None and now >= self._cools_until:
+            self._cools_until = None
             try:
                 self._loop.watch(self._listener, self._greet)
             except OSError:  # no room to watch it, as with epoll's limit for a user's watches
-                self._rests_until = now + REST
+                self._cools_until = now + COOL_DOWN
 
     def stop(self) -> None:
         """Serve nobody any more, and close the socket."""
-        if self._rests_until is None:
+        if self._cools_until is None:
             self._loop.unwatch(self._listener)
         for sock, reader in self._waiting.items():
             if reader.watched:
@@ -92,7 +92,7 @@ class StatusSocket:
         self._waiting.clear()
 
     def _greet(self) -> None:
-        if self._rests_until is not None or self._listener.fileno() == -1:
+        if self._cools_until is not None or self._listener.fileno() == -1:
             return  # since earlier in this turn
         try:
             reader, _ = self._listener.accept()
@@ -100,13 +100,13 @@ class StatusSocket:
             return
         except OSError:
             self._loop.unwatch(self._listener)
-            self._rests_until = self._loop.time() + REST
+            self._cools_until = self._loop.time() + COOL_DOWN
             return
         reader.setblocking(False)
         if len(self._readers) == READERS:
             self._let_go(next(iter(self._waiting)))
         rest = memoryview(json.dumps(self._document()).encode() + b"\n")
-        self._waiting[reader] = _Reader(rest, self._loop.time() + PATIENCE)
+        self._waiting[reader] = _Reader(rest, self._loop.time() + TIMEOUT)
         self._write(reader)
 
     def _write(self, sock: socket.socket) -> None:

@@ -56,7 +56,7 @@ class Notifier:
         if self.ready_fd is not None:
             line = printable(f"READY {' '.join(addresses)}", MOST).encode() + b"\n"
             if not standard.write(self.ready_fd, line):
-                log.warning("nobody reads READY from --ready-fd %d", self.ready_fd)
+                log.warning("no process reads READY from --ready-fd %d", self.ready_fd)
             self.ready_fd = None
 
     def forget(self) -> None:

@@ -40,7 +40,7 @@ def trace_if_asked(parent: Parent) -> None:
                 file.write(line)
         except OSError as error:
             ended = True  # with a gap it would tell of things that have not happened
-            text = "the trace %s ends here (%s): for a whole one mend that, and start the server again"
+            text = "the trace %s ends here (%s): for a complete one, fix that and restart the server"
             log.error(text, path, error.strerror, extra={"event": "trace ended"})
 
     record(parent, write)

@@ -13,7 +13,7 @@ from typing import Final
 
 from backchannel.parent import Parent
 from backchannel.slots import Worker
-from backchannel.states import READING, ParentEvent, PoolState, State
+from backchannel.states import READING, ParentState, SlotEvent, SlotState
 
 __all__ = ["BUSY", "IDLE", "RETIRE", "Traditional"]
 
@@ -42,10 +42,10 @@ class Traditional(Parent):
     def _said(self, worker: Worker, word: bytes, now: float) -> None:
         if word == IDLE:
             worker.open = 0
-            if worker.state is State.STARTING:
+            if worker.state is SlotState.STARTING:
                 # there is no welcome: that it waits for connections is its hello, and the answer to it
                 worker.greeted, worker.capacity = True, 1
-                self._lives.step(worker, ParentEvent.HELLO, now)
+                self._lives.step(worker, SlotEvent.HELLO, now)
                 self._lives.welcome(worker, now)
         elif word == BUSY and not worker.open and worker.greeted:
             worker.open = 1
@@ -53,7 +53,7 @@ class Traditional(Parent):
             self.counters.accepted += 1
             self._sizing.served()
         elif word == RETIRE:
-            if worker.state is State.READY:
+            if worker.state is SlotState.READY:
                 self._lives.drain(worker, now)
         else:
             self._failures.violated(worker, f"said {word!r}, which means nothing here", now)
@@ -68,18 +68,18 @@ class Traditional(Parent):
 
     def to_count(self) -> list[int]:
         """Only a stop has to know what is pending."""
-        return super().to_count() if self.state is PoolState.STOPPING else []
+        return super().to_count() if self.state is ParentState.STOPPING else []
 
     def watching(self, listener: int) -> bool:
         """Never: the kernel wakes the workers."""
         return False
 
-    def hidden(self, listener: int) -> bool:
+    def unseen(self, listener: int) -> bool:
         """Never."""
         return False
 
     def dispatch(self, counts: Mapping[int, int]) -> None:
         """Order nobody; see whether a stop is over."""
         for listener, pending in counts.items():
-            self.ledgers[listener].counted(pending)
+            self.backlogs[listener].counted(pending)
         self._settle()

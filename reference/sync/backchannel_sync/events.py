@@ -270,10 +270,10 @@ class _Worker:
         """Watch what ``wait`` says. Raises an error of its author's when that cannot be watched."""
         leave_if_forked()
         if not isinstance(wait, Wait):
-            raise TypeError(f"a handler yields Wait, and {wait!r} is none: is a 'yield from' missing?")
+            raise TypeError(f"a handler must yield Wait, not {wait!r}: is a 'yield from' missing?")
         sock, until = task.connection.socket, math.inf if wait.until is None else float(wait.until)
         if math.isnan(until) or not (wait.events or wait.drain or until < math.inf):
-            raise ValueError("a handler waits for nothing, which would be for ever")
+            raise ValueError("a handler waits for nothing, so it would wait for ever")
         if sock is not task.watched or sock.fileno() < 0:
             self.forget(task)
         if wait.events != task.events:

@@ -63,29 +63,29 @@ class Batching:
     of a busy pool instead of three.
     """
 
-    PATIENCE: Final = 0.001
+    REPORTS_WAIT: Final = 0.001
     """Seconds that reports may wait while nothing needs them; the shortest that every poller can wait."""
 
-    GLANCES: Final = 16
+    SINGLE_READS: Final = 16
     """How often in a row an arrival is answered with a look at one channel instead of all."""
 
     def __init__(self, driver: Driver, loop: SelectorLoop) -> None:
         self._driver = driver
         self._loop = loop
-        self._glances = 0
+        self._single_reads = 0
 
     def wait(self) -> bool:
         """Wait for arrivals alone, if they are what matters; ``False`` if they are not, or if none came."""
         driver = self._driver
         watch = driver.arrivals.watch
-        if watch is None or not watch.edges or not driver.core.patient:
+        if watch is None or not watch.edges or not driver.core.reports_can_wait:
             return False
-        watch.sleep(self.PATIENCE)
+        watch.sleep(self.REPORTS_WAIT)
         driver.wakeups += 1
         if not driver.arrivals.news:
             return False
-        self._glances = (self._glances + 1) % self.GLANCES
-        if driver.core.awaited > 1 or not self._glances:
+        self._single_reads = (self._single_reads + 1) % self.SINGLE_READS
+        if driver.core.in_flight > 1 or not self._single_reads:
             self._loop.wait(0)
         else:
             # what there is to read is, as a rule, the answer to the one unanswered order: nobody else is asked, but

@@ -24,7 +24,7 @@ from .blocking import BlockingHandler, has_ended, serve_one
 
 __all__ = ["run"]
 
-REST = 0.1
+COOL_DOWN = 0.1
 """Seconds without an attempt after one that failed: for want of descriptors or memory, as a rule."""
 
 
@@ -63,7 +63,7 @@ class _Worker:
             return None
         except OSError:
             self.next = None
-            time.sleep(REST)
+            time.sleep(COOL_DOWN)
             return None
         finally:
             self.next = None

@@ -179,7 +179,7 @@ def _of_trace(text: str) -> Iterator[Event]:
             yield from _of_entry(found, readers, when)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             what = printable(str(error), 200)
-            raise CaptureError(f"line {number}: this is no line of a parent's trace ({what})") from None
+            raise CaptureError(f"line {number}: this is not a line of a parent's trace ({what})") from None
 
 
 def _of_entry(found: dict[str, Any], readers: dict[int, FrameReader], when: float | None) -> Iterator[Event]:
@@ -193,7 +193,7 @@ def _of_entry(found: dict[str, Any], readers: dict[int, FrameReader], when: floa
     if name == "Send":
         frame = bytes.fromhex(found["data"])
         if len(frame) != FRAME_SIZE:
-            raise ValueError(f"what was sent is no frame, which has {FRAME_SIZE} octets")
+            raise ValueError(f"what was sent is not a frame, which has {FRAME_SIZE} octets")
         yield Event(PARENT, worker, frame, when=when)
     elif name == "received":
         for frame in readers[int(worker)].feed(bytes.fromhex(found["data"])):
@@ -201,7 +201,7 @@ def _of_entry(found: dict[str, Any], readers: dict[int, FrameReader], when: floa
     elif name == "dispatch":
         pending = {index: count for index, count in found["counts"].items() if count}
         if pending:
-            yield note(", ".join(f"P={count} on listener {index}" for index, count in pending.items()), "")
+            yield note(", ".join(f"{count} pending on listener {index}" for index, count in pending.items()), "")
     elif name == "readable":
         yield note(f"listener {found['listener']} is readable", "")
     elif name == "exited":
@@ -218,5 +218,5 @@ def _of_entry(found: dict[str, Any], readers: dict[int, FrameReader], when: floa
 
 def _figure(value: object, name: str, most: int) -> float:
     if type(value) not in (int, float) or not 0 <= value <= most:  # type: ignore[operator]
-        raise ValueError(f"{name!r} is no number from 0 to {most}")
+        raise ValueError(f"{name!r} is not a number from 0 to {most}")
     return value  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from .status import Rates, Sample, Worker
 
 __all__ = ["age", "head", "rows", "text"]
 
-COLUMNS = ("SLOT", "PID", "STATE", "OPEN", "CAP", "ACCEPTED", "PER S", "VOIDS", "GEN", "AGE")
+COLUMNS = ("SLOT", "PID", "STATE", "OPEN", "CAP", "ACCEPTED", "PER S", "EXPIRED", "GEN", "AGE")
 
 
 def text(sample: Sample, rates: Rates | None = None) -> str:
@@ -29,7 +29,7 @@ def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
     counters = sample.counters
     yield (
         f"accepted {sample.served}{per_second(rates.served if rates else None)}, "
-        f"voids {counters.get('voids', 0)}{per_second(rates.voids if rates else None)}, "
+        f"expired {counters.get('expired', 0)}{per_second(rates.expired if rates else None)}, "
         f"short {counters.get('short', 0)}, spawned {counters.get('spawned', 0)}, died {counters.get('deaths', 0)}, "
         f"killed {counters.get('kills', 0)}, wake-ups of the parent {counters.get('wakeups', 0)}"
     )
@@ -68,7 +68,7 @@ def rows(workers: Iterable[Worker], rates: Rates | None) -> Iterator[Sequence[st
             str(worker.capacity),
             str(worker.accepted),
             "-" if rate is None else f"{rate:.1f}",
-            _or_dash(worker.voids),
+            _or_dash(worker.expired),
             _or_dash(worker.generation),
             age(worker.age),
         )

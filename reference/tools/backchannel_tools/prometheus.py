@@ -12,7 +12,7 @@ COUNTERS = {
     "orders": "Connections that workers were ordered to take",
     "accepted": "Connections accepted by answers in time",
     "late": "Connections accepted by answers after the deadline",
-    "voids": "Connections whose order passed its deadline",
+    "expired": "Connections whose order passed its deadline",
     "short": "Connections ordered and not accepted by an answer in time",
     "dead": "Connections ordered from a worker that died",
     "wakeups": "Times that the parent woke",

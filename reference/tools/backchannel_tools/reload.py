@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if done.fell_through:
-        text = "cannot start, the old one goes on serving; the pool's log says why. Mend it, and reload again"
+        text = "cannot start, the old one goes on serving; the pool's log says why. Fix it, and reload again"
         print(f"reload: generation {done.generation} {text}", file=sys.stderr)
         return 1
     try:
@@ -61,13 +61,13 @@ def reload(path: Path) -> Sample:
     """
     before = read(path)
     if before.generation is None:
-        raise StatusError(f"{path}: this pool does not tell its generation, so nobody can see when a reload is over")
+        raise StatusError(f"{path}: this pool does not tell its generation, so the end of a reload cannot be seen")
     if before.state != "running":
         raise StatusError(f"{path}: the pool is {before.state}, and does not reload")
     try:
         os.kill(before.parent, signal.SIGHUP)
     except OSError as error:
-        raise StatusError(f"{path}: the parent, process {before.pid}, takes no signal: {error.strerror}") from None
+        raise StatusError(f"{path}: the parent, process {before.pid}, cannot be signalled: {error.strerror}") from None
     except StatusError as error:
         raise StatusError(f"{path}: {error}") from None
     while True:

@@ -2,7 +2,7 @@
 
 Its form is in the adapter contract. What the contract calls optional may be missing here: a port need not have it.
 
-A document is believed no further than it has to be: whoever can put a socket at the path can write it. It is bounded
+A document is trusted no further than it has to be: whoever can put a socket at the path can write it. It is bounded
 in size and in time, every figure in it in range, and every text is fit for a terminal from here on. What process is to
 be signalled is not taken from it alone (:meth:`Sample.parent`).
 """
@@ -24,7 +24,7 @@ from .peer import pid_of
 
 __all__ = ["Rates", "Sample", "StatusError", "Worker", "read"]
 
-PATIENCE: Final = 5.0
+TIMEOUT: Final = 5.0
 """Seconds for a pool to answer, to the last octet."""
 
 LARGEST: Final = 1 << 24
@@ -57,7 +57,7 @@ class Worker:
     capacity: int
     orders: int
     accepted: int
-    voids: int | None
+    expired: int | None
     age: float | None
     generation: int | None
 
@@ -91,14 +91,14 @@ class Sample:
                 peer,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            text = f"this is no status document of the adapter contract: {_what(error)}"
+            text = f"this is not a status document of the adapter contract: {_what(error)}"
             raise StatusError(printable(text, 200)) from None
 
     @property
     def parent(self) -> int:
         """The process id of the parent, to send a signal to. Raises :class:`StatusError` unless the system names the
         same process as the document does, or cannot tell: then it is the document's, which only a process without
-        privileges should believe, and never process 1.
+        privileges should trust, and never process 1.
         """
         if self.peer == self.pid:
             return self.pid
@@ -177,7 +177,7 @@ class Rates:
     """What changed between two samples of one pool, per second."""
 
     served: float
-    voids: float
+    expired: float
     wakeups: float
     workers: Mapping[int, float]
     """Connections accepted, by process id: a slot's next worker starts anew."""
@@ -191,7 +191,7 @@ class Rates:
         accepted = {worker.pid: worker.accepted for worker in before.workers}
         return cls(
             (after.served - before.served) / seconds,
-            (after.counters.get("voids", 0) - before.counters.get("voids", 0)) / seconds,
+            (after.counters.get("expired", 0) - before.counters.get("expired", 0)) / seconds,
             (after.counters.get("wakeups", 0) - before.counters.get("wakeups", 0)) / seconds,
             {
                 worker.pid: (worker.accepted - accepted.get(worker.pid, 0)) / seconds
@@ -203,31 +203,31 @@ class Rates:
 
 def read(path: Path) -> Sample:
     """Ask the pool whose status socket is ``path``. Raises :class:`StatusError`."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE)
+            sock.settimeout(TIMEOUT)
             sock.connect(str(path))
             peer = pid_of(sock)
             octets = _all_of(sock, deadline)
     except FileNotFoundError:
         raise StatusError(f"{path}: there is no such socket; start the pool with --status {path}") from None
     except ConnectionRefusedError:
-        why = "nobody answers; the pool that made it has gone" if path.is_socket() else "this is no socket"
+        why = "nothing answers; the pool that made it has gone" if path.is_socket() else "this is not a socket"
         raise StatusError(f"{path}: {why}") from None
     except TimeoutError:
-        raise StatusError(f"{path}: no answer within {PATIENCE:g} s; is the parent stopped?") from None
+        raise StatusError(f"{path}: no answer within {TIMEOUT:g} s; is the parent stopped?") from None
     except OSError as error:
         raise StatusError(f"{path}: {error.strerror or error}") from None
     when = time.monotonic()
     if len(octets) > LARGEST:
-        raise StatusError(f"{path}: what answers there is no pool: its document is larger than {LARGEST} octets")
+        raise StatusError(f"{path}: what answers there is not a pool: its document is larger than {LARGEST} octets")
     try:
         document = json.loads(octets, parse_constant=_no_number)
     except ValueError:
-        raise StatusError(f"{path}: what answers there is no pool: it sent no JSON") from None
+        raise StatusError(f"{path}: what answers there is not a pool: it sent no JSON") from None
     except RecursionError:
-        raise StatusError(f"{path}: what answers there is no pool: its document is nested too deeply") from None
+        raise StatusError(f"{path}: what answers there is not a pool: its document is nested too deeply") from None
     return Sample.of(document, when, peer)
 
 
@@ -249,13 +249,13 @@ def _all_of(sock: socket.socket, deadline: float) -> bytes:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _figure(found: Mapping[str, Any], name: str, most: int = MOST, *, least: int = 0) -> int:
     value = found[name]
     if type(value) is not int or not least <= value <= most:  # True is an int as well
-        raise ValueError(f"{name!r} is no number from {least} to {most}")
+        raise ValueError(f"{name!r} is not a number from {least} to {most}")
     return value
 
 
@@ -275,7 +275,7 @@ def _text(value: object, longest: int = 1024) -> str:
 def _worker(found: Mapping[str, Any]) -> Worker:
     age = found.get("age")
     if age is not None and not (type(age) in (int, float) and 0 <= age <= MOST):
-        raise ValueError("'age' is no time in seconds")
+        raise ValueError("'age' is not a time in seconds")
     return Worker(
         _figure(found, "slot", MOST_SLOTS - 1),
         None if found.get("pid") is None else _figure(found, "pid", MOST_PIDS, least=1),
@@ -284,7 +284,7 @@ def _worker(found: Mapping[str, Any]) -> Worker:
         _figure(found, "capacity"),
         _figure(found, "orders"),
         _figure(found, "accepted"),
-        _optional(found, "voids"),
+        _optional(found, "expired"),
         age,
         _optional(found, "generation"),
     )

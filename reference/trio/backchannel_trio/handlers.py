@@ -47,10 +47,10 @@ def is_service(found: object) -> TypeGuard[Service]:
 
 
 @asynccontextmanager
-async def living(found: Handler | Service, name: str, patience: float) -> AsyncIterator[Handler]:
+async def living(found: Handler | Service, name: str, timeout: float) -> AsyncIterator[Handler]:
     """The handler, for as long as it may be called. Raises :class:`StartError` when its service does not start.
 
-    What its service does at the end is cancelled after ``patience`` seconds: the parent may be gone, and would not end
+    What its service does at the end is cancelled after ``timeout`` seconds: the parent may be gone, and would not end
     a worker that hangs.
     """
     if not is_service(found):
@@ -70,11 +70,11 @@ async def living(found: Handler | Service, name: str, patience: float) -> AsyncI
                 wrong = error  # raised in here, a nursery of the service would wrap it
             else:
                 yield handler
-                life.deadline = trio.current_time() + patience
+                life.deadline = trio.current_time() + timeout
     if wrong:
         raise wrong
     if life.cancelled_caught:
-        log.error("service %r had not ended after %g s: it was cancelled", name, patience)
+        log.error("service %r had not ended after %g s: it was cancelled", name, timeout)
 
 
 def _check(handler: Handler, name: str) -> None:
@@ -84,5 +84,5 @@ def _check(handler: Handler, name: str) -> None:
     check_arguments(handler)
     call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is an async function
     if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)):
-        text = f"handler {name!r} is no async function: write async def, or use python -m backchannel_sync"
+        text = f"handler {name!r} is not an async function: write async def, or use python -m backchannel_sync"
         raise StartError(CONFIGURATION, text)

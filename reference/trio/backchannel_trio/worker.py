@@ -88,7 +88,7 @@ async def run(
             worker.flush()
             reports.cancel_scope.cancel()
     finally:
-        worker.patience.cancel()
+        worker.leaving.cancel()
         worker.close_listeners()
         channel.close()
     return worker.side.exit_status
@@ -115,7 +115,7 @@ class _Worker:
         """Where :meth:`report` waits for something to report."""
         self.drain = trio.Event()
         """The drain has begun."""
-        self.patience = trio.CancelScope()
+        self.leaving = trio.CancelScope()
         """What :meth:`leave_at` waits in."""
         channel.setblocking(False)
         tell_of_drain(self.drain.is_set, self.drain.wait)
@@ -205,7 +205,7 @@ class _Worker:
 
     async def leave_at(self, when: float) -> None:
         """Leave, whatever is still there: a handler may shield itself from being cancelled, but not for ever."""
-        with self.patience:
+        with self.leaving:
             await trio.sleep_until(when)
             log.error("handlers are still there %g s after they were cancelled: leaving them", UNWINDING)
             os._exit(self.side.exit_status)

@@ -32,7 +32,7 @@ inline may_order(p)
 		edge[p] = 0;
 		if
 		:: q > 0 ->
-			printf("parent %d: P = %d, orders\n", p, q);
+			printf("parent %d: %d pending, orders\n", p, q);
 			assert(slack > 0);	/* one wake-up for a connection */
 			slack--;
 			order[p] = 1

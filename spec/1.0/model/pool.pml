@@ -1,9 +1,9 @@
 /* One listener, its backlog, a parent and W workers: every interleaving of orders, answers, deadlines and faults.
  *
- * The kernel is `q`, the number of pending connections. The parent's reading of P is `q` at the moment of dispatch, in
+ * The kernel is `q`, the number of pending connections. The parent's reading of the pending count is `q` at the moment of dispatch, in
  * one atomic step with the orders that rely on it. Time is not modelled: a deadline may pass whenever its order is
- * unanswered and the worker's channel has been read (BC-PASS-02), so that slow, stopped and dead workers are covered
- * alike. Figures and states are named as in the specification: R, owed, passed over, READY, SUSPECT.
+ * unanswered and the worker's channel has been read (BC-PASS-02), so that slow, stopped and dead workers are included
+ * alike. Figures and states are named as in the specification: in_flight, owed, passed over, READY, SUSPECT.
  *
  * Each rule that looks fussy can be left out by a macro, and then something below fails: see variants.toml. What is not
  * modelled at all is listed in spec/1.0/model.rst.
@@ -24,13 +24,13 @@
 
 #define NONE	0		/* order: */
 #define LIVE	1
-#define VOID	2
+#define EXPIRED	2
 
 #define SHORT	1		/* outcome: */
 #define TOOK	2
 #define REFUSED	3
 
-mtype = { READY, SUSPECT, DRAINING, GONE };
+mtype = { READY, SUSPECT, DRAINING, EXITED };
 mtype = { ACCEPT, EOF };
 mtype = { BUSY, STATUS };
 
@@ -57,7 +57,7 @@ byte wcap[W];
 bit due[W];			/* a status is due */
 byte ans[W];			/* the order under way: 0, none; else the outcome of its attempts, not yet answered */
 
-/* the parent's table and ledger */
+/* the parent's slots and backlog */
 mtype st[W];
 byte fig[W];			/* open, as reported */
 byte cap[W];
@@ -67,12 +67,12 @@ bit passed[W];
 #ifdef WAIT_FOR_IDLE
 bit unsure[W];
 #endif
-byte R;
+byte in_flight;
 byte owed;
 bit retrying;
 bit dirty;
-#ifdef STALE_P
-byte P;
+#ifdef STALE_COUNT
+byte pending;
 #endif
 
 /* connections that have arrived, plus what excuses another order, less orders: no order is ever without a cause */
@@ -101,11 +101,11 @@ byte faults = F;
 /* a pending connection, and a worker that is ready, not suspect, and has room */
 #define stranded	(q > 0 && anybody_fit)
 /* a pending connection without an order, and such a worker */
-#define uncovered	(q > R && anybody_fit)
+#define unordered	(q > in_flight && anybody_fit)
 #define known(w)	(!alive[w] || hung[w] || (fig[w] == held[w] && cap[w] == wcap[w]))
 
 ltl served	{ []<> !stranded }
-ltl noticed	{ []<> !uncovered }
+ltl noticed	{ []<> !unordered }
 #if W == 2
 ltl loads	{ []<> (known(0) && known(1)) }
 #else
@@ -114,9 +114,9 @@ ltl loads	{ []<> (known(0) && known(1) && known(2)) }
 
 /* ------------------------------------------------------------------------------------------------- the parent */
 
-inline uncover(w)
+inline not_in_flight(w)
 {
-	R--;
+	in_flight--;
 	if
 	:: again[w] -> retrying = 0
 	:: else
@@ -126,8 +126,8 @@ inline uncover(w)
 inline order_ends(w)		/* it was answered, or its worker is gone */
 {
 	if
-	:: ord[w] == LIVE -> uncover(w)
-	:: ord[w] == VOID -> owed = (owed > 0 -> owed - 1 : 0)
+	:: ord[w] == LIVE -> not_in_flight(w)
+	:: ord[w] == EXPIRED -> owed = (owed > 0 -> owed - 1 : 0)
 	:: else
 	fi;
 	ord[w] = NONE;
@@ -230,11 +230,11 @@ inline reap(w)			/* waitpid has returned it, and its channel has been read */
 	:: len(down[w]) > 0 -> down[w]?_	/* sent after it had died */
 	:: else -> break
 	od;
-	printf("parent: worker %d is gone\n", w);
-	st[w] = GONE
+	printf("parent: worker %d has exited\n", w);
+	st[w] = EXITED
 }
 
-inline choose()			/* the lowest slot that may be chosen and is not passed over; else all are forgiven */
+inline choose()			/* the lowest slot that may be chosen and is not passed over; else all may be chosen again */
 {
 	best = W;
 	w = 0;
@@ -272,9 +272,9 @@ inline choose()			/* the lowest slot that may be chosen and is not passed over; 
 inline dispatch()
 {
 	dirty = 0;
-#ifdef STALE_P
-#define COUNT	P
-	P = (edge -> q : P);
+#ifdef STALE_COUNT
+#define COUNT	pending
+	pending = (edge -> q : pending);
 #else
 #define COUNT	q
 #endif
@@ -290,18 +290,18 @@ inline dispatch()
 	:: else
 	fi;
 	do
-	:: COUNT > R + owed || (COUNT > R && !retrying) ->
+	:: COUNT > in_flight + owed || (COUNT > in_flight && !retrying) ->
 		choose();
 		if
 		:: best == W -> dirty = 1; break
 		:: else ->
 			if
-			:: COUNT > R + owed -> again[best] = 0
+			:: COUNT > in_flight + owed -> again[best] = 0
 			:: else -> again[best] = 1; retrying = 1; owed--
 			fi;
-			R++;
-			printf("parent: orders worker %d; pending %d, R = %d\n", best, q, R);
-			assert(R <= q);				/* never a blind order (BC-PEND-01, BC-PEND-02) */
+			in_flight++;
+			printf("parent: orders worker %d; pending %d, in flight %d\n", best, q, in_flight);
+			assert(in_flight <= q);				/* never a blind order (BC-PEND-01, BC-PEND-02) */
 			assert(slack > 0);			/* one wake-up for a connection (BC-HERD-01) */
 			slack--;
 			assert(st[best] == READY && fig[best] < cap[best] && ord[best] == NONE);
@@ -323,14 +323,14 @@ inline audit()			/* reservations never leak */
 	:: else -> break
 	od;
 #ifndef LOST_AT_EOF
-	assert(sum == R);
+	assert(sum == in_flight);
 	assert(agains == retrying);
 #endif
 	w = 0; sum = 0; agains = 0
 }
 
 #ifdef LEVEL_DISARMED
-#define to_dispatch	(q > 0 && R == 0 && somebody)
+#define to_dispatch	(q > 0 && in_flight == 0 && somebody)
 #else
 #define to_dispatch	((edge || dirty) && somebody)
 #endif
@@ -347,8 +347,8 @@ inline attend(w)
 	d_step {
 		if
 		:: len(up[w]) > 0 -> report(w); kind = 0; outcome = 0; open = 0; capacity = 0
-		:: len(up[w]) == 0 && st[w] != GONE && !alive[w] -> reap(w)
-		:: len(up[w]) == 0 && st[w] == GONE -> spawn(w); dirty = 1
+		:: len(up[w]) == 0 && st[w] != EXITED && !alive[w] -> reap(w)
+		:: len(up[w]) == 0 && st[w] == EXITED -> spawn(w); dirty = 1
 		:: else
 		fi
 	}
@@ -391,14 +391,14 @@ proctype Deadlines(byte w)	/* part of the parent; a process of its own, so that 
 end:
 	do
 #ifndef NO_DEADLINE
-	:: d_step { ord[w] == LIVE && has_been_read(w) ->	/* order_deadline: void */
-		printf("deadline: the order of worker %d is void\n", w);
-		uncover(w);
+	:: d_step { ord[w] == LIVE && has_been_read(w) ->	/* order_deadline: it expires */
+		printf("deadline: the order of worker %d has expired\n", w);
+		not_in_flight(w);
 #ifdef FREE_AT_DEADLINE
 		ord[w] = NONE;
 		again[w] = 0;
 #else
-		ord[w] = VOID;
+		ord[w] = EXPIRED;
 		again[w] = 0;
 		owed++;
 		st[w] = (st[w] == READY -> SUSPECT : st[w]);

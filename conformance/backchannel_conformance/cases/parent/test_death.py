@@ -120,7 +120,7 @@ def test_young_deaths_delay_spawning(parents: Parents) -> None:
         stub.leave(1)
         stub = parent.stub("BC-SCALE-11", delay + 5)
         took = time.monotonic() - died
-        check(took >= delay, "BC-SCALE-12", f"a new worker started {took:.3f} s after a young death, not {delay:g} s")
+        check(took >= delay, "BC-SCALE-12", f"a new worker started {took:.3f} s after an early exit, not {delay:g} s")
         stub.greet()
 
 

@@ -55,12 +55,12 @@ def one_at_a_time(parent: ParentUnderTest, requirement: str) -> None:
     first.order(requirement)
     parent.connect()
     parent.barrier()
-    second.quiet(requirement, "an order is unanswered, and P is taken as 1")
+    second.quiet(requirement, "an order is unanswered, and the pending count is taken as 1")
     first.take()
     second.order(requirement)
     first.finish()
     parent.barrier()
-    first.quiet(requirement, "an order is unanswered, and P is taken as 1")
+    first.quiet(requirement, "an order is unanswered, and the pending count is taken as 1")
     second.take()
     first.order(requirement)
     first.take()
@@ -86,7 +86,7 @@ def test_without_a_count_one_order_at_a_time(parents: Parents, manifest: Manifes
 @pytest.mark.kernel("faulty")
 @pytest.mark.req("BC-PEND-04", "BC-WATCH-02")
 def test_count_that_says_none(parents: Parents) -> None:
-    """The count says 0 whatever is pending: a readable listener is believed instead, and no client is forgotten."""
+    """The count says 0 whatever is pending: a readable listener counts instead, and no client is forgotten."""
     parent = parents.pool(2, order_deadline=30)
     with kernel.faulty(parent.process.pid, "count", "zeros", "1+"):
         one_at_a_time(parent, "BC-PEND-04")
@@ -252,7 +252,7 @@ def test_babbler_delays_nobody(parents: Parents) -> None:
 @pytest.mark.needs("order_deadline", "silence_deadline")
 @pytest.mark.req("BC-PASS-02", "BC-CHAN-09", "BC-SILENT-01", "BC-SILENT-05")
 def test_order_of_a_babbler_becomes_void(parents: Parents) -> None:
-    """One worker has an order, and writes for ever instead of answering: at the deadline the order becomes void and is
+    """One worker has an order, and writes for ever instead of answering: at the deadline the order expires and is
     given to the other one, which is served meanwhile; the one that writes is killed in the end.
     """
     parent = parents.pool(2, capacity=2, policy="lowest", order_deadline=0.1 * scale(), silence_deadline=2 * scale())

@@ -44,7 +44,9 @@ def test_policy_with_unequal_workers(parents: Parents, policy: str, clause: str)
 
 
 @event
-@pytest.mark.classes("counted")  # where P is taken as 1 the second client waits for the first one's answer
+@pytest.mark.classes(
+    "counted"
+)  # where the pending count is taken as 1 the second client waits for the first one's answer
 @pytest.mark.needs("policy")
 @pytest.mark.req("BC-PICK-02", "BC-ROOM-01")
 def test_reserved_room_is_load(parents: Parents) -> None:

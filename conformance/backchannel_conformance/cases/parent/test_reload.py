@@ -70,7 +70,7 @@ def test_all_at_once(parents: Parents) -> None:
 @pytest.mark.req("BC-RELOAD-06")
 def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
     """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.3 s that an
-    order takes to become void.
+    order takes to expire.
     """
     parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
     old = workers(parent, 3)
@@ -80,7 +80,7 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
         stub.greet()
     parent.connect()
     old[0].order("BC-PICK-01")
-    old[1].order("BC-SILENT-01")  # the first order is void: its deadline has passed
+    old[1].order("BC-SILENT-01")  # the first order has expired: its deadline has passed
     old[2].quiet("BC-RELOAD-06", "a reload is under way")
     old[1].take()
     old[1].quiet("BC-RELOAD-06", "a reload is under way")

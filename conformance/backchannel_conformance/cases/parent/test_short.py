@@ -1,4 +1,6 @@
-"""Short answers: a worker that gave one is passed over; one that gives several in a row, or lacks something, rests."""
+"""Short answers: a worker that gave one is passed over; one that gives several in a row, or lacks something, cools
+down.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.waiting import scale
 
-REST = 0.1
-"""The default of *rest*; what is measured can only be longer, so the bound is exact."""
+COOL_DOWN = 0.1
+"""The default of *cool_down*; what is measured can only be longer, so the bound is exact."""
 
 
 @pytest.mark.req("BC-SHORT-01")
@@ -46,7 +48,7 @@ def test_forgiven_when_the_queue_was_empty(parents: Parents) -> None:
 
 @pytest.mark.req("BC-SHORT-02")
 def test_three_short_answers_rest(parents: Parents) -> None:
-    """The only worker says three times that nothing is pending, though something is: it rests before the fourth."""
+    """The only worker says three times that nothing is pending, though one is: it cools down before the fourth."""
     parent = parents.pool(1)
     (stub,) = parent.workers
     parent.connect()
@@ -56,12 +58,12 @@ def test_three_short_answers_rest(parents: Parents) -> None:
         stub.answer(0)
     stub.order("BC-SHORT-02")
     took = time.monotonic() - answered
-    check(took >= REST, "BC-SHORT-02", f"it was ordered again after {took:.3f} s")
+    check(took >= COOL_DOWN, "BC-SHORT-02", f"it was ordered again after {took:.3f} s")
 
 
 @pytest.mark.req("BC-SHORT-02")
 def test_peer_is_nobodys_fault(parents: Parents) -> None:
-    """Three answers with reason PEER: the worker does not rest."""
+    """Three answers with reason PEER: the worker does not cool down."""
     parent = parents.pool(1)
     (stub,) = parent.workers
     parent.connect()
@@ -96,7 +98,7 @@ def test_part_of_an_order_breaks_the_series(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-02")
 def test_series_belongs_to_a_listener(parents: Parents) -> None:
     """A client on each of two listeners, and a worker that finds none: two short answers for one listener and one for
-    the other are no rest, three for one are.
+    the other are no cool-down, three for one are.
     """
     parent = parents(start=2, min=2, max=2, listen="127.0.0.1:0,127.0.0.1:0")
     stub, parent.witness = parent.stub(), parent.stub()
@@ -113,7 +115,7 @@ def test_series_belongs_to_a_listener(parents: Parents) -> None:
         stub.answer(0)
     stub.order("BC-SHORT-02")
     took = time.monotonic() - answered
-    check(took >= REST, "BC-SHORT-02", f"after short answers for {asked} it was ordered again within {took:.3f} s")
+    check(took >= COOL_DOWN, "BC-SHORT-02", f"after short answers for {asked} it was ordered again within {took:.3f} s")
 
 
 @pytest.mark.needs("order_deadline")
@@ -135,7 +137,7 @@ def test_late_short_answer_is_passed_over(parents: Parents) -> None:
 @pytest.mark.parametrize(("reason", "name"), [(frames.WORKER, "WORKER"), (frames.SYSTEM, "SYSTEM")])
 @pytest.mark.req("BC-SHORT-03")
 def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> None:
-    """WORKER rests the worker, SYSTEM the listener: the one worker is not ordered before that time is over."""
+    """WORKER cools the worker down, SYSTEM the listener: the one worker is not ordered before that time is over."""
     parent = parents.pool(1)
     (stub,) = parent.workers
     parent.connect()
@@ -145,12 +147,12 @@ def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> No
     parent.barrier()
     stub.order("BC-SHORT-03")
     took = time.monotonic() - answered
-    check(took >= REST, "BC-SHORT-03", f"after {name} it was ordered again within {took:.3f} s")
+    check(took >= COOL_DOWN, "BC-SHORT-03", f"after {name} it was ordered again within {took:.3f} s")
 
 
 @pytest.mark.req("BC-SHORT-03")
 def test_others_go_on_while_one_rests(parents: Parents) -> None:
-    """WORKER from one: the other is ordered. SYSTEM from that one: nobody is, until the listener has rested."""
+    """WORKER from one: the other is ordered. SYSTEM from that one: nobody is, until the listener has cooled down."""
     parent = parents.pool(2)
     first, second = parent.workers
     parent.connect()
@@ -161,7 +163,7 @@ def test_others_go_on_while_one_rests(parents: Parents) -> None:
     second.answer(0, frames.SYSTEM)
     parent.ordered(parent.workers, "BC-SHORT-03")
     took = time.monotonic() - answered
-    check(took >= REST, "BC-SHORT-03", f"after SYSTEM somebody was ordered within {took:.3f} s")
+    check(took >= COOL_DOWN, "BC-SHORT-03", f"after SYSTEM somebody was ordered within {took:.3f} s")
 
 
 @pytest.mark.req("BC-SHORT-04", "BC-DRAIN-01")

@@ -68,7 +68,7 @@ def test_deadline_doubles(parents: Parents) -> None:
     for stub in parent.workers:
         stub.order("BC-SILENT-01")
     took = time.monotonic() - began
-    check(took >= 7 * deadline, "BC-SILENT-02", f"three voids of {deadline:g} s took {took:.3f} s")
+    check(took >= 7 * deadline, "BC-SILENT-02", f"three expired orders of {deadline:g} s took {took:.3f} s")
     last, fifth = parent.workers[3], parent.witness
     assert fifth
     last.take()
@@ -87,7 +87,7 @@ def test_deadline_doubles(parents: Parents) -> None:
 @pytest.mark.needs("order_deadline", "max_per_order")
 @pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
 def test_void_connections_one_at_a_time(parents: Parents) -> None:
-    """An order for two becomes void: they are ordered again, one at a time, from any worker with room."""
+    """An order for two expires: they are ordered again, one at a time, from any worker with room."""
     parent = parents(
         start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02
     )
@@ -100,9 +100,11 @@ def test_void_connections_one_at_a_time(parents: Parents) -> None:
     for stub in (first, second):
         stub.greet(2)
     order = first.order("BC-SILENT-01")
-    check(order.max == 1, "BC-SILENT-03", f"of two connections whose order was void, {order.max} were ordered at once")
+    check(
+        order.max == 1, "BC-SILENT-03", f"of two connections whose order had expired, {order.max} were ordered at once"
+    )
     parent.barrier()
-    second.quiet("BC-SILENT-03", "the first of the two void connections has not been answered for")
+    second.quiet("BC-SILENT-03", "the first of the two owed connections has not been answered for")
     first.take()
     first.order("BC-SILENT-03")
 
@@ -111,14 +113,14 @@ def test_void_connections_one_at_a_time(parents: Parents) -> None:
 @pytest.mark.needs("order_deadline", "max_per_order", "status")
 @pytest.mark.req("BC-PICK-03", "BC-SILENT-06")
 def test_what_is_owed_has_no_share(parents: Parents) -> None:
-    """An order for two is void, and two more clients come: the next worker is ordered to take two, and not four."""
+    """An order for two has expired, and two more clients come: the next worker is ordered to take two, and not four."""
     parent = parents(start=3, min=3, max=3, capacity=4, max_per_order=4, policy="lowest", order_deadline=0.1 * scale())
     silent, other, parent.witness = sorted((parent.stub() for _ in range(3)), key=lambda stub: stub.slot)
     parent.connect(2)
     silent.greet(4)
     order = silent.order("BC-PEND-05")
     assert order.max == 2
-    until(lambda: parent.counters()["voids"] == 2, what="the order to become void")
+    until(lambda: parent.counters()["expired"] == 2, what="the order to expire")
     parent.connect(2)
     other.greet(4)
     order = other.order("BC-SILENT-06")
@@ -187,7 +189,7 @@ def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
     check(took >= deadline, "BC-KILL-03", f"it was killed {took:.3f} s after the pool's start")
 
 
-@pytest.mark.classes("counted")  # where P is taken as 1 the second client waits for the deadline
+@pytest.mark.classes("counted")  # where the pending count is taken as 1 the second client waits for the deadline
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-WAIT-01", "BC-HARM-01")
 def test_stopped_worker_delays_nobody(parents: Parents) -> None:
@@ -204,7 +206,7 @@ def test_stopped_worker_delays_nobody(parents: Parents) -> None:
 
 @pytest.mark.req("BC-SILENT-01")
 def test_answer_before_the_deadline(parents: Parents) -> None:
-    """With a deadline far away nothing is void: the other worker stays idle."""
+    """With a deadline far away nothing expires: the other worker stays idle."""
     parent = parents.pool(2, order_deadline=30)
     first, second = parent.workers
     parent.connect()

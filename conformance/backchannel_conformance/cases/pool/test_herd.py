@@ -169,19 +169,19 @@ def test_orders_equal_connections(pools: Pools, figures: dict[str, Any], capacit
     pool = pools(8, capacity=capacity)
     served = pool.client.serve(1000).total()
     counters = pool.until("a quiet pool", lambda s: s.quiet).counters
-    orders, accepted, late, voids = (counters[name] for name in ("orders", "accepted", "late", "voids"))
+    orders, accepted, late, expired = (counters[name] for name in ("orders", "accepted", "late", "expired"))
     lost = counters["short"] + counters["dead"]
     figures[f"orders for {served} connections at capacity {capacity}"] = orders
-    outcomes = accepted + voids + lost
+    outcomes = accepted + expired + lost
     check(orders == outcomes, "BC-HERD-03", f"{orders} ordered, {outcomes} accounted for: {counters}")
     check(accepted + late == served, "BC-BUSY-03", f"{served} were served, reports say {accepted + late}")
     check(
-        orders == served + voids + lost - late, "BC-HERD-03", f"{orders} ordered for {served} connections: {counters}"
+        orders == served + expired + lost - late, "BC-HERD-03", f"{orders} ordered for {served} connections: {counters}"
     )
     check(
-        counters["short"] <= voids,
+        counters["short"] <= expired,
         "BC-PEND-01",
-        f"{counters['short']} connections were ordered that were not there, and only {voids} orders had become void",
+        f"{counters['short']} connections were ordered that were not there, and only {expired} orders had expired",
     )
 
 

@@ -33,7 +33,7 @@ def answered(pool: PoolUnderTest, requirement: str, what: str) -> int:
 @pytest.mark.kernel("no_descriptors")
 @pytest.mark.req("BC-ERRNO-01", "BC-SHORT-03", "BC-LOSS-01")
 def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> None:
-    """Slot 0 has no descriptor for another connection: slot 1 serves, slot 0 rests, and comes back."""
+    """Slot 0 has no descriptor for another connection: slot 1 serves, slot 0 cools down, and comes back."""
     pool = pools(2)
     pool.settle()
     pid = pool.status().pids()[0]
@@ -52,7 +52,7 @@ def test_worker_without_descriptors(pools: Pools, figures: dict[str, Any]) -> No
 @pytest.mark.parametrize("error", ["ENFILE", "ENOBUFS", "ENOMEM", "EMFILE"])
 @pytest.mark.req("BC-ERRNO-01", "BC-SHORT-03", "BC-LOSS-01")
 def test_accept_fails(pools: Pools, error: str) -> None:
-    """The system refuses a worker's next accepts: the client waits for the rest to end, and is served."""
+    """The system refuses a worker's next accepts: the client waits for the cool-down to end, and is served."""
     pool = pools(1)
     pool.settle()
     with kernel.faulty(pool.workers()[0], "accept", f"error={error}", "1..3"):

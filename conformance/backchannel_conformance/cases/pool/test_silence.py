@@ -48,7 +48,7 @@ def ordered(pool: PoolUnderTest, slot: int, count: int = 1) -> None:
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-SILENT-01", "BC-SILENT-04", "BC-ROOM-02", "BC-LOSS-01")
 def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
-    """Its order becomes void, another worker serves the connection; continued, it answers late and serves again."""
+    """Its order expires, another worker serves the connection; continued, it answers late and serves again."""
     pool = pools(3, order_deadline=DEADLINE)
     pool.settle()
     pid = pool.status().pids()[0]
@@ -58,7 +58,7 @@ def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
     figures[f"seconds to service by another worker, order_deadline {DEADLINE:g}"] = round(time.monotonic() - began, 3)
     check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1, the lowest that can be chosen")
     status = pool.until("the stopped worker to be suspect", lambda s: s.slots()[0]["state"] == "SUSPECT")
-    check(status.counters["voids"] == 1, "BC-SILENT-01", f"one order became void, the counters say {status.counters}")
+    check(status.counters["expired"] == 1, "BC-SILENT-01", f"one order expired, the counters say {status.counters}")
     for _ in range(5):
         who = served("BC-SILENT-01", "a connection while one worker is suspect", pool.client)
         check(who.slot != 0, "BC-ORDER-02", "a suspect worker was given a connection")
@@ -91,8 +91,8 @@ def test_others_are_served_meanwhile(pools: Pools, poller: str) -> None:
             "BC-WATCH-02", f"a second connection, with two workers idle, moved nothing: {error}"
         ) from None
     check(who.slot == 1, "BC-PICK-01", f"it went to slot {who.slot} instead of 1")
-    voids = pool.status().counters["voids"]
-    check(voids == 0, "BC-SILENT-01", f"{voids} orders became void before their deadline")
+    expired = pool.status().counters["expired"]
+    check(expired == 0, "BC-SILENT-01", f"{expired} orders expired before their deadline")
     processes.send(pid, signal.SIGCONT)
     who = later.answer()
     check(who.slot == 0, "BC-WORK-04", f"the continued worker did not attempt its order: slot {who.slot} served it")
@@ -147,7 +147,7 @@ def test_death_before_accept(pools: Pools) -> None:
 @pytest.mark.needs("order_deadline", "silence_deadline")
 @pytest.mark.req("BC-PASS-02")
 def test_stopped_parent_punishes_nobody(pools: Pools) -> None:
-    """The parent is stopped past every deadline while an answer waits: the order is not void, nobody is killed."""
+    """The parent is stopped past every deadline while an answer waits: the order has not expired, nobody is killed."""
     deadline = 2.0 * scale()
     pool = pools(3, order_deadline=deadline, silence_deadline=deadline)
     pool.settle()
@@ -162,6 +162,6 @@ def test_stopped_parent_punishes_nobody(pools: Pools) -> None:
     time.sleep(1.2 * deadline)  # not evidence: the deadlines have to pass while the parent cannot see it
     processes.send(pool.pid, signal.SIGCONT)
     status = pool.until("the report", lambda s: s.open == 1)
-    voids, kills = status.counters["voids"], status.counters["kills"]
-    check(voids == 0, "BC-PASS-02", f"{voids} orders became void, although their answers were waiting")
+    expired, kills = status.counters["expired"], status.counters["kills"]
+    check(expired == 0, "BC-PASS-02", f"{expired} orders expired, although their answers were waiting")
     check(kills == 0 and status.pids() == before, "BC-PASS-02", f"{kills} workers were killed")

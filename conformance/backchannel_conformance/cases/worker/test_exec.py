@@ -14,13 +14,13 @@ GOOD = variables(0, 1, 1, 30)
 BAD = {
     "no variables": {},
     "no slot": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_SLOT"},
-    "a slot that is no number": {**GOOD, "BACKCHANNEL_SLOT": "first"},
+    "a slot that is not a number": {**GOOD, "BACKCHANNEL_SLOT": "first"},
     "a slot with a sign": {**GOOD, "BACKCHANNEL_SLOT": "+0"},
     "a capacity with a point": {**GOOD, "BACKCHANNEL_CAPACITY": "1.5"},
     "capacity 0": {**GOOD, "BACKCHANNEL_CAPACITY": "0"},
     "no listeners": {**GOOD, "BACKCHANNEL_LISTENERS": "0"},
     "more listeners than descriptors": {**GOOD, "BACKCHANNEL_LISTENERS": "40"},
-    "a deadline that is no number": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "soon"},
+    "a deadline that is not a number": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "soon"},
     "a deadline with an exponent": {**GOOD, "BACKCHANNEL_DRAIN_DEADLINE": "3e1"},
     "no versions": {key: value for key, value in GOOD.items() if key != "BACKCHANNEL_VERSIONS"},
 }

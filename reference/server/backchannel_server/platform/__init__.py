@@ -107,10 +107,10 @@ _forgotten: list[object] = []
 
 
 class Counts:
-    """How many connections wait on each of ``listeners``: P, by index.
+    """How many connections are pending on each of ``listeners``, by index.
 
     A system that does not count, that ceases to, or that was seen to count wrongly is not asked again about that
-    listener: then P is 1 while the listener is readable.
+    listener: then the count is 1 while the listener is readable.
     """
 
     def __init__(self, listeners: Sequence[socket.socket]) -> None:

@@ -1,7 +1,7 @@
 """kqueue: FreeBSD, NetBSD, OpenBSD, macOS.
 
 An EVFILT_READ event on a listener says in ``data`` how many connections wait, TCP and AF_UNIX alike. The figure is
-that of the moment of the event and goes stale, so P is read by adding the listener with EV_ONESHOT to a spare kqueue:
+that of the moment of the event and goes stale, so the listener is added with EV_ONESHOT to a spare kqueue to count:
 if anything waits, the event comes at once, with the count, and is gone. If nothing waits, the event stays in the
 kqueue and must be taken out again.
 

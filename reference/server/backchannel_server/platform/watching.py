@@ -52,7 +52,7 @@ class ListenerWatch(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait for arrivals alone, for at most so long. Only where :attr:`edges` is true."""
 
-    def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
+    def rearm(self, wanted: Wanted, unseen: Wanted, now: float) -> None:
         """Called after each turn: which listeners' news would be of use, and which would be but for an unanswered
         order.
         """
@@ -98,7 +98,7 @@ class EdgeWatch:
         for fd in self._poller.events(seconds):
             self._news(self._index[fd])
 
-    def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
+    def rearm(self, wanted: Wanted, unseen: Wanted, now: float) -> None:
         """Nothing to do."""
 
     def next_look(self) -> float | None:
@@ -151,7 +151,7 @@ class LevelWatch:
         """Never called."""
         raise NotImplementedError
 
-    def rearm(self, wanted: Wanted, hidden: Wanted, now: float) -> None:
+    def rearm(self, wanted: Wanted, unseen: Wanted, now: float) -> None:
         """Take in and out what changed."""
         for index, listener in enumerate(self._listeners):
             if wanted(index) and index not in self._armed:
@@ -160,7 +160,7 @@ class LevelWatch:
             elif index in self._armed and not wanted(index):
                 self._armed.discard(index)
                 self._loop.unwatch(listener)
-        if not any(map(hidden, range(len(self._listeners)))):
+        if not any(map(unseen, range(len(self._listeners)))):
             self._next_look = None
         elif self._next_look is None:
             self._distance = FIRST_LOOK
