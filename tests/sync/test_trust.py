@@ -393,7 +393,7 @@ def test_ready_descriptor_that_nobody_reads(caplog: pytest.LogCaptureFixture) ->
         os.write(writer, b"x" * 4096)
     os.set_blocking(writer, True)
     Notifier({}, writer).ready(["127.0.0.1:1"])
-    assert "nobody reads READY" in caplog.text
+    assert "no process reads READY" in caplog.text
     os.close(reader)
     os.close(writer)
 
