@@ -154,7 +154,11 @@ def _things(pid: int) -> list[tuple[str, str]]:
         if number <= 2:
             continue
         if link == "anon_inode:[eventpoll]":
-            watched = re.findall(r"^tfd:.* ino:(\w+)", (PROC / f"{pid}/fdinfo/{number}").read_text(), re.MULTILINE)
+            try:
+                info = (PROC / f"{pid}/fdinfo/{number}").read_text()
+            except FileNotFoundError:  # it was closed meanwhile
+                continue
+            watched = re.findall(r"^tfd:.* ino:(\w+)", info, re.MULTILINE)
             found.append(("poller", " ".join(sorted(watched))))
             continue
         inode = _inode(link)

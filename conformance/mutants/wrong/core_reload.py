@@ -49,4 +49,8 @@ def gives_up_the_old_with_the_new() -> None:
 
 @wrong("BC-RELOAD-05", role="parent", kills=["test_failed_reload_starts_nobody_more"])
 def another_newcomer_before_the_first_has_exited() -> None:
-    rewrite(Reload.changed, "worker.state not in (SlotState.STARTING, SlotState.LOST)", "worker.state is not SlotState.STARTING")
+    rewrite(
+        Reload.changed,
+        "worker.state not in (SlotState.STARTING, SlotState.LOST)",
+        "worker.state is not SlotState.STARTING",
+    )

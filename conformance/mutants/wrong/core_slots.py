@@ -91,4 +91,6 @@ def orders_those_that_rest() -> None:
 
 @wrong("BC-HELLO-05", role="parent", kills=["test_status_before_the_welcome_is_answered"])
 def status_of_a_starting_worker_believed() -> None:
-    rewrite(Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n")
+    rewrite(
+        Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n"
+    )

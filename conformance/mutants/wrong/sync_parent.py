@@ -65,7 +65,9 @@ def wakes_thrice_for_each_event() -> None:
     rewrite(
         Batching.wait,
         "    watch.sleep(self.REPORTS_WAIT)\n",
-        ("    watch.sleep(self.REPORTS_WAIT)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n"),
+        (
+            "    watch.sleep(self.REPORTS_WAIT)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n    time.sleep(0.0001)\n"
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Any
 
@@ -92,11 +93,16 @@ def test_workers_do_not_hold_the_baton(pools: Pools) -> None:
     pool.until("a new worker of the old parent", lambda s: len(s.slots("STARTING")) == 1)
     # the old parent and its two, the successor and its two
     until(lambda: len(kernel.session_of(pool.pid)) == 6, what="the successor's workers to start")
-    everybody = set(kernel.session_of(pool.pid))
 
     def held() -> dict[int, int]:
-        workers = everybody - {pool.pid, successor}
-        return {pid: kernel.shared(pid, everybody - {pid}).get("unix", 0) for pid in workers}
+        everybody = set(kernel.session_of(pool.pid))
+        found = {}
+        for pid in everybody - {pool.pid, successor}:
+            with contextlib.suppress(
+                ProcessLookupError, FileNotFoundError
+            ):  # a helper of a worker's start, which has ended meanwhile
+                found[pid] = kernel.shared(pid, everybody - {pid}).get("unix", 0)
+        return found
 
     try:
         # a worker that was started just now lets go of what is not its own first thing
