@@ -163,7 +163,7 @@ def test_ready_descriptor_that_takes_nothing(tmp_path: Path, start: Start) -> No
     handler(tmp_path, "backchannel_sync", 'b"served"')
     with full_pipe() as (_, writer):
         program = start(tmp_path, "greeter:handle", "--ready-fd", "1", stdout=writer)
-        program.until(lambda: "nobody reads READY" in program.log, "the warning")
+        program.until(lambda: "no process reads READY" in program.log, "the warning")
         program.until(lambda: "ready on" in program.log, "the pool")
         host, _, port = program.log.split("ready on ")[1].split()[0].rpartition(":")
         program.address = (host, int(port))
