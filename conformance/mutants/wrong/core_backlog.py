@@ -24,12 +24,12 @@ def one_order_at_a_time() -> None:
 
 
 @wrong("BC-PICK-03", role="parent", kills=["test_max_of_an_order"])
-def pending_without_what_is_covered() -> None:
+def pending_without_what_is_in_flight() -> None:
     rewrite(Backlog.wanted, "        return unordered - self.owed, False\n", "        return pending, False\n")
 
 
 @wrong("BC-SILENT-03", role="parent", kills=["test_void_connections_one_at_a_time"])
-def all_voids_at_once() -> None:
+def all_expired_at_once() -> None:
     rewrite(
         Backlog.wanted,
         (

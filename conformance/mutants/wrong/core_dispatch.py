@@ -32,7 +32,7 @@ def never_forgiven() -> None:
 
 
 @wrong("BC-SHORT-02", role="parent", kills=["test_three_short_answers_rest"])
-def short_answers_never_rest() -> None:
+def short_answers_never_cool_down() -> None:
     rewrite(
         Dispatch._fell_short,
         "        rows[order.listener] = rows.get(order.listener, 0) + 1\n",
@@ -60,7 +60,7 @@ def listener_never_rests() -> None:
 
 
 @wrong("BC-SILENT-01", role="parent", kills=["test_order_becomes_void", "test_answer_before_the_deadline"])
-def void_too_early() -> None:
+def expired_too_early() -> None:
     rewrite(Dispatch._order_one, "now + self._settings.order_deadline * 2**doublings", "now + 0.005")
 
 

@@ -17,7 +17,7 @@ def hopeless_workers_respawned() -> None:
 
 
 @wrong("BC-SCALE-12", role="parent", kills=["test_who_has_served_does_not_die_young"])
-def every_death_is_young() -> None:
+def every_exit_is_early() -> None:
     rewrite(Failures.exited, "early = not worker.accepted and now", "early = now")
 
 

@@ -56,7 +56,7 @@ def retires_two_at_once() -> None:
 
 
 @wrong("BC-SILENT-01", role="pool", kills=["test_stopped_worker", "test_silent_worker_is_replaced"])
-def orders_never_void() -> None:
+def orders_never_expire() -> None:
     rewrite(
         Parent._late,
         ("        self._dispatch.expired(worker)\n        self._lives.suspect(worker, now)\n"),

@@ -30,7 +30,7 @@ def only_exactly_1_0() -> None:
 
 
 @wrong("BC-VIOL-01", role="parent", kills=["test_nothing_is_believed_after_a_violation"])
-def believes_after_violation() -> None:
+def applies_after_violation() -> None:
     rewrite(
         Reports.read,
         ("            if worker.greeted:\n                self._report(worker, raw, now)\n"),

@@ -85,12 +85,12 @@ def any_capacity_believed() -> None:
 
 
 @wrong("BC-ORDER-02", role="parent", kills=["test_lack_of_resources_rests"])
-def orders_those_that_rest() -> None:
+def orders_those_in_cool_down() -> None:
     rewrite(Worker.may_be_chosen, "self.capacity > self.open and not self.cooling", "self.capacity > self.open")
 
 
 @wrong("BC-HELLO-05", role="parent", kills=["test_status_before_the_welcome_is_answered"])
-def status_of_a_starting_worker_believed() -> None:
+def status_of_a_starting_worker_applied() -> None:
     rewrite(
         Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n"
     )

@@ -15,7 +15,7 @@ def two_without_a_count() -> None:
 
 
 @wrong("BC-PEND-04", role="parent", kills=["test_count_that_says_none"])
-def count_of_none_believed() -> None:
+def count_of_none_taken_for_true() -> None:
     rewrite(
         Counts.pending,
         "        if count or (count == 0 and not (news and _readable(listener))):\n",
