@@ -108,9 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--jobs",
         type=int,
-        default=(os.cpu_count() or 1) + 1,
+        default=2 * (os.cpu_count() or 1),
         metavar="N",
-        help="run so many cases at once, where they permit; default: one more than there are processors, as cases wait",
+        help="run so many cases at once, where they permit; default: two for each processor, as cases mostly wait",
     )
     run.add_argument("--no-smoke", action="store_true", help="do not try the commands of a --manifest before the cases")
     run.add_argument(OPTION, type=int, metavar="FD", help=argparse.SUPPRESS)

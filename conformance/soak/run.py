@@ -282,9 +282,11 @@ class Run:
             self.figures["lost before accept, such as"] = [
                 f"{attempt.command}, {attempt.error}, {attempt.took:.2f} s" for attempt in totals.before[:5]
             ]
-        self.verdict["nobody was lost before an accept"] = not totals.before
-        self.verdict["who was lost after it is who the dead workers held"] = totals.after == self._held - totals.spared
-        self.verdict["everybody in a burst was answered, but those whose worker was killed"] = not self._burst_failures
+        self.verdict["no connection was lost before an accept"] = not totals.before
+        self.verdict["those lost after it were held by workers that died"] = totals.after == self._held - totals.spared
+        self.verdict[
+            "every client in a burst was answered, except where its worker was killed"
+        ] = not self._burst_failures
         if self._seconds >= LONG:
             for what, enough in ENOUGH.items():
                 if what != "replacements" or "replace" in self._target.classes:
@@ -321,7 +323,7 @@ class Run:
         counters = status.counters
         ended = counters["accepted"] + counters["expired"] + counters["short"] + counters["dead"]
         self.verdict["every order is accounted for"] = counters["orders"] == ended
-        self.verdict["the parent killed nobody"] = not counters["kills"]
+        self.verdict["the parent killed no worker"] = not counters["kills"]
 
     def _typical(self, key: str, part: int) -> float:
         low, high = self._seconds * part / 3, self._seconds * (part + 1) / 3
@@ -349,7 +351,7 @@ class Run:
             f"{clients.answered}, {kinds['reset']}, {kinds['refused']}, {others}"
         )
         self.verdict["who was held when SIGTERM came was served until it left"] = went_on
-        self.verdict["nobody that was accepted lost its answer to SIGTERM"] = not others
+        self.verdict["no accepted connection lost its answer to SIGTERM"] = not others
         if self.pool.pid == self.pool.process.pid:
             self.verdict["the exit status is 0"] = self.pool.wait() == 0
         left = [pid for pid in kernel.session_of(self.pool.process.pid) if kernel.state(pid) not in ("", "Z")]

@@ -295,7 +295,7 @@ def test_smallest_slot_is_used_again() -> None:
     assert sorted(made.workers) == [0, 1, 2, 3]
 
 
-def test_young_deaths_delay_spawning() -> None:
+def test_early_exits_delay_spawning() -> None:
     made = world(1)
     spawned = []
     for _ in range(4):

@@ -28,7 +28,7 @@ def pending_without_what_is_in_flight() -> None:
     rewrite(Backlog.wanted, "        return unordered - self.owed, False\n", "        return pending, False\n")
 
 
-@wrong("BC-SILENT-03", role="parent", kills=["test_void_connections_one_at_a_time"])
+@wrong("BC-SILENT-03", role="parent", kills=["test_owed_connections_one_at_a_time"])
 def all_expired_at_once() -> None:
     rewrite(
         Backlog.wanted,

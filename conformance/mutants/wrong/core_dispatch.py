@@ -31,7 +31,7 @@ def never_forgiven() -> None:
     rewrite(Dispatch._seen_empty, "        worker.passed_over.discard(listener)\n", "")
 
 
-@wrong("BC-SHORT-02", role="parent", kills=["test_three_short_answers_rest"])
+@wrong("BC-SHORT-02", role="parent", kills=["test_three_short_answers_cool_down"])
 def short_answers_never_cool_down() -> None:
     rewrite(
         Dispatch._fell_short,
@@ -49,23 +49,25 @@ def peer_counts() -> None:
     )
 
 
-@wrong("BC-SHORT-03", role="parent", kills=["test_lack_of_resources_rests"])
-def worker_never_rests() -> None:
+@wrong("BC-SHORT-03", role="parent", kills=["test_lack_of_resources_cools_down"])
+def worker_never_cools_down() -> None:
     rewrite(Dispatch._fell_short, "if reason is Reason.WORKER or rows", "if rows")
 
 
-@wrong("BC-SHORT-03", role="parent", kills=["test_others_go_on_while_one_rests", "test_lack_of_resources_rests"])
-def listener_never_rests() -> None:
+@wrong(
+    "BC-SHORT-03", role="parent", kills=["test_others_go_on_while_one_cools_down", "test_lack_of_resources_cools_down"]
+)
+def listener_never_cools_down() -> None:
     rewrite(Dispatch._fell_short, "        backlog.cooling = True\n", "")
 
 
-@wrong("BC-SILENT-01", role="parent", kills=["test_order_becomes_void", "test_answer_before_the_deadline"])
+@wrong("BC-SILENT-01", role="parent", kills=["test_order_expires", "test_answer_before_the_deadline"])
 def expired_too_early() -> None:
     rewrite(Dispatch._order_one, "now + self._settings.order_deadline * 2**doublings", "now + 0.005")
 
 
 @wrong("BC-SILENT-04", role="parent", kills=["test_late_answer_counts"])
-def stale_slots_report_believed() -> None:
+def stale_slots_report_applied() -> None:
     rewrite(
         Dispatch.answered,
         ("    if order.expired:\n        self._counters.late += busy.accepted\n"),
@@ -103,7 +105,7 @@ def welcome_for_listener_1() -> None:
     rewrite(Dispatch.welcome, "worker.new_order(0, 0)", "worker.new_order(1, 0)")
 
 
-@wrong("BC-ROOM-02", role="parent", kills=["test_order_becomes_void"])
+@wrong("BC-ROOM-02", role="parent", kills=["test_order_expires"])
 def coverage_for_ever() -> None:
     rewrite(Dispatch.expired, "    self.backlogs[order.listener].expired(order)\n", "    pass\n")
 

@@ -16,7 +16,7 @@ def hopeless_workers_respawned() -> None:
     )
 
 
-@wrong("BC-SCALE-12", role="parent", kills=["test_who_has_served_does_not_die_young"])
+@wrong("BC-SCALE-12", role="parent", kills=["test_exit_after_serving_is_not_early"])
 def every_exit_is_early() -> None:
     rewrite(Failures.exited, "early = not worker.accepted and now", "early = now")
 

@@ -29,7 +29,7 @@ def only_exactly_1_0() -> None:
     )
 
 
-@wrong("BC-VIOL-01", role="parent", kills=["test_nothing_is_believed_after_a_violation"])
+@wrong("BC-VIOL-01", role="parent", kills=["test_nothing_is_applied_after_a_violation"])
 def applies_after_violation() -> None:
     rewrite(
         Reports.read,

@@ -8,7 +8,7 @@ from backchannel.sizing import Sizing, Totals
 from . import rewrite, wrong
 
 
-@wrong("BC-SCALE-12", role="parent", kills=["test_young_deaths_delay_spawning", "test_one_cannot_start_any_more"])
+@wrong("BC-SCALE-12", role="parent", kills=["test_early_exits_delay_spawning", "test_one_cannot_start_any_more"])
 def early_exits_cost_nothing() -> None:
     rewrite(sizing.delayed, "        not_before=max(memory.not_before, now + delay),\n", "")
 

@@ -80,11 +80,11 @@ def order_numbers_skip() -> None:
 
 
 @wrong("BC-STATUS-07", role="parent", kills=["test_idle_worker_errs"])
-def any_capacity_believed() -> None:
+def any_capacity_applied() -> None:
     rewrite(Worker.report, "if frame.capacity > ceiling:", "if False:")
 
 
-@wrong("BC-ORDER-02", role="parent", kills=["test_lack_of_resources_rests"])
+@wrong("BC-ORDER-02", role="parent", kills=["test_lack_of_resources_cools_down"])
 def orders_those_in_cool_down() -> None:
     rewrite(Worker.may_be_chosen, "self.capacity > self.open and not self.cooling", "self.capacity > self.open")
 

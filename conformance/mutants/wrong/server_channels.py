@@ -16,7 +16,7 @@ def sibling_ends_left_open() -> None:
     )
 
 
-@wrong("BC-CHAN-09", role="parent", kills=["test_babbler_delays_nobody"])
+@wrong("BC-CHAN-09", role="parent", kills=["test_flooding_worker_delays_no_other"])
 def channel_read_to_the_end() -> None:
     rewrite(
         Channels._read,
@@ -39,7 +39,7 @@ def channel_read_to_the_end() -> None:
     )
 
 
-@wrong("BC-PASS-02", role="parent", kills=["test_order_of_a_babbler_becomes_void"])
+@wrong("BC-PASS-02", role="parent", kills=["test_order_of_a_flooding_worker_expires"])
 def overdue_read_for_ever() -> None:
     rewrite(
         Channels.read_all,

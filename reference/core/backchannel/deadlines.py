@@ -20,8 +20,8 @@ class Kind(Enum):
 
     ORDER = "the answer to an order"
     STATE = "the state of a worker"
-    COOL_DOWN = "the rest of a worker"
-    LISTENER_COOL_DOWN = "the rest of a listener"
+    COOL_DOWN = "the cool-down of a worker"
+    LISTENER_COOL_DOWN = "the cool-down of a listener"
     STOP = "the stop of the pool"
 
 

@@ -16,8 +16,8 @@ it follows the specification's pass (BC-PASS-01)::
 
 Nothing in here blocks, opens, closes, forks or looks at a clock.
 
-The work is done by the parts, each of which is told at its making what it needs, and knows neither the parent nor who
-else there is. When one of them has changed a worker, it says so, and :meth:`Parent._changed` tells all that keep count.
+Each part is given the parts that it needs, and none knows the parent. A part that has changed a worker calls
+:meth:`Parent._changed`, which informs those that keep count.
 """
 
 from __future__ import annotations

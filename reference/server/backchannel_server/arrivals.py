@@ -67,7 +67,7 @@ class Arrivals:
         return self.watch.next_look() if self.watch is not None else None
 
     def pending(self) -> dict[int, int]:
-        """P of each listener whose count the core wants, after it has been told which have news."""
+        """The pending count of each listener whose count the core wants, after it has been told which have news."""
         core, news = self._core, self._news
         for listener in news:
             core.readable(listener)

@@ -1,8 +1,8 @@
 """The parent of a pool, under any loop.
 
 :class:`~backchannel.parent.Parent` decides, and this does: it reads channels and counts, starts and ends processes,
-closes listeners, says in the log what has happened. A loop around it gives three things (:class:`~.loops.Loop`) and
-does two, sleep and make turns::
+closes listeners, says in the log what has happened. A loop around it gives three things (:class:`~.loops.Loop`)
+and does three: it sleeps, makes turns, and passes signals on::
 
     driver = Driver(loop, start, opened, settings, scaling)
     driver.begin()
@@ -11,9 +11,9 @@ does two, sleep and make turns::
         driver.turn()
     driver.close()
 
-A turn is the specification's pass (BC-PASS-01): reports and deaths are in already, then deadlines are judged, then
-connections are dispatched, then the pool is scaled. Nothing in here blocks. A signal handler calls nothing of this but
-:meth:`Driver.obey`, and that from the loop (BC-PASS-03).
+A turn is the specification's pass (BC-PASS-01): reports are in already; then deaths are reaped, deadlines judged,
+connections dispatched, and the pool scaled. Nothing in here blocks. A signal handler calls nothing here; the loop calls
+:meth:`Driver.obey` (BC-PASS-03).
 """
 
 from __future__ import annotations

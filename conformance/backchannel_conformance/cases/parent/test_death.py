@@ -111,7 +111,7 @@ def test_grandchild_that_writes_for_ever(parents: Parents) -> None:
 
 
 @pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
-def test_young_deaths_delay_spawning(parents: Parents) -> None:
+def test_early_exits_delay_spawning(parents: Parents) -> None:
     """Workers die having accepted nothing: the next one starts a second after the first death, two after the second."""
     parent = parents.pool(1)
     (stub,) = parent.workers
@@ -125,7 +125,7 @@ def test_young_deaths_delay_spawning(parents: Parents) -> None:
 
 
 @pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
-def test_who_has_served_does_not_die_young(parents: Parents) -> None:
+def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)
     (stub,) = parent.workers

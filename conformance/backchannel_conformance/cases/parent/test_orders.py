@@ -236,7 +236,7 @@ def test_reports_split_and_merged(parents: Parents) -> None:
 
 @event
 @pytest.mark.req("BC-CHAN-09", "BC-HARM-01", "BC-WAIT-01")
-def test_babbler_delays_nobody(parents: Parents) -> None:
+def test_flooding_worker_delays_no_other(parents: Parents) -> None:
     """One worker changes its capacity for ever, as fast as it can; clients are ordered to the other one meanwhile."""
     parent = parents.pool(2, capacity=2, policy="lowest")
     good, flooder = parent.workers
@@ -251,7 +251,7 @@ def test_babbler_delays_nobody(parents: Parents) -> None:
 @event
 @pytest.mark.needs("order_deadline", "silence_deadline")
 @pytest.mark.req("BC-PASS-02", "BC-CHAN-09", "BC-SILENT-01", "BC-SILENT-05")
-def test_order_of_a_babbler_becomes_void(parents: Parents) -> None:
+def test_order_of_a_flooding_worker_expires(parents: Parents) -> None:
     """One worker has an order, and writes for ever instead of answering: at the deadline the order expires and is
     given to the other one, which is served meanwhile; the one that writes is killed in the end.
     """

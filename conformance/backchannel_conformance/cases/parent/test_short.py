@@ -47,7 +47,7 @@ def test_forgiven_when_the_queue_was_empty(parents: Parents) -> None:
 
 
 @pytest.mark.req("BC-SHORT-02")
-def test_three_short_answers_rest(parents: Parents) -> None:
+def test_three_short_answers_cool_down(parents: Parents) -> None:
     """The only worker says three times that nothing is pending, though one is: it cools down before the fourth."""
     parent = parents.pool(1)
     (stub,) = parent.workers
@@ -136,7 +136,7 @@ def test_late_short_answer_is_passed_over(parents: Parents) -> None:
 
 @pytest.mark.parametrize(("reason", "name"), [(frames.WORKER, "WORKER"), (frames.SYSTEM, "SYSTEM")])
 @pytest.mark.req("BC-SHORT-03")
-def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> None:
+def test_lack_of_resources_cools_down(parents: Parents, reason: int, name: str) -> None:
     """WORKER cools the worker down, SYSTEM the listener: the one worker is not ordered before that time is over."""
     parent = parents.pool(1)
     (stub,) = parent.workers
@@ -151,7 +151,7 @@ def test_lack_of_resources_rests(parents: Parents, reason: int, name: str) -> No
 
 
 @pytest.mark.req("BC-SHORT-03")
-def test_others_go_on_while_one_rests(parents: Parents) -> None:
+def test_others_go_on_while_one_cools_down(parents: Parents) -> None:
     """WORKER from one: the other is ordered. SYSTEM from that one: nobody is, until the listener has cooled down."""
     parent = parents.pool(2)
     first, second = parent.workers

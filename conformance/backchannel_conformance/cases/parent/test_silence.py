@@ -14,7 +14,7 @@ from backchannel_conformance.waiting import scale, until
 
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-SILENT-01", "BC-ROOM-02", "BC-ORDER-02")
-def test_order_becomes_void(parents: Parents) -> None:
+def test_order_expires(parents: Parents) -> None:
     """At the deadline, not before, another worker is ordered; the silent one is sent nothing more."""
     deadline = 0.2 * scale()
     parent = parents.pool(2, capacity=2, policy="lowest", order_deadline=deadline)
@@ -86,7 +86,7 @@ def test_deadline_doubles(parents: Parents) -> None:
 @pytest.mark.classes("event", "counted")
 @pytest.mark.needs("order_deadline", "max_per_order")
 @pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
-def test_void_connections_one_at_a_time(parents: Parents) -> None:
+def test_owed_connections_one_at_a_time(parents: Parents) -> None:
     """An order for two expires: they are ordered again, one at a time, from any worker with room."""
     parent = parents(
         start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02

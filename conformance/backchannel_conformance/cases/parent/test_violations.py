@@ -86,7 +86,7 @@ def test_status_before_the_welcome_is_answered(parents: Parents, welcomed: bool)
 
 @pytest.mark.needs("status")
 @pytest.mark.req("BC-VIOL-01", "BC-CHAN-04")
-def test_nothing_is_believed_after_a_violation(parents: Parents) -> None:
+def test_nothing_is_applied_after_a_violation(parents: Parents) -> None:
     """A violation and a perfect answer in one write: the answer does not count, and its order is given again."""
     parent = parents.pool(2)
     bad, good = parent.workers

@@ -123,8 +123,8 @@ class Counts:
         return not self._blind
 
     def pending(self, index: int, news: bool) -> int:
-        """P of a listener. ``news``: its watch has just said that it is readable. Then a count of 0 is checked
-        against that (BC-PEND-04).
+        """The pending count of a listener. ``news``: its watch has just said that it is readable. Then a count of 0 is
+        checked against that (BC-PEND-04).
         """
         listener = self._listeners[index]
         if index not in self._blind:
