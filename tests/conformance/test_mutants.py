@@ -118,8 +118,9 @@ def test_function_is_changed_where_it_is_known_already(wrong: ModuleType, put_ba
     known, something = unchanged, Something()
     try:
         wrong.rewrite(unchanged, "more: int = 1", "more: int = 2")
+        wrong.rewrite(unchanged, "return number", "return 10 * number")
         wrong.rewrite(Something.figure, "return 1", "return 3")
-        assert known(1) == 3
+        assert known(1) == 12, "both pieces are changed"
         assert something.figure == 3
     finally:
         put_back()

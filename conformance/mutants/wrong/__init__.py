@@ -40,6 +40,8 @@ class Mutant:
 
 
 _found: dict[str, Mutant] = {}
+_rewritten: dict[FunctionType, str] = {}
+"""The source of functions that :func:`rewrite` has changed."""
 
 
 def wrong(breaks: str, *, role: str, kills: Iterable[str]) -> Callable[[Callable[[], None]], Callable[[], None]]:
@@ -77,11 +79,14 @@ def rewrite(function: Any, old: str, new: str) -> None:
     Both texts are as they were with no indentation before the ``def``. Raises :class:`Stale`.
     """
     function = _plain(function)
-    source = textwrap.dedent(inspect.getsource(function))
+    # what an earlier piece has changed is not in the file
+    source = _rewritten.get(function) or textwrap.dedent(inspect.getsource(function))
     if source.count(old) != 1:
         name = f"{function.__module__}.{function.__qualname__}"
         raise Stale(f"{name} holds this {source.count(old)} times, not once: {old!r}")
-    made = _compiled(function, source.replace(old, new))
+    source = source.replace(old, new)
+    made = _compiled(function, source)
+    _rewritten[function] = source
     function.__code__ = made.__code__
     function.__defaults__, function.__kwdefaults__ = made.__defaults__, made.__kwdefaults__
 
