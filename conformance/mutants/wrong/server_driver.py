@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from backchannel_server.driver import Driver
+from contextlib import suppress
+from typing import Any
+
+from backchannel_server.channels import Channels
+from backchannel_server.driver import Driver, Start
+from backchannel_server.loops import Loop
+from backchannel_server.opening import Opened
 
 from . import rewrite, wrong
 
@@ -38,16 +44,20 @@ def violation_logged_without_its_id() -> None:
 
 @wrong("BC-LOSS-01", role="pool", kills=["test_death_before_accept"])
 def drops_a_connection_at_a_death() -> None:
-    rewrite(
-        Driver.turn,
-        "            self._look_for_reasons |= status in NEVER_AGAIN\n",
-        (
-            "            try:\n"
-            "                self.opened.listeners.sockets[0].accept()[0].close()\n"
-            "            except OSError:\n"
-            "                pass\n"
-        ),
-    )
+    begin, end = Driver.__init__, Channels._end
+
+    def begins(self: Driver, loop: Loop, start: Start, opened: Opened, *more: Any, **options: Any) -> None:
+        begin(self, loop, start, opened, *more, **options)
+        self.channels.listeners = opened.listeners.sockets  # type: ignore[attr-defined]
+
+    def ends(self: Channels, slot: int) -> None:
+        # before the core is told, which orders another worker to take it
+        with suppress(OSError):
+            self.listeners[0].accept()[0].close()  # type: ignore[attr-defined]
+        end(self, slot)
+
+    Driver.__init__ = begins  # type: ignore[method-assign]
+    Channels._end = ends  # type: ignore[method-assign]
 
 
 @wrong("BC-BATON-01", role="pool", kills=["test_no_herd_before_the_hand_over"])
