@@ -13,10 +13,10 @@ from backchannel import CONFIGURATION, Settings
 from backchannel_server.context import WorkerInfo, enter, retires_after
 from backchannel_server.errors import StartError
 from backchannel_server.fork_binding import Reasons
-from backchannel_server.handlers import Handler, explain, is_event_handler
+from backchannel_server.handlers import Handler, explain
 from backchannel_server.leaving import end_within
 
-from . import blocking, events
+from . import kinds
 from .traditional import run as run_traditional
 
 __all__ = ["work"]
@@ -57,8 +57,8 @@ def work(
     quota = retires_after(quota, slot)
     if traditional:
         status = run_traditional(channel, listeners[0], handler, quota=quota)
-    elif is_event_handler(handler):
-        status = events.run(
+    else:
+        status = kinds.run(
             channel,
             listeners,
             handler,
@@ -67,7 +67,5 @@ def work(
             quota=quota,
             poller=poller,
         )
-    else:
-        status = blocking.run(channel, listeners, handler, quota=quota)
     end_within(settings.drain_deadline)
     return status

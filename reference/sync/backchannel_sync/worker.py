@@ -15,13 +15,13 @@ from backchannel import CONFIGURATION, ExecStart
 from backchannel_server.context import WorkerInfo, enter, retires_after
 from backchannel_server.errors import StartError
 from backchannel_server.exec_worker import inherit
-from backchannel_server.handlers import check, is_event_handler, load_to_serve
+from backchannel_server.handlers import check, load_to_serve
 from backchannel_server.leaving import end_within
 from backchannel_server.logs import FORMATS, configure
 from backchannel_server.signals import leave_to_the_parent
 from backchannel_server.standard import flush, say
 
-from . import blocking, events
+from . import kinds
 
 __all__ = ["main"]
 
@@ -61,17 +61,9 @@ def _work(start: ExecStart, channel: socket.socket, listeners: Sequence[socket.s
         quota = retires_after(quota, start.slot)
     except StartError as error:
         return _cannot_start(error)
-    if is_event_handler(handler):
-        status = events.run(
-            channel,
-            listeners,
-            handler,
-            capacity=start.capacity,
-            drain_deadline=start.drain_deadline,
-            quota=quota,
-        )
-    else:
-        status = blocking.run(channel, listeners, handler, quota=quota)
+    status = kinds.run(
+        channel, listeners, handler, capacity=start.capacity, drain_deadline=start.drain_deadline, quota=quota
+    )
     end_within(start.drain_deadline)
     return status
 
