@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -28,6 +28,23 @@ from .pool_under_test import PoolUnderTest
 from .waiting import scale, until
 
 __all__ = ["Attempt", "SteadyClients", "Totals", "TrackedClients", "kill_one", "pick_victim"]
+
+
+class _Threads:
+    """``count`` threads in ``run``, which is to return soon after ``enough`` is set."""
+
+    def __init__(self, count: int, run: Callable[[], None]) -> None:
+        self.enough = threading.Event()
+        self._threads = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.enough.set()
+        for thread in self._threads:
+            thread.join()
 
 
 class SteadyClients:
@@ -40,22 +57,18 @@ class SteadyClients:
         self.answers: Counter[int] = Counter()
         self.failures: list[str] = []
         self._client = Client(pool.addresses[0])
-        self._enough = threading.Event()
         self._more = threading.Condition()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        self._threads = _Threads(clients, self._run)
 
     def __enter__(self) -> SteadyClients:
-        for thread in self._threads:
-            thread.start()
+        self._threads.start()
         return self
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._enough.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.stop()
 
     def _run(self) -> None:
-        while not self._enough.is_set():
+        while not self._threads.enough.is_set():
             try:
                 pid = self._client.ask().pid
             except (NoAnswer, OSError) as error:
@@ -130,23 +143,19 @@ class TrackedClients:
         self._commands = commands
         self._patience = patience * scale()
         self._now: dict[int, Attempt] = {}
-        self._enough = threading.Event()
         self._more = threading.Condition()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
+        self._threads = _Threads(count, self._run)
 
     def __enter__(self) -> TrackedClients:
-        for thread in self._threads:
-            thread.start()
+        self._threads.start()
         return self
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._enough.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.stop()
 
     def _run(self) -> None:
         turn = 0
-        while not self._enough.is_set():
+        while not self._threads.enough.is_set():
             self._one(self._commands[turn % len(self._commands)])
             turn += 1
 
