@@ -350,7 +350,7 @@ class Run:
         self.figures["after SIGTERM: answered, reset in the last gap, refused after it, anything else"] = (
             f"{clients.answered}, {kinds['reset']}, {kinds['refused']}, {others}"
         )
-        self.verdict["who was held when SIGTERM came was served until it left"] = went_on
+        self.verdict["connections held at SIGTERM went on being served"] = went_on
         self.verdict["no accepted connection lost its answer to SIGTERM"] = not others
         if self.pool.pid == self.pool.process.pid:
             self.verdict["the exit status is 0"] = self.pool.wait() == 0

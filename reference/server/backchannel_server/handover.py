@@ -1,8 +1,8 @@
 """Parent replacement, seen from both parents: a successor is started and takes over, or this one is the successor.
 
-The old parent serves until its successor says on the baton that it is ready, orders nobody any more, and closes the
-baton when the last order has ended. The new one watches nothing before it has read that end (BC-BATON-01 to -03). How
-one comes to the other is in :mod:`.upgrade`.
+The old parent serves until its successor says on the baton that it is ready, gives no more orders, and closes the
+baton when the last order has ended. The new one watches nothing before it has read that end (BC-BATON-01 to -03). How a
+successor inherits the listeners is in :mod:`.upgrade`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Handover:
                 self._opened.baton.send(READY)
 
     def _old_parent_speaks(self) -> None:
-        """Of all that can be heard there, only the end says anything: it orders nobody any more."""
+        """Of all that can be heard there, only the end says anything: it gives no more orders."""
         baton = self._opened.baton
         if not self._waits or baton is None or _hear(baton) != b"":
             return
