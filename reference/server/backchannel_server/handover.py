@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Callable
 
 from backchannel import Parent
@@ -20,6 +19,7 @@ from .loops import Loop
 from .opening import Opened
 from .place import Place
 from .upgrade import READY, Successor
+from .worker_channel import read
 
 __all__ = ["Handover"]
 
@@ -74,7 +74,7 @@ class Handover:
     def _old_parent_speaks(self) -> None:
         """Of all that can be heard there, only the end says anything: it gives no more orders."""
         baton = self._opened.baton
-        if not self._waits or baton is None or _hear(baton) != b"":
+        if not self._waits or baton is None or read(baton) != b"":
             return
         self._waits = False
         self._loop.unwatch(baton)
@@ -107,7 +107,7 @@ class Handover:
         successor = self._successor
         if successor is None:
             return  # abandoned earlier in this turn
-        said = _hear(successor.baton)
+        said = read(successor.baton)
         if said is None:
             return
         if said:
@@ -166,13 +166,3 @@ class Handover:
         for baton in (self._opened.baton, self._successor.baton if self._successor else None):
             if baton is not None:
                 baton.close()
-
-
-def _hear(baton: socket.socket) -> bytes | None:
-    """What was said on it: nothing at its end, ``None`` if nobody has said anything."""
-    try:
-        return baton.recv(4096)
-    except BlockingIOError:
-        return None
-    except ConnectionResetError:
-        return b""

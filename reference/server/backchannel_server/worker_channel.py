@@ -19,7 +19,7 @@ NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errn
 
 
 def read(channel: socket.socket) -> bytes | None:
-    """What has come; nothing at the end; ``None`` if there is nothing to be had now."""
+    """What has come; nothing at the end; ``None`` if there is nothing to be had now. Of a baton likewise."""
     try:
         return channel.recv(4096)
     except OSError as error:
