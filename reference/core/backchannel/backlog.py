@@ -1,9 +1,9 @@
 """One listener's backlog: which of its pending connections have an order.
 
 The pending count is what the shell counted last; in flight are the connections of orders that are neither answered
-nor expired. An order never brings more in flight than are pending (BC-PEND-01), and the count is read after the
-last report that lowered what is in flight
-(BC-PEND-02): each such report makes the backlog ``dirty``, and a dirty one is counted before it is ordered from.
+nor expired. An order never brings more in flight than are pending (BC-PEND-01), and the count is read after the last
+report that lowered what is in flight (BC-PEND-02): each such report makes the backlog ``dirty``, and a dirty one is
+counted before it is ordered from.
 
 There is one exception, which saves a count at light load. Where each arrival makes an edge, and a count that was read
 while nothing was in flight left nothing without an order, orders that were filled have taken all that was counted:
