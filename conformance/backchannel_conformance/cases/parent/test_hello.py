@@ -93,14 +93,17 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
     """A made-up worker of 1.1 or 2.0 alone comes to a pool that serves: it is killed, the next one starts after the
     delay, and a client is ordered to the worker of 1.0 meanwhile.
     """
-    parent = parents.pool(1)
-    (good,) = parent.workers
+    parent = parents.pool(2)
+    good, other = parent.workers
     later = parent.witness
     assert later
     parent.connect()
     good.order("BC-PICK-01")
     good.take()
-    good.finish()  # it has been ordered, so the parent knows by now that a worker can start
+    good.finish()
+    # ordered again, so its answer has been read: it would end the delay if it were read after what is to come
+    parent.connect()
+    good.order("BC-PICK-01")
     began = time.monotonic()
     later.err(frames.hello(1, version, version))
     later.killed("BC-VER-05", f"it speaks {version:#04x} alone")
@@ -109,7 +112,7 @@ def test_worker_of_another_age_among_others(parents: Parents, version: int) -> N
         parent.connect()
     except OSError as error:
         raise RequirementViolated("BC-SCALE-13", f"the pool serves nobody any more: {error}") from None
-    good.order("BC-SCALE-13")
+    other.order("BC-SCALE-13")
     again = parent.stub("BC-SCALE-11")
     took = time.monotonic() - began
     check(took >= 1.0, "BC-SCALE-13", f"a new worker started after {took:.3f} s")
