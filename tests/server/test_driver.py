@@ -30,7 +30,7 @@ from backchannel import (
 from backchannel_server import StartError
 from backchannel_server.driver import Driver
 from backchannel_server.opening import Opened, open_all
-from backchannel_server.upgrade import READY, Successor
+from backchannel_server.successor import READY, Successor
 from plain_loop import PlainLoop
 
 pytestmark = pytest.mark.timeout(30)

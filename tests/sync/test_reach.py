@@ -20,7 +20,7 @@ from backchannel_server.channels import Channels
 from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
 from backchannel_server.handover import Handover
 from backchannel_server.status_socket import StatusSocket
-from backchannel_server.upgrade import READY, Successor
+from backchannel_server.successor import READY, Successor
 from plain_loop import PlainLoop
 from test_server import Server
 

@@ -2,7 +2,7 @@
 
 The old parent serves until its successor says on the baton that it is ready, gives no more orders, and closes the
 baton when the last order has ended. The new one watches nothing before it has read that end (BC-BATON-01 to -03). How a
-successor inherits the listeners is in :mod:`.upgrade`.
+successor inherits the listeners is in :mod:`.successor`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .arrivals import Arrivals
 from .loops import Loop
 from .opening import Opened
 from .place import Place
-from .upgrade import READY, Successor
+from .successor import READY, Successor
 from .worker_channel import read
 
 __all__ = ["Handover"]

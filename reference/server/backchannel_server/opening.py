@@ -16,7 +16,7 @@ from .errors import starting
 from .listeners import Listeners, OwnPath, name_of, passed
 from .privileges import Identity
 from .systemd import Notifier
-from .upgrade import Inheritance
+from .successor import Inheritance
 
 __all__ = ["DEFAULT_ADDRESS", "STATUS_MODE", "Opened", "open_all"]
 
