@@ -23,7 +23,6 @@ Each part is given the parts that it needs, and none knows the parent. A part th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from .actions import Action, CloseListeners, Release
 from .backlog import Backlog
@@ -38,15 +37,9 @@ from .reports import Reports
 from .settings import Scaling, Settings
 from .sizing import Sizing
 from .slots import Worker
-from .states import NEVER_AGAIN, PARENT, READING, ParentEvent, ParentState, SlotEvent, SlotState
+from .states import DISPATCHING, ENDING, PARENT, READING, SIZING, ParentEvent, ParentState, SlotEvent, SlotState
 
-__all__ = ["NEVER_AGAIN", "Parent"]
-
-_DISPATCHING: Final = frozenset({ParentState.RUNNING, ParentState.STOPPING})
-_SIZING: Final = frozenset({ParentState.STANDBY, ParentState.RUNNING})
-_ENDING: Final = frozenset({ParentState.STOPPING, ParentState.DRAINING})
-_OF_NO_WORKER: Final = frozenset({Kind.LISTENER_COOL_DOWN, Kind.STOP})
-_NOBODY: Final[frozenset[int]] = frozenset()
+__all__ = ["Parent"]
 
 
 class Parent:
@@ -62,7 +55,7 @@ class Parent:
 
     def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
-        self.rules = scaling
+        self.scaling = scaling
         self.state = ParentState.STANDBY if standby else ParentState.RUNNING
         self.counters = Counters()
         self._now = 0.0
@@ -77,8 +70,8 @@ class Parent:
             settings, self.workers, self.backlogs, self._deadlines, self.counters, actions, self._changed
         )
         self._sizing = Sizing(scaling, settings.capacity, self.workers)
-        self.generations = Reload(self._lives, self._sizing, actions)
-        self._failures = Failures(scaling, self._lives, self._sizing, self.generations, self.counters, actions)
+        self._reload = Reload(self._lives, self._sizing, actions)
+        self._failures = Failures(scaling, self._lives, self._sizing, self._reload, self.counters, actions)
         self._reports = Reports(
             settings.capacity_ceiling, self._lives, self._dispatch, self._sizing, self._failures, self._changed
         )
@@ -87,16 +80,16 @@ class Parent:
         """``worker`` is new, or may have changed, or has exited: tell all that keep count of it."""
         self._dispatch.changed(worker)  # first: it gives up an order that cannot be answered, and the room of that
         self._sizing.changed(worker)
-        if self.generations.active:
-            self.generations.changed(worker)
+        if self._reload.active:
+            self._reload.changed(worker)
 
     # ------------------------------------------------------------------------------------------------ what has happened
 
     def start(self, now: float) -> None:
         """Begin: spawn the first workers (BC-SCALE-01)."""
         self._dispatch.look_again()
-        for _ in range(self.rules.start):
-            self._lives.spawn(self.generations.current, now)
+        for _ in range(self.scaling.start):
+            self._lives.spawn(self._reload.current, now)
 
     def readable(self, listener: int) -> None:
         """``listener`` has news: an event of its watch."""
@@ -129,13 +122,11 @@ class Parent:
 
     # --------------------------------------------------------------------------------------------------------- one pass
 
-    def overdue(self, now: float) -> frozenset[int] | set[int]:
+    def overdue(self, now: float) -> frozenset[int]:
         """Slots whose channels must be read once more before :meth:`judge`, until they would block or
         :attr:`octets_per_turn` were taken (BC-PASS-02).
         """
-        if not self._deadlines.may_have_passed(now):
-            return _NOBODY
-        return {deadline.subject for deadline in self._deadlines.due(now) if deadline.kind not in _OF_NO_WORKER}
+        return self._deadlines.overdue(now)
 
     def judge(self, now: float) -> None:
         """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-04)."""
@@ -144,24 +135,19 @@ class Parent:
             return
         stopped_long_enough = False
         for deadline in self._deadlines.passed(now):
-            if deadline.kind is Kind.STOP:
-                stopped_long_enough = True
-            elif deadline.kind is Kind.LISTENER_COOL_DOWN:
-                self.backlogs[deadline.subject].cooling = False
-            else:
-                self._late(self.workers[deadline.subject], deadline.kind, now)
+            match deadline.kind:
+                case Kind.STOP:
+                    stopped_long_enough = True
+                case Kind.ORDER:
+                    worker = self.workers[deadline.subject]
+                    self._dispatch.expired(worker)
+                    self._lives.suspect(worker, now)
+                case Kind.STATE:
+                    self._failures.late(self.workers[deadline.subject], now)
+                case Kind.COOL_DOWN | Kind.LISTENER_COOL_DOWN:
+                    self._dispatch.cooled_down(deadline)
         if stopped_long_enough:
             self._drain_all(ParentEvent.STOP_DEADLINE, now)
-
-    def _late(self, worker: Worker, kind: Kind, now: float) -> None:
-        if kind is Kind.COOL_DOWN:
-            worker.cooling = False
-            self._changed(worker)
-        elif kind is Kind.ORDER:
-            self._dispatch.expired(worker)
-            self._lives.suspect(worker, now)
-        else:
-            self._failures.late(worker, now)
 
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
@@ -187,13 +173,13 @@ class Parent:
 
     def scale(self, now: float) -> None:
         """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06), and go on with a reload."""
-        if self.state not in _SIZING:
+        if self.state not in SIZING:
             return
-        if self.generations.active:
-            self.generations.proceed(now)
+        if self._reload.active:
+            self._reload.proceed(now)
         decision = self._sizing.decide(now)
         for _ in range(decision.spawn):
-            self._lives.spawn(self.generations.current, now)
+            self._lives.spawn(self._reload.current, now)
         if decision.retire is not None:
             self.counters.retired += 1
             self._lives.drain(self.workers[decision.retire], now)
@@ -207,12 +193,10 @@ class Parent:
     def next_deadline(self) -> float | None:
         """When the loop must turn again even if nothing happens; ``None``: not at all."""
         first = self._deadlines.next()
-        if self.state not in _SIZING:
-            return first
-        sizing = self._sizing
-        for other in (sizing.next_pass(), sizing.not_before if self.generations.waiting else None):
-            if other is not None and (first is None or other < first):
-                first = other
+        if self.state in SIZING:
+            for other in (self._sizing.next_pass(), self._reload.next_step()):
+                if other is not None and (first is None or other < first):
+                    first = other
         return first
 
     # --------------------------------------------------------------------------------------------------- the whole pool
@@ -222,7 +206,7 @@ class Parent:
         if self.state is ParentState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
             self._drain_all(ParentEvent.STOP, now)
         elif self._step(ParentEvent.STOP):
-            self.generations.abandon()
+            self._reload.abandon()
             self._deadlines.set(self._stop_deadline, now + self.settings.stop_deadline)
             self._dispatch.look_again()
 
@@ -234,30 +218,27 @@ class Parent:
         """
         if not self._step(ParentEvent.RELOAD):
             return False
-        self.generations.begin(now, at_once=at_once)
+        self._reload.begin(now, at_once=at_once)
         return True
 
-    def hand_over(self, now: float) -> bool:
+    def hand_over(self) -> bool:
         """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
         drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
         """
-        self._now = now
         return self._step(ParentEvent.HAND_OVER)
 
-    def keep(self, now: float) -> bool:
+    def keep(self) -> bool:
         """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
-        self._now = now
         if not self._step(ParentEvent.KEEP):
             return False
-        self.generations.due = True  # a reload that was under way goes on (BC-BATON-05)
+        self._reload.due = True  # a reload that was under way goes on (BC-BATON-05)
         self._dispatch.look_again()
         return True
 
-    def take_over(self, now: float) -> bool:
+    def take_over(self) -> bool:
         """The baton has ended: the listeners are this parent's (BC-BATON-01). Watch them from now on. ``False``, and
         nothing happens, unless the pool is on STANDBY: it may have been stopped meanwhile.
         """
-        self._now = now
         if not self._step(ParentEvent.BATON):
             return False
         self._dispatch.look_again()
@@ -267,7 +248,7 @@ class Parent:
         if not self._step(event):
             return
         self._stop_deadline.when = None
-        self.generations.abandon()
+        self._reload.abandon()
         self._actions.append(CloseListeners())
         for worker in list(self.workers.values()):
             if worker.state is SlotState.STARTING:
@@ -295,14 +276,24 @@ class Parent:
         return self.settings.frames_per_turn * self.message_size
 
     @property
-    def greeted(self) -> int:
+    def ever_ready(self) -> int:
         """Workers that have ever become READY."""
-        return self._lives.greeted
+        return self._lives.ever_ready
+
+    @property
+    def generation(self) -> int:
+        """The newest generation, which new workers are of."""
+        return self._reload.current
+
+    @property
+    def reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return self._reload.active
 
     @property
     def stopping(self) -> bool:
         """It is going to end: it serves what is pending, or drains everybody."""
-        return self.state in _ENDING
+        return self.state in ENDING
 
     @property
     def finished(self) -> bool:
@@ -332,7 +323,7 @@ class Parent:
 
     @property
     def _may_order(self) -> bool:
-        return self.state in _DISPATCHING and self._dispatch.somebody
+        return self.state in DISPATCHING and self._dispatch.has_candidate
 
     @property
     def edges(self) -> bool:
@@ -348,7 +339,7 @@ class Parent:
         """Whether reports may wait a little: orders are unanswered, they are for all that is known to be pending, and
         somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
         """
-        return self.state is ParentState.RUNNING and self._dispatch.somebody and self._dispatch.settled
+        return self.state is ParentState.RUNNING and self._dispatch.has_candidate and self._dispatch.settled
 
     @property
     def in_flight(self) -> int:

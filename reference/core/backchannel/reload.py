@@ -89,6 +89,10 @@ class Reload:
         if worker.state is SlotState.EXITED:
             self.due = True  # an old worker less to replace, or a newcomer less to wait for
 
+    def next_step(self) -> float | None:
+        """When :meth:`proceed` has something to do although nothing has changed."""
+        return self._sizing.not_before if self.waiting else None
+
     def proceed(self, now: float) -> None:
         """One pass. There is nothing to do unless something has changed, or spawning was delayed and no longer is."""
         may_spawn = now >= self._sizing.not_before

@@ -78,7 +78,7 @@ class Handover:
             return
         self._waits = False
         self._loop.unwatch(baton)
-        if self._core.take_over(self._loop.time()):  # not if it was stopped meanwhile: its listeners are closed then
+        if self._core.take_over():  # not if it was stopped meanwhile: its listeners are closed then
             self._opened.take_over()
             self._own()
 
@@ -128,7 +128,7 @@ class Handover:
         if not self._yielding:
             return
         self._yielding = False
-        if self._successor is not None and self._core.hand_over(self._loop.time()):
+        if self._successor is not None and self._core.hand_over():
             self._arrivals.stop()
             self._opened.notifier.main_pid(self._successor.pid)
 
@@ -144,7 +144,7 @@ class Handover:
         if number:
             self._successor.tell(number)
         self.drop()
-        if self._core.keep(self._loop.time()):
+        if self._core.keep():
             self.resume()
 
     def resume(self) -> None:

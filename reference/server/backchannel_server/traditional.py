@@ -46,7 +46,7 @@ class Traditional(Parent):
                 # there is no welcome: that it waits for connections is its hello, and the answer to it
                 worker.greeted, worker.capacity = True, 1
                 self._lives.step(worker, SlotEvent.HELLO, now)
-                self._lives.welcome(worker, now)
+                self._lives.welcomed(worker, now)
         elif word == BUSY and not worker.open and worker.greeted:
             worker.open = 1
             worker.accepted += 1

@@ -46,7 +46,7 @@ from backchannel_server.leaving import end_within
 from backchannel_server.logs import FORMATS, configure
 from backchannel_server.signals import leave_to_the_parent
 from backchannel_server.standard import flush, say
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.worker_channel import read, write_outgoing
 
 from .handlers import Handler, Service, find, living
 
@@ -156,7 +156,7 @@ class _Worker:
         self.flush()
 
     async def report(self) -> None:
-        """Write what is owed, once a turn: what ends in one turn of trio's loop is told in one frame
+        """Write what there is to say, once a turn: what ends in one turn of trio's loop is told in one frame
         (BC-STATUS-03).
         """
         while True:
@@ -165,11 +165,11 @@ class _Worker:
                 await trio.lowlevel.wait_writable(self.channel)
 
     def flush(self) -> bool:
-        """Write what is owed, without waiting; ``False`` if the channel does not take it all.
+        """Write what there is to say, without waiting; ``False`` if the channel does not take it all.
 
         What it does not take is made up anew when it does, so the parent is never told old figures (BC-CHAN-08).
         """
-        if write_owed(self.side, self.channel):
+        if write_outgoing(self.side, self.channel):
             return True
         self.due.unpark()
         return False
