@@ -154,7 +154,7 @@ class Driver:
         core = self.core
         if self._reap:
             self._reap = False
-            for status in self.channels.reap([self.handover.successor] if self.handover.successor else []):
+            for status in self.channels.reap([self.handover.successor_pid] if self.handover.successor_pid else []):
                 self._look_for_reasons |= status in NEVER_AGAIN
         self.handover.go_on()
         now = self._loop.time()
@@ -254,7 +254,7 @@ class Driver:
 
     def document(self) -> dict[str, object]:
         """The status document of the adapter contract."""
-        pids, successor = self.channels.pids, self.handover.successor
+        pids, successor = self.channels.pids, self.handover.successor_pid
         return document(self.core, self.names, pids, self.wakeups, self._loop.time(), successor)
 
     # ------------------------------------------------------------------------------------ actions

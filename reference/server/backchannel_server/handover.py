@@ -51,7 +51,7 @@ class Handover:
         """The successor has said that it is ready, and the next pass hands over."""
 
     @property
-    def successor(self) -> int | None:
+    def successor_pid(self) -> int | None:
         """The process id of the parent that is to replace this one."""
         return self._successor.pid if self._successor else None
 
