@@ -119,7 +119,7 @@ def test_successor_that_was_stopped_takes_nothing_over() -> None:
     assert world.parent.state is ParentState.DRAINING
 
 
-def test_nobody_is_replaced_during_the_hand_over(world: World) -> None:
+def test_no_worker_is_replaced_during_the_hand_over(world: World) -> None:
     """But as soon as it is over without a successor."""
     world.connect()
     hand_over(world)

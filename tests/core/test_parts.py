@@ -118,7 +118,7 @@ def test_dispatch_alone() -> None:
     assert dispatch.in_flight == 2
     assert not dispatch.answered(workers[1], Busy(1, 0, Reason.SYSTEM, 0, 4), 1.2)
     assert dispatch.in_flight == 0
-    assert dispatch.to_count(to_the_end=False) == [0], "listener 1 rests"
+    assert dispatch.to_count(to_the_end=False) == [0], "listener 1 cools down"
     workers[0].state = SlotState.KILLED
     dispatch.changed(workers[0])
     assert workers[0].order is None

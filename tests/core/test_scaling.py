@@ -74,7 +74,7 @@ def test_passes_are_a_period_apart() -> None:
     assert decide(pool(HELD), RULES, 1, memory, 6.0)[0] == Decision(spawn=2)
 
 
-def test_young_deaths_delay_longer_each_time() -> None:
+def test_early_exits_delay_longer_each_time() -> None:
     memory = Memory()
     delays = []
     for number in range(8):

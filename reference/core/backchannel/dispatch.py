@@ -95,9 +95,9 @@ class Dispatch:
         if worker.state not in READING:
             self._lost(worker)
         candidates = self._candidates
-        nobody = not candidates.count
+        had_none = not candidates.count
         candidates.refresh(worker)
-        if nobody and candidates.count and not self.edges:
+        if had_none and candidates.count and not self.edges:
             # no watch was armed (BC-WATCH-05): who waits is known of none of the listeners (BC-WATCH-03)
             self.look_again()
 
@@ -124,7 +124,7 @@ class Dispatch:
                 del waiting[listener]
 
     def _order_one(self, listener: int, pending: int, now: float) -> bool:
-        """Send one order for ``listener``; ``False`` when none is wanted or nobody can take it."""
+        """Send one order for ``listener``; ``False`` when none is wanted or no worker can take it."""
         backlog = self.backlogs[listener]
         wanted, again = backlog.wanted(pending)
         if not wanted:
@@ -157,7 +157,7 @@ class Dispatch:
         if not order.max:
             return False  # the welcome: it says nothing about a listener
         worker.accepted += busy.accepted
-        # nobody is passed over, else somebody may be waiting for what this count had left (BC-WATCH-04)
+        # not while a worker is passed over: it waits until the queue is seen empty, which takes a count (BC-WATCH-04)
         filled = self.edges and busy.accepted == order.max and not order.expired and not self._fallen_short
         self.backlogs[order.listener].ended(order, filled=filled)
         if busy.accepted:
@@ -194,7 +194,7 @@ class Dispatch:
         return False
 
     def _seen_empty(self, listener: int) -> None:
-        """Nothing was there to be taken, so nobody fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
+        """Nothing was there to be taken, so no worker fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
         for worker in self._fallen_short:
             worker.passed_over.discard(listener)
             worker.short_rows.pop(listener, None)

@@ -151,7 +151,7 @@ class Parent:
 
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
-        # a stop that finds nobody to choose must still see when nothing is pending any more
+        # a stop that finds no worker to choose must still see when nothing is pending any more
         if self.state is ParentState.STOPPING or self._may_order:
             return self._dispatch.to_count(to_the_end=self.state is ParentState.STOPPING)
         return []
@@ -167,12 +167,12 @@ class Parent:
             if self._dispatch.exhausted:
                 self._drain_all(ParentEvent.SETTLED, self._now)
         elif self.state is ParentState.YIELDING and not self._dispatch.in_flight:
-            # before anybody is drained: the successor is to watch while these workers finish (BC-BATON-02)
+            # before any worker is drained: the successor is to watch while these workers finish (BC-BATON-02)
             self._actions.append(Release())
             self._drain_all(ParentEvent.SETTLED, self._now)
 
     def scale(self, now: float) -> None:
-        """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06), and go on with a reload."""
+        """Spawn or retire, if the pool needs it and a pass may act (BC-SCALE-06), and go on with a reload."""
         if self.state not in SIZING:
             return
         if self._reload.active:
@@ -202,7 +202,7 @@ class Parent:
     # --------------------------------------------------------------------------------------------------- the whole pool
 
     def stop(self, now: float) -> None:
-        """Serve what is pending, then drain everybody (BC-STOP-01). No effect where that is under way (BC-STOP-05)."""
+        """Serve what is pending, then drain all workers (BC-STOP-01). No effect if that is under way (BC-STOP-05)."""
         if self.state is ParentState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
             self._drain_all(ParentEvent.STOP, now)
         elif self._step(ParentEvent.STOP):
@@ -223,7 +223,7 @@ class Parent:
 
     def hand_over(self) -> bool:
         """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
-        drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
+        drain all workers (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
         """
         return self._step(ParentEvent.HAND_OVER)
 
@@ -257,7 +257,7 @@ class Parent:
                 self._lives.drain_each([worker], now)
 
     def _dismiss(self, worker: Worker, now: float) -> None:
-        """``worker`` is STARTING when everybody is to go: it holds nothing, and would read of a drain when its code is
+        """``worker`` is STARTING when all are to go: it holds nothing, and would read of a drain when its code has been
         loaded, which may take long (BC-STOP-04).
         """
         self._lives.kill(worker, SlotEvent.STOP, "it was still starting when the pool came to its end", now)
@@ -292,12 +292,12 @@ class Parent:
 
     @property
     def stopping(self) -> bool:
-        """It is going to end: it serves what is pending, or drains everybody."""
+        """It is going to end: it serves what is pending, or drains all workers."""
         return self.state in ENDING
 
     @property
     def finished(self) -> bool:
-        """It has ended: everybody was drained, and nobody is left."""
+        """It has ended: all workers were drained, and none is left."""
         return self.state is ParentState.DRAINING and not self.workers
 
     @property
@@ -308,7 +308,7 @@ class Parent:
     # --------------------------------------------------------------------------------------- the watch of the listeners
 
     def watching(self, listener: int) -> bool:
-        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and what is
+        """Whether a level-triggered watch of ``listener`` is to be armed: a worker may be chosen, and what is
         pending has no order (BC-WATCH-05).
         """
         backlog = self.backlogs[listener]
@@ -316,7 +316,7 @@ class Parent:
 
     def unseen(self, listener: int) -> bool:
         """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
-        although somebody may be chosen (BC-WATCH-02).
+        although a worker may be chosen (BC-WATCH-02).
         """
         backlog = self.backlogs[listener]
         return self._may_order and backlog.in_flight > 0 and not backlog.cooling
@@ -337,7 +337,7 @@ class Parent:
     @property
     def reports_can_wait(self) -> bool:
         """Whether reports may wait a little: orders are unanswered, they are for all that is known to be pending, and
-        somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
+        a worker may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
         """
         return self.state is ParentState.RUNNING and self._dispatch.has_candidate and self._dispatch.settled
 

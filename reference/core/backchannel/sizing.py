@@ -1,8 +1,8 @@
 """How many workers there should be, and when to ask.
 
-:func:`decide` is one pass, as a pure function: it takes the pool as it is, the settings, what the last pass remembered
-and the time, and returns what to do and what to remember (BC-RULE-01). The unit is spare capacity, so that the same
-rules serve capacity 1 (where it counts idle workers, as Apache does) and event-based workers.
+What one pass does about it is :func:`decide`, a pure function: it takes the pool as it is, the settings, what the last
+pass remembered and the time, and returns what to do and what to remember (BC-RULE-01). The unit is spare capacity, so
+that the same rules serve capacity 1 (where it counts idle workers, as Apache does) and event-based workers.
 
 :class:`Sizing` is the pool over time. Every order and every answer changes the pool's spare room, so it keeps the sums
 up to date rather than take them anew, and looks at single workers only when the sums say that the pool is short or has
@@ -115,7 +115,7 @@ def surplus(totals: Totals, scaling: Scaling) -> bool:
 def decide(
     pool: Sequence[WorkerView], scaling: Scaling, capacity: int, memory: Memory, now: float
 ) -> tuple[Decision, Memory]:
-    """One pass. ``capacity`` is the configured one, expected of workers that are STARTING."""
+    """What this pass does. ``capacity`` is the configured one, expected of workers that are STARTING."""
     totals = Totals()
     for worker in pool:
         totals.add(worker.state, worker.room)
@@ -159,7 +159,7 @@ _NOTHING: Final = Decision()
 
 @dataclass(slots=True, eq=False)
 class Sizing:
-    """Passes over the workers, and the delays after early exits and failed starts."""
+    """The size of the pool from pass to pass, and the delays after early exits and failed starts."""
 
     _scaling: Scaling
     _capacity: int
@@ -173,7 +173,7 @@ class Sizing:
     """Something has, since that pass found nothing to do."""
     _last_early_exit: float = float("-inf")
     _held: bool = False
-    """Nobody is retired: a reload is under way."""
+    """No worker is retired: a reload is under way."""
     _failures: int = 0
     """Workers in a row that could not be started."""
     _why: str = ""
@@ -197,7 +197,7 @@ class Sizing:
         self._changed = True
 
     def hold(self, held: bool) -> None:
-        """Retire nobody while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
+        """Retire no worker while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
         self._held = held
         self._changed = True
 
@@ -207,7 +207,7 @@ class Sizing:
         return max(self._memory.not_before, self._no_start_before)
 
     def next_pass(self) -> float | None:
-        """When the next pass may do something; ``None`` while the pool is as it should be."""
+        """When the next pass may act; ``None`` while the pool is as it should be."""
         is_short = self._is_short()
         if not is_short and (self._held or not (self._changed and surplus(self._totals, self._scaling))):
             return None
@@ -217,7 +217,7 @@ class Sizing:
         return max(when, self.not_before if is_short else self._looked + self._scaling.period)
 
     def decide(self, now: float) -> Decision:
-        """One pass, if it is time for one (BC-SCALE-06)."""
+        """What this pass does, which is nothing unless it may act (BC-SCALE-06)."""
         if self._memory.rate > 1 and not self._is_short():
             self._memory = replace(self._memory, rate=1)  # it would, in each pass that looks (BC-SCALE-05)
         when = self.next_pass()

@@ -184,7 +184,7 @@ class ParentState(Enum):
     YIELDING = "YIELDING"
     """A successor is to have the listeners: nothing is ordered any more, what was ordered is waited for."""
     STOPPING = "STOPPING"
-    """What is pending is served, then everybody is drained."""
+    """What is pending is served, then all workers are drained."""
     DRAINING = "DRAINING"
 
 

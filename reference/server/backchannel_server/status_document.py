@@ -38,7 +38,7 @@ _STATES: Final = {
 
 def board(parent: Parent) -> str:
     """One letter for each slot: ``I`` idle, ``b`` busy with room left, ``B`` full, ``S`` starting, ``D`` draining,
-    ``?`` suspect, ``L`` has closed its channel, ``K`` killed and not gone yet, ``.`` nobody.
+    ``?`` suspect, ``L`` has closed its channel, ``K`` killed and not gone yet, ``.`` no worker.
     """
     slots = range(max(parent.workers, default=-1) + 1)
     return "".join(_letter(worker) if (worker := parent.workers.get(slot)) else "." for slot in slots)

@@ -1,7 +1,7 @@
 """A worker's end of the channel: one reading, and writing what the worker has to say, in every kind of worker alike.
 
 No errno of the channel ends a worker, which holds connections. The system may have no room for a moment; whatever else
-it says of a channel means that nobody is at its other end (BC-CHAN-06).
+it says of a channel means that no process is at its other end (BC-CHAN-06).
 """
 
 from __future__ import annotations
