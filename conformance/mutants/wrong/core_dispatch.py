@@ -87,7 +87,9 @@ def order_outlives_its_worker() -> None:
 
 @wrong("BC-WATCH-03", role="pool", kills=["test_listeners_take_turns"])
 def pool_room_returns_unseen() -> None:
-    rewrite(Dispatch.changed, "    if had_none and candidates.count and not self.edges:\n", "    if nobody and False:\n")
+    rewrite(
+        Dispatch.changed, "    if had_none and candidates.count and not self.edges:\n", "    if had_none and False:\n"
+    )
 
 
 @wrong("BC-PICK-04", role="pool", kills=["test_listeners_take_turns"])
