@@ -193,17 +193,17 @@ class Pool(RuleBasedStateMachine):
     def hand_over(self, sure: int) -> None:
         """A successor is READY. Mostly it is gone again before the baton is released."""
         if self.world.parent.in_flight or sure == 3:
-            self.world.parent.hand_over(self.world.now)
+            self.world.parent.hand_over()
             self.world.turn()
 
     @rule()
     def keep(self) -> None:
-        self.world.parent.keep(self.world.now)
+        self.world.parent.keep()
         self.world.turn()
 
     @rule()
     def take_over(self) -> None:
-        self.world.parent.take_over(self.world.now)
+        self.world.parent.take_over()
         self.world.turn()
 
     @precondition(lambda self: not self.world.parent.stopping)
