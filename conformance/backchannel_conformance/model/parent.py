@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from . import dispatch, reload, reports
+from . import dispatch, reload
 from .actions import Action, Deviation
+from .inputs import INPUTS
 from .pool import Pool
 from .sizing import NEVER
-from .workers import LATE, READING, Worker, protocol
+from .workers import LATE, Worker, protocol
 
 __all__ = ["Model"]
 
@@ -32,7 +33,7 @@ _TRACED = {"period": "pass"}
 class Model:
     """A parent. ``settings`` and ``scaling`` are those that differ from ``protocol.toml``.
 
-    ``counted``, ``scales``: it declares these classes; without the second, ``scaling["start"]`` is the size of its pool.
+    ``counted``, ``scales``: it declares these classes; without the second, ``scaling["start"]`` is its pool's size.
     ``edges``: it watches edge-triggered (BC-WATCH-04, BC-WATCH-05). ``prompt``: it does not wait for the tick of a
     clock (BC-SCALE-16). ``strict``: its decisions are seen one by one, as in a trace.
     """
@@ -98,7 +99,7 @@ class Model:
         return list(self.pool.due)
 
     def _counts(self, pending: Mapping[int, int], *, lazy: bool) -> dict[int, int]:
-        if self.state not in _DISPATCHING:
+        if not self.dispatching:
             return {}
         stopping = self.state == "STOPPING"
         counts = dict(pending)
@@ -286,10 +287,14 @@ class Model:
         """One input happens: what it leads to at once is due. Raises :class:`Deviation` for one that cannot happen."""
         arguments = {name: value for name, value in line.items() if name != "in"}
         self.pool.now = arguments.pop("now", self.pool.now)
-        method = getattr(self, f"_in_{line['in']}", None)
-        if method is None:
+        if line["in"] not in INPUTS:
             raise Deviation(f"{line['in']} is no input that the model knows")
-        method(**arguments)
+        INPUTS[line["in"]](self, **arguments)
+
+    @property
+    def dispatching(self) -> bool:
+        """Whether the listeners are this parent's."""
+        return self.state in _DISPATCHING
 
     def become(self, event: str) -> bool:
         """Move the parent's own machine; whether ``event`` has an effect."""
@@ -298,85 +303,3 @@ class Model:
             return False
         self.state = after
         return True
-
-    def _worker(self, slot: int) -> Worker:
-        if slot not in self.pool.workers:
-            raise Deviation(f"something is said of worker {slot}, and there is none")
-        return self.pool.workers[slot]
-
-    def _in_start(self) -> None:
-        self.pool.due.then()
-        for _ in range(self.pool.sizer.rules["start"]):
-            self.pool.spawn(clause="BC-SCALE-01")
-
-    def _in_readable(self, listener: int) -> None:
-        self.pool.backlogs[listener].look_again()
-
-    def _in_received(self, slot: int, data: str) -> None:
-        reports.read(self.pool, self._worker(slot), bytes.fromhex(data))
-
-    def _in_eof(self, slot: int) -> None:
-        worker = self._worker(slot)
-        if worker.state in READING:
-            self.pool.step(worker, "eof")
-            self.pool.end_order(worker)  # BC-DEATH-02
-
-    def _in_send_failed(self, slot: int) -> None:
-        worker = self._worker(slot)
-        if worker.state in READING:
-            self.pool.due.then()
-            self.pool.kill(worker, "violation", clause="BC-KILL-02")
-
-    def _in_spawn_failed(self, slot: int, reason: str = "") -> None:
-        self.pool.step(self._worker(slot), "exit")
-        del self.pool.workers[slot]
-        self.pool.sizer.could_not_start(self.pool.now)
-
-    def _in_exited(self, slot: int, status: int) -> None:
-        self.pool.due.then()
-        self.pool.reap(self._worker(slot), status)
-
-    def _in_stop(self) -> None:
-        if not self.become("stop"):
-            return
-        if self.state == "DRAINING":  # on STANDBY what is pending is another parent's (BC-STOP-06)
-            self.pool.drain_all()
-            return
-        self.pool.abandon_reload()
-        self.stop_by = self.pool.now + self.pool.settings["stop_deadline"]
-        self._look_again()
-
-    def _in_reload(self, at_once: bool = False) -> None:
-        if self.become("reload"):
-            reload.begin(self.pool, at_once=at_once)
-        elif self.state == "STANDBY":
-            self.kept = at_once  # a parent may keep it until it is RUNNING
-
-    def _in_hand_over(self) -> None:
-        self.become("hand_over")
-
-    def _in_keep(self) -> None:
-        if self.become("keep"):
-            self._look_again()
-
-    def _in_take_over(self) -> None:
-        if self.become("baton"):
-            self._look_again()
-
-    def _in_judge(self) -> None:
-        self.judge(self.pool.now)
-
-    def _in_scale(self) -> None:
-        self.scale()
-
-    def _in_dispatch(self, counts: Mapping[str, int]) -> None:
-        """As a trace has it: the counts are those that were read, and all that had to be read are among them."""
-        read = {int(listener): count for listener, count in counts.items()}
-        if self.state in _DISPATCHING:
-            for listener in dispatch.must_count(self.pool, stopping=self.state == "STOPPING") - set(read):
-                raise Deviation(f"BC-PEND-02: the pending count of listener {listener} was not read")
-        self.dispatch(read)
-
-    def _look_again(self) -> None:
-        for backlog in self.pool.backlogs:
-            backlog.look_again()
