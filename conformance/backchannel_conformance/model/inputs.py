@@ -65,7 +65,7 @@ def _stop(model: Model) -> None:
     if not model.become("stop"):
         return
     if model.state == "DRAINING":  # on STANDBY what is pending is another parent's (BC-STOP-06)
-        model.pool.drain_all()
+        model.pool.drain_all("BC-STOP-06")
         return
     model.pool.abandon_reload()
     model.stop_by = model.pool.now + model.pool.settings["stop_deadline"]
