@@ -91,3 +91,16 @@ def test_answer_to_the_welcome_breaks_no_series_of_expired_orders() -> None:
     assert made.parent.counters.expired == 2, "the deadline was not the one after two expired orders, 0.4 s"
     made.wait(0.1)
     assert made.parent.counters.expired == 3
+
+
+def test_a_crash_loop_ends_with_a_worker_that_has_outlived_it_and_is_gone_again() -> None:
+    """BC-SCALE-12: that nobody looked while it was there makes no difference."""
+    pool = World(Settings(), Scaling.fixed(1))
+    pool.exit(0, 1)  # the first early exit: 1 s
+    pool.wait(1.0)
+    pool.greet_all()
+    pool.wait(6.0)
+    pool.exit(0, 1)  # no early exit
+    assert not pool.workers[0].killed
+    pool.exit(0, 1)  # an early exit, and again the first: not 2 s
+    assert pool.parent.next_deadline() == pool.now + 1.0
