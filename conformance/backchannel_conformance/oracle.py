@@ -16,7 +16,7 @@ def lowest(held: Mapping[int, int], capacity: int) -> int | None:
 
 
 def least_loaded(held: Mapping[int, int], capacity: int) -> int | None:
-    """BC-PICK-02: the smallest share of its capacity, ties to the lowest slot."""
+    """BC-PICK-02, BC-PICK-07: the smallest share of its capacity, ties to the lowest slot."""
     free = [slot for slot, count in held.items() if count < capacity]
     return min(free, key=lambda slot: (Fraction(held[slot], capacity), slot), default=None)
 
@@ -30,7 +30,7 @@ def pick(policy: str, held: Mapping[int, int], capacities: Mapping[int, int]) ->
 
 
 def growth(start: int, most: int, min_spare: int, capacity: int) -> list[int]:
-    """BC-SCALE-04 and BC-SCALE-05: the sizes of a pool whose workers all stay STARTING, pass by pass."""
+    """BC-SCALE-04, BC-SCALE-05 and BC-SCALE-22: the sizes of a pool whose workers all stay STARTING, pass by pass."""
     sizes, rate = [start], 1
     while (spare := sizes[-1] * capacity) < min_spare and sizes[-1] < most:
         lacking = -((spare - min_spare) // capacity)
@@ -101,7 +101,7 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
 
 
 def share(wanted: int, pool: Iterable[Mapping[str, Any]]) -> int:
-    """BC-PICK-03: a fair share of what is wanted."""
+    """BC-PICK-10, BC-PICK-11: a fair share of what is wanted."""
     return -(-wanted // len(choosable(pool)))
 
 
@@ -118,7 +118,7 @@ def wants(backlog: Mapping[str, Any]) -> tuple[int, bool]:
 
 @dataclass
 class Sizer:
-    """Scaling, pass by pass (BC-SCALE-01 to BC-SCALE-12, BC-SCALE-14). ``rules`` are the ``[scaling]`` settings."""
+    """Scaling, pass by pass (the rules of scaling.rst). ``rules`` are the ``[scaling]`` settings."""
 
     rules: Mapping[str, Any]
     capacity: int

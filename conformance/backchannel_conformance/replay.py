@@ -59,7 +59,7 @@ class _Worker:
         names = ("slot", "open", "capacity", "cooling", "passed_over")
         return {
             **{name: getattr(self, name) for name in names},
-            "state": "DRAINING" if self.drained else self.state,  # until it has exited: BC-SCALE-03
+            "state": "DRAINING" if self.drained else self.state,  # until it has exited: BC-SCALE-20
             "reserved": reserved,
             "ordered": bool(self.order),
         }
@@ -139,7 +139,7 @@ class Replay:
             return
         if line["out"] == "Release":
             if not self._become("settled"):
-                raise Deviation(f"the baton is given away while {self.state} (BC-BATON-02)")
+                raise Deviation(f"the baton is given away while {self.state} (BC-BATON-09)")
             return
         if self.loose and line["out"] in ("Spawn", "HalfClose", "CloseListeners"):
             self._follow(line)
@@ -450,7 +450,7 @@ class Replay:
             backlog.update(owed=max(0, backlog["owed"] - order["max"]), dirty=True)
         else:
             self._not_in_flight(order)
-            # all that was counted had an order, and this one was filled: what is pending has an edge (BC-WATCH-04)
+            # all that was counted had an order, and this one was filled: what is pending has an edge (BC-WATCH-10)
             settled = filled and backlog["sure"] and backlog["left"] <= 0
             if not settled or any(other.passed_over for other in self.workers.values()):
                 backlog["dirty"] = True

@@ -107,7 +107,7 @@ class Parent:
         self._reports.read(self.workers[slot], data, now)
 
     def eof(self, slot: int, now: float) -> None:
-        """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-06)."""
+        """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-15)."""
         self._lives.lose(self.workers[slot], now)
 
     def send_failed(self, slot: int, now: float) -> None:
@@ -138,7 +138,7 @@ class Parent:
         return {deadline.subject for deadline in self._deadlines.due(now) if deadline.kind not in _OF_NO_WORKER}
 
     def judge(self, now: float) -> None:
-        """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-04)."""
+        """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-06)."""
         self._now = now
         if not self._deadlines.may_have_passed(now):
             return
@@ -181,7 +181,7 @@ class Parent:
             if self._dispatch.exhausted:
                 self._drain_all(ParentEvent.SETTLED, self._now)
         elif self.state is ParentState.YIELDING and not self._dispatch.in_flight:
-            # before anybody is drained: the successor is to watch while these workers finish (BC-BATON-02)
+            # before anybody is drained: the successor is to watch while these workers finish (BC-BATON-10)
             self._actions.append(Release())
             self._drain_all(ParentEvent.SETTLED, self._now)
 
@@ -239,7 +239,7 @@ class Parent:
 
     def hand_over(self, now: float) -> bool:
         """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
-        drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
+        drain everybody (BC-BATON-02, -09 to -11). ``False``, and nothing happens, unless the pool is RUNNING.
         """
         self._now = now
         return self._step(ParentEvent.HAND_OVER)
@@ -249,7 +249,7 @@ class Parent:
         self._now = now
         if not self._step(ParentEvent.KEEP):
             return False
-        self.generations.due = True  # a reload that was under way goes on (BC-BATON-05)
+        self.generations.due = True  # a reload that was under way goes on (BC-BATON-08)
         self._dispatch.look_again()
         return True
 
