@@ -125,3 +125,4 @@ def end_of_file_after_service_is_an_error() -> None:
 @wrong("BC-CHAN-12", role="worker", kills=["test_flags_of_its_end_are_its_own"])
 def channel_is_taken_to_block() -> None:
     rewrite(blocking.run, "    channel.setblocking(True)\n", "")
+    rewrite(blocking.run, "        data = read(channel)\n", "        data = channel.recv(4096)\n")

@@ -204,20 +204,21 @@ def test_late_lack_of_resources_cools_down(parents: Parents, reason: int, name: 
     check(took >= COOL_DOWN, "BC-SHORT-16", f"after a late {name} it was ordered again within {took:.3f} s")
 
 
-@pytest.mark.req("BC-SHORT-22", "BC-SHORT-04")
+@pytest.mark.req("BC-SHORT-22", "BC-SHORT-04", "BC-SCALE-35")
 def test_unusable_listener_is_an_early_exit(parents: Parents) -> None:
-    """UNUSABLE from a worker that has accepted nothing: it is drained and exits, and the next one starts a second
-    later.
+    """UNUSABLE from workers that have accepted nothing: each is drained and exits, and the next one starts a second
+    after the first, two after the second.
     """
-    parent = parents.pool(2)
-    first, second = parent.workers
+    parent = parents.pool(1)
+    (stub,) = parent.workers
     parent.connect()
-    first.order("BC-PICK-01")
-    began = time.monotonic()
-    first.answer(0, frames.UNUSABLE)
-    first.drained("BC-SHORT-04")
-    first.leave(0)
-    second.order("BC-PEND-05")
-    parent.stub("BC-SCALE-11", 6)
-    took = time.monotonic() - began
-    check(took >= 1.0, "BC-SHORT-22", f"a new worker started after {took:.3f} s")
+    for delay in (1.0, 2.0):
+        stub.order("BC-PEND-05")
+        began = time.monotonic()
+        stub.answer(0, frames.UNUSABLE)
+        stub.drained("BC-SHORT-04")
+        stub.leave(0)
+        stub = parent.stub("BC-SCALE-11", delay + 5)
+        took = time.monotonic() - began
+        check(took >= delay, "BC-SHORT-22", f"a new worker started {took:.3f} s after UNUSABLE, not {delay:g} s")
+        stub.greet()
