@@ -3,7 +3,7 @@
 A baseline is TOML: a table for each implementation, and in it the requirements that do not hold, each with the reason.
 
     [mine]
-    BC-BUSY-04 = "EMPTY and PEER are not told apart yet"
+    BC-BUSY-09 = "EMPTY and PEER are not told apart yet"
 
 A failure that is listed does not fail the run. One that is not listed does, and so does a *stale* entry, one whose
 requirement holds by now.

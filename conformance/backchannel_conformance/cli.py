@@ -286,11 +286,13 @@ class _Lister:
             for name in requirements_of(item):
                 checked.setdefault(name, []).append(case_of(item))
         without = coverage.exclusions()
+        others = coverage.by_requirement([*coverage.vectors(), *coverage.generated_checks()])
         for name, requirement in Requirements.load().items():
             if name in checked or (self._everything and not requirement.withdrawn):
-                reason = f"no case: {without[name]}" if name in without else "no case: it is advice"
                 self.lines.append(
                     f"{name} {requirement.level} ({', '.join(requirement.roles)}; class {requirement.class_})"
                 )
                 self.lines.append(f"    {requirement.text}")
-                self.lines.append(f"    {', '.join(checked[name]) if name in checked else reason}")
+                lines = [", ".join(checked[name])] if name in checked else []
+                lines += [f"{check.kind} {check.id}" for check in others.get(name, ())]
+                self.lines += [f"    {line}" for line in lines or [f"no case: {without.get(name, 'it is advice')}"]]

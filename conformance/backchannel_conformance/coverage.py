@@ -1,40 +1,67 @@
-"""Which case checks which requirement, which requirement has no case and why, and what fails on purpose in which case.
+"""What checks which requirement, which requirement nothing checks and why, and what fails on purpose in which case.
 
-The cases are read as text and not run: each test function under ``cases/<role>/`` names its requirements in
-``@pytest.mark.req("BC-...")``. Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares both
-with the ledger, in both directions; the project's own tests fail if it finds any.
+There are three kinds of checks, and this is the ledger of all of them:
+
+- *cases*: read as text and not run. Each test function under ``cases/<role>/`` names its requirements in
+  ``@pytest.mark.req("BC-...")``.
+- *vectors*: each names its requirements in ``req``. A port plays them against its own core.
+- *generated steps*: the comparisons that are made after each step of a generated history, as
+  ``histories/checks.toml`` states them: a table for each requirement, with the ``role`` and the ``step``.
+
+Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares everything with the specification's
+ledger, in both directions; the project's own tests fail if it finds any.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .requirements import Requirement
+from .requirements import Requirement, folder
 
-__all__ = ["CaseInfo", "cases", "exclusions", "gaps", "killers"]
+__all__ = ["Check", "by_requirement", "cases", "checks", "exclusions", "gaps", "generated_checks", "killers", "vectors"]
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class CaseInfo:
-    """One case: its name, the role that it belongs to, the ids that it checks, its first line."""
+class Check:
+    """One case, vector or generated step: which ``kind`` it is, its name, the role that it belongs to (none, for a
+    vector), the ids that it checks, and a line about it.
+    """
 
+    kind: str
     id: str
     role: str
     requirements: tuple[str, ...]
-    about: str
+    about: str = ""
 
 
-def cases(folder: Path = HERE / "cases") -> list[CaseInfo]:
+def checks() -> list[Check]:
+    """All of the three kinds."""
+    return [*cases(), *vectors(), *generated_checks()]
+
+
+def by_requirement(checks: Iterable[Check]) -> dict[str, list[Check]]:
+    """The checks of each requirement that has any, by its id."""
+    found: dict[str, list[Check]] = {}
+    for check in checks:
+        for name in check.requirements:
+            found.setdefault(name, []).append(check)
+    return found
+
+
+def cases(under: Path = HERE / "cases") -> list[Check]:
     """All cases, by role and file. Raises ``ValueError`` for a case that is not told apart by its name."""
     found = [
-        CaseInfo(node.name, path.parent.name, tuple(_marks(node)), (ast.get_docstring(node) or "").partition("\n")[0])
-        for path in sorted(folder.glob("*/test_*.py"))
+        Check(
+            "case", node.name, path.parent.name, tuple(_marks(node)), (ast.get_docstring(node) or "").partition("\n")[0]
+        )
+        for path in sorted(under.glob("*/test_*.py"))
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
@@ -55,37 +82,56 @@ def _marks(node: ast.FunctionDef) -> Iterator[str]:
                     yield argument.value
 
 
+def vectors() -> list[Check]:
+    """All vectors of the specification at hand, by file; none if it is not at hand."""
+    return [
+        Check("vector", f"{path.name}: {one['name']}", "", tuple(one["req"]))
+        for path in sorted((folder() / "vectors").glob("*.json"))
+        if path.name != "schema.json"
+        for group in json.loads(path.read_text()).values()
+        if isinstance(group, list)
+        for one in group
+    ]
+
+
+def generated_checks(path: Path = HERE / "histories" / "checks.toml") -> list[Check]:
+    """What the generated histories compare, by requirement; nothing where there are none."""
+    if not path.exists():
+        return []
+    return [
+        Check("step", table["step"], table["role"], (name,)) for name, table in tomllib.loads(path.read_text()).items()
+    ]
+
+
 def exclusions() -> dict[str, str]:
-    """Why a requirement has no case, by its id."""
+    """Why nothing checks a requirement, by its id."""
     sections = tomllib.loads((HERE / "exclusions.toml").read_text())
     return {name: reason for section in sections.values() for name, reason in section.items()}
 
 
-def gaps(
-    requirements: Mapping[str, Requirement], cases: Iterable[CaseInfo], exclusions: Mapping[str, str]
-) -> list[str]:
-    """What is missing or stale, one line each; empty when ledger, cases and exclusions fit together."""
+def gaps(requirements: Mapping[str, Requirement], checks: Iterable[Check], exclusions: Mapping[str, str]) -> list[str]:
+    """What is missing or stale, one line each; empty when ledger, checks and exclusions fit together."""
     found = []
-    checked = set()
-    for case in cases:
-        if not case.requirements:
-            found.append(f"{case.id} names no requirement")
-        for name in case.requirements:
+    checked: dict[str, str] = {}
+    for check in checks:
+        if not check.requirements:
+            found.append(f"{check.id} names no requirement")
+        for name in check.requirements:
             if name not in requirements:
-                found.append(f"{case.id} checks {name}, which the specification does not have")
+                found.append(f"{check.id} checks {name}, which the specification does not have")
             elif requirements[name].withdrawn:
-                found.append(f"{case.id} checks {name}, which was withdrawn")
-            checked.add(name)
+                found.append(f"{check.id} checks {name}, which was withdrawn")
+            checked.setdefault(name, check.kind)
     for name, requirement in requirements.items():
         if requirement.binds and name not in checked and name not in exclusions:
-            found.append(f"{name} ({requirement.level}) has neither a case nor an exclusion")
+            found.append(f"{name} ({requirement.level}) has no case, no vector, no generated step and no exclusion")
     for name, reason in exclusions.items():
         if name not in requirements:
             found.append(f"{name} is excluded, and the specification does not have it")
         elif name in checked:
-            found.append(f"{name} is excluded, and a case checks it: take it out of exclusions.toml")
+            found.append(f"{name} is excluded, and a {checked[name]} checks it: take it out of exclusions.toml")
         elif not requirements[name].binds:
-            found.append(f"{name} is excluded, and needs no case")
+            found.append(f"{name} is excluded, and needs no check")
         if not reason.strip():
             found.append(f"{name} is excluded without a reason")
     return found
@@ -94,8 +140,8 @@ def gaps(
 def killers(folders: Iterable[Path]) -> dict[str, list[str]]:
     """The controls and mutants that fail a case, by the case's id, from their manifests and tables."""
     found: dict[str, list[str]] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.toml")):
+    for place in folders:
+        for path in sorted(place.glob("*.toml")):
             manifest = tomllib.loads(path.read_text())
             for case in manifest.get("expect", {}).get("must_fail", []):
                 found.setdefault(case, []).append(manifest["implementation"]["name"])

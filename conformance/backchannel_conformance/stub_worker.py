@@ -207,9 +207,14 @@ class StubWorker:
         frame = frames.Frame.parse(octets)
         slot = f"to slot {self.slot}"
         due = self._last_order + 1
-        check(frame.order == due, "BC-ACCEPT-01", f"{frame} {slot}, where order {due} was due")
+        check(
+            frame.order == due,
+            "BC-ACCEPT-01" if due == 1 else "BC-ACCEPT-06",
+            f"{frame} {slot}, where order {due} was due",
+        )
         count = len(self.addresses)
-        check(frame.listener < (count if frame.max else 1), "BC-ACCEPT-02", f"{frame} {slot}, of {count} listeners")
+        check(frame.listener < count, "BC-ACCEPT-02", f"{frame} {slot}, of {count} listeners")
+        check(not frame.listener or frame.max > 0, "BC-ACCEPT-08", f"{frame} {slot}")
         check(self.unanswered is None, "BC-ORDER-01", f"{frame} {slot}, which has not answered {self.unanswered}")
         room = self.capacity - self.open
         check(frame.max <= max(room, 0), "BC-ACCEPT-03", f"{frame} {slot}, which has room for {room}")

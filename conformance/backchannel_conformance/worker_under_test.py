@@ -35,7 +35,7 @@ PROPER = (0, 76, 78)
 _SENDERS = {
     "BC-HELLO-03": "BC-HELLO-01",
     "BC-FRAME-03": "BC-FRAME-02",
-    "BC-STATUS-06": "BC-STATUS-01",
+    "BC-STATUS-06": "BC-STATUS-08",
 }
 
 
@@ -61,6 +61,7 @@ class WorkerUnderTest:
         small: bool = False,
         environment: Mapping[str, str] | None = None,
         channel: bool = True,
+        blocks: bool = True,
     ) -> None:
         self.manifest = manifest
         self.log = log
@@ -76,6 +77,7 @@ class WorkerUnderTest:
         self._status: int | None = None
         self._reaped = False
         self.channel, theirs = socket.socketpair()
+        theirs.setblocking(blocks)
         if small:
             for end in (self.channel, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
@@ -223,17 +225,18 @@ class WorkerUnderTest:
             check(frame.open <= self.open, "BC-STATUS-01", f"{frame} came while {self.open} were open")
             same = (frame.open, frame.capacity) == (self.open, self.capacity)
             check(not same, "BC-STATUS-02", f"{frame} changes nothing")
-        check(self.capacity > 0 or not frame.capacity, "BC-CAP-02", f"{frame} came after capacity 0, which is final")
+        check(self.capacity > 0 or not frame.capacity, "BC-CAP-05", f"{frame} came after capacity 0, which is final")
         self.open, self.capacity = frame.open, frame.capacity
         return frame
 
     def _judge_answer(self, frame: frames.Frame) -> None:
         check(bool(self.orders), "BC-BUSY-01", f"{frame} answers no order")
         order, most = self.orders.popleft()
-        check(frame.order == order, "BC-BUSY-01", f"{frame} came where the answer to order {order} was due")
+        check(frame.order == order, "BC-BUSY-07", f"{frame} came where the answer to order {order} was due")
         check(frame.accepted <= most, "BC-BUSY-03", f"{frame} answers an order for {most}")
         filled = frame.accepted == most
-        check(filled is (frame.reason == frames.FILLED), "BC-BUSY-04", f"{frame} answers an order for {most}")
+        fits = filled is (frame.reason == frames.FILLED)
+        check(fits, "BC-BUSY-04" if filled else "BC-BUSY-09", f"{frame} answers an order for {most}")
         limit = self.open + frame.accepted
         check(frame.open <= limit, "BC-STATUS-01", f"{frame} came where at most {limit} can be open")
         self.welcomed = True

@@ -126,13 +126,14 @@ def unkilled() -> list[str]:
 
 def whole() -> list[str]:
     """Requirements that bind, that a case checks, and that nothing wrong is known to break; reasons that are stale."""
-    controls = set(coverage.killers([HERE.parent / "controls"]))
+    killed = set(coverage.killers([HERE.parent / "controls"])).union(*(mutant.kills for mutant in every()))
     broken = {mutant.breaks for mutant in every()}
-    broken |= {name for case in coverage.cases() if case.id in controls for name in case.requirements}
-    excused, unbroken = coverage.exclusions(), reasons("unbroken")
-    binding = {name for name, requirement in Requirements.load().items() if requirement.binds}
-    wrong = [f"no mutant breaks {name}, and no reason says why" for name in binding - broken - {*excused, *unbroken}]
-    wrong += [f"{name} needs no reason for having no mutant" for name in unbroken if name not in binding - broken]
+    broken |= {name for case in coverage.cases() if case.id in killed for name in case.requirements}
+    checked = {name for case in coverage.cases() for name in case.requirements}
+    unbroken = reasons("unbroken")
+    binding = {name for name, requirement in Requirements.load().items() if requirement.binds and name in checked}
+    wrong = [f"nothing wrong breaks {name}, and no reason says why" for name in binding - broken - {*unbroken}]
+    wrong += [f"{name} needs no reason for being unbroken" for name in unbroken if name not in binding - broken]
     return sorted(wrong)
 
 

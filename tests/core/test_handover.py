@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from backchannel import ParentState, Settings
+from backchannel import ParentState, Scaling, Settings
 from backchannel.states import PARENT, ParentEvent
 from world import World
 
@@ -129,6 +129,18 @@ def test_no_worker_is_replaced_during_the_hand_over(world: World) -> None:
     assert world.parent.keep()
     world.wait(10)
     assert world.parent.counters.spawned == 4
+
+
+def test_nobody_is_retired_during_the_hand_over() -> None:
+    """Though there is far too much spare, and many passes are due while an order is waited for."""
+    world = World(Settings(order_deadline=100.0), Scaling(start=4, min=1, max=4, min_spare=0, max_spare=1))
+    world.greet_all()
+    world.connect()
+    hand_over(world)
+    retired = [worker.slot for worker in world.workers.values() if worker.drained]
+    world.wait(5)
+    assert not world.released
+    assert [worker.slot for worker in world.workers.values() if worker.drained] == retired
 
 
 def test_reload_goes_on_when_there_is_no_successor(world: World) -> None:

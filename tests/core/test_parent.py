@@ -561,3 +561,20 @@ def test_deaths_are_those_that_the_parent_did_not_bring_about() -> None:
 
 def test_idle_pool_sets_no_timer() -> None:
     assert world().parent.next_deadline() is None
+
+
+def test_order_numbers_begin_again_at_1() -> None:
+    made = world(1)
+    made.parent.workers[0].last_order = 0xFFFFFFFE
+    numbers = []
+    for _ in range(2):
+        made.connect()
+        numbers.append(made.workers[0].orders[0].order)
+        made.answer(0)
+        made.end(0)
+    assert numbers == [0xFFFFFFFF, 1]
+
+
+@pytest.mark.parametrize(("capacity", "policy"), [(1, "lowest"), (2, "least-loaded")])
+def test_policy_that_nobody_asked_for(capacity: int, policy: str) -> None:
+    assert Settings(capacity=capacity).policy == policy

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from backchannel_conformance.coverage import CaseInfo, cases, exclusions, gaps, killers
+from backchannel_conformance.coverage import Check, cases, checks, exclusions, gaps, generated_checks, killers
 from backchannel_conformance.requirements import Requirements
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_the_ledger_is_what_the_prose_says() -> None:
 
 
 def test_no_gap_in_either_direction() -> None:
-    assert gaps(REQUIREMENTS, cases(), exclusions()) == []
+    assert gaps(REQUIREMENTS, checks(), exclusions()) == []
 
 
 NEW = replace(REQUIREMENTS["BC-HERD-01"], id="BC-NEW-01")
@@ -47,13 +47,13 @@ NEW = replace(REQUIREMENTS["BC-HERD-01"], id="BC-NEW-01")
 @pytest.mark.parametrize(
     ("requirements", "more", "excluded", "said"),
     [
-        ({"BC-NEW-01": NEW}, [], {}, "BC-NEW-01 (MUST) has neither a case nor an exclusion"),
+        ({"BC-NEW-01": NEW}, [], {}, "BC-NEW-01 (MUST) has no case, no vector, no generated step and no exclusion"),
         ({}, ["BC-OLD-01"], {}, "test_x checks BC-OLD-01, which the specification does not have"),
         ({"BC-NEW-01": replace(NEW, withdrawn="why")}, ["BC-NEW-01"], {}, "BC-NEW-01, which was withdrawn"),
         ({"BC-NEW-01": NEW}, ["BC-NEW-01"], {"BC-NEW-01": "why"}, "BC-NEW-01 is excluded, and a case checks it"),
         ({"BC-NEW-01": NEW}, [], {"BC-NEW-01": " "}, "BC-NEW-01 is excluded without a reason"),
         ({}, [], {"BC-OLD-01": "why"}, "BC-OLD-01 is excluded, and the specification does not have it"),
-        ({"BC-NEW-01": replace(NEW, level="SHOULD")}, [], {"BC-NEW-01": "why"}, "is excluded, and needs no case"),
+        ({"BC-NEW-01": replace(NEW, level="SHOULD")}, [], {"BC-NEW-01": "why"}, "is excluded, and needs no check"),
         ({}, [], {}, "test_x names no requirement"),
     ],
 )  # fmt: skip
@@ -61,8 +61,20 @@ def test_each_gap_is_found(
     requirements: dict[str, object], more: list[str], excluded: dict[str, str], said: str
 ) -> None:
     every = {**REQUIREMENTS, **requirements}
-    found = gaps(every, [*cases(), CaseInfo("test_x", "pool", tuple(more), "")], {**exclusions(), **excluded})  # type: ignore[arg-type]
+    found = gaps(every, [*checks(), Check("case", "test_x", "pool", tuple(more))], {**exclusions(), **excluded})  # type: ignore[arg-type]
     assert any(said in line for line in found)
+
+
+@pytest.mark.parametrize("kind", ["case", "vector", "step"])
+def test_each_kind_of_check_is_enough(kind: str) -> None:
+    assert gaps({"BC-NEW-01": NEW}, [Check(kind, "x", "pool", ("BC-NEW-01",))], {}) == []
+
+
+def test_generated_steps_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "checks.toml"
+    assert generated_checks(path) == []
+    path.write_text('["BC-PICK-01"]\nrole = "parent"\nstep = "which worker is ordered"\n')
+    assert generated_checks(path) == [Check("step", "which worker is ordered", "parent", ("BC-PICK-01",))]
 
 
 BLOCK = ".. req:: BC-X-01\n   :level: MUST\n   :role: parent\n   :class: minimum\n\n   It MUST be ``one``.\n"

@@ -15,7 +15,7 @@ def lowest(held: Mapping[int, int], capacity: int) -> int | None:
 
 
 def least_loaded(held: Mapping[int, int], capacity: int) -> int | None:
-    """BC-PICK-02: the smallest share of its capacity, ties to the lowest slot."""
+    """BC-PICK-02, BC-PICK-07: the smallest share of its capacity, ties to the lowest slot."""
     free = [slot for slot, count in held.items() if count < capacity]
     return min(free, key=lambda slot: (Fraction(held[slot], capacity), slot), default=None)
 
@@ -90,7 +90,7 @@ def orders(case: Mapping[str, Any]) -> list[dict[str, int]]:
 
 
 def share(wanted: int, pool: Iterable[Mapping[str, Any]]) -> int:
-    """BC-PICK-03: a fair share of what is wanted."""
+    """BC-PICK-10, BC-PICK-11: a fair share of what is wanted."""
     return -(-wanted // len(choosable(pool)))
 
 

@@ -23,7 +23,7 @@ def one_order_at_a_time() -> None:
     )
 
 
-@wrong("BC-PICK-03", role="parent", kills=["test_max_of_an_order"])
+@wrong("BC-PICK-09", role="parent", kills=["test_max_of_an_order"])
 def pending_without_what_is_in_flight() -> None:
     rewrite(Backlog.wanted, "        return unordered - self.owed, False\n", "        return pending, False\n")
 
@@ -64,7 +64,7 @@ def orders_one_too_many() -> None:
     )
 
 
-@wrong("BC-PICK-03", role="parent", kills=["test_what_is_owed_has_no_share"])
+@wrong("BC-PICK-09", role="parent", kills=["test_what_is_owed_has_no_share"])
 def owed_connections_are_shared() -> None:
     rewrite(Backlog.wanted, "        return unordered - self.owed, False\n", "        return unordered, False\n")
 

@@ -16,7 +16,7 @@ def room_over_capacity() -> None:
     )
 
 
-@wrong("BC-PICK-03", role="parent", kills=["test_fair_share"])
+@wrong("BC-PICK-10", role="parent", kills=["test_fair_share"])
 def first_come_takes_all() -> None:
     rewrite(Dispatch._order_one, "share = -(-wanted // self._candidates.count)", "share = wanted")
 
@@ -26,7 +26,7 @@ def first_listener_first() -> None:
     rewrite(Dispatch._order_one, "    self.next_listener = (listener + 1) % len(self.backlogs)\n", "")
 
 
-@wrong("BC-SHORT-01", role="parent", kills=["test_forgiven_when_the_queue_was_empty"])
+@wrong("BC-SHORT-06", role="parent", kills=["test_forgiven_when_the_queue_was_empty"])
 def never_forgiven() -> None:
     rewrite(Dispatch._seen_empty, "        worker.passed_over.discard(listener)\n", "")
 
@@ -40,7 +40,7 @@ def short_answers_never_cool_down() -> None:
     )
 
 
-@wrong("BC-SHORT-02", role="parent", kills=["test_peer_is_nobodys_fault"])
+@wrong("BC-SHORT-10", role="parent", kills=["test_peer_is_nobodys_fault"])
 def peer_counts() -> None:
     rewrite(
         Dispatch._fell_short,
@@ -55,7 +55,7 @@ def worker_never_cools_down() -> None:
 
 
 @wrong(
-    "BC-SHORT-03", role="parent", kills=["test_others_go_on_while_one_cools_down", "test_lack_of_resources_cools_down"]
+    "BC-SHORT-15", role="parent", kills=["test_others_go_on_while_one_cools_down", "test_lack_of_resources_cools_down"]
 )
 def listener_never_cools_down() -> None:
     rewrite(Dispatch._fell_short, "        backlog.cooling = True\n", "")
@@ -97,17 +97,17 @@ def pool_first_listener_first() -> None:
     rewrite(Dispatch._order_one, "    self.next_listener = (listener + 1) % len(self.backlogs)\n", "")
 
 
-@wrong("BC-DEATH-02", role="pool", kills=["test_death_before_accept", "test_killed_as_it_accepts"])
+@wrong("BC-DEATH-09", role="pool", kills=["test_death_before_accept", "test_killed_as_it_accepts"])
 def pool_order_outlives_its_worker() -> None:
     rewrite(Dispatch._lost, "        self.backlogs[order.listener].ended(order)\n", "")
 
 
-@wrong("BC-ACCEPT-02", role="parent", kills=["test_welcome_follows_the_hello"])
+@wrong("BC-ACCEPT-08", role="parent", kills=["test_welcome_follows_the_hello"])
 def welcome_for_listener_1() -> None:
     rewrite(Dispatch.welcome, "worker.new_order(0, 0)", "worker.new_order(1, 0)")
 
 
-@wrong("BC-ROOM-02", role="parent", kills=["test_order_expires"])
+@wrong("BC-ROOM-03", role="parent", kills=["test_order_expires"])
 def coverage_for_ever() -> None:
     rewrite(Dispatch.expired, "    self.backlogs[order.listener].expired(order)\n", "    pass\n")
 
@@ -121,15 +121,24 @@ def series_over_all_listeners() -> None:
     )
 
 
-@wrong("BC-SHORT-02", role="parent", kills=["test_part_of_an_order_breaks_the_series"])
+@wrong("BC-SHORT-12", role="parent", kills=["test_part_of_an_order_breaks_the_series"])
 def part_of_an_order_counts() -> None:
     rewrite(Dispatch._fell_short, "not busy.accepted and reason is not Reason.PEER", "reason is not Reason.PEER")
 
 
-@wrong("BC-SHORT-01", role="parent", kills=["test_late_short_answer_is_passed_over"])
+@wrong("BC-SHORT-05", role="parent", kills=["test_late_short_answer_is_passed_over"])
 def late_short_answer_forgiven() -> None:
     rewrite(
         Dispatch._fell_short,
         "    worker.passed_over.add(order.listener)\n",
         ("    if not order.expired:\n        worker.passed_over.add(order.listener)\n"),
+    )
+
+
+@wrong("BC-SHORT-16", role="parent", kills=["test_late_lack_of_resources_cools_down"])
+def late_lack_of_resources_is_ignored() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "if reason is Reason.WORKER or rows",
+        "if reason is Reason.WORKER and not order.expired or rows",
     )

@@ -9,7 +9,7 @@ from backchannel import exec_binding
 from . import rewrite, wrong
 
 
-@wrong("BC-EXEC-03", role="worker", kills=["test_worker_refuses_senseless_variables"])
+@wrong("BC-EXEC-13", role="worker", kills=["test_worker_refuses_senseless_variables"])
 def senseless_variables_accepted() -> None:
     rewrite(
         exec_binding.read_variables,
@@ -22,24 +22,24 @@ def senseless_variables_accepted() -> None:
     )
 
 
-@wrong("BC-EXEC-02", role="parent", kills=["test_variables_of_a_program"])
+@wrong("BC-EXEC-09", role="parent", kills=["test_variables_of_a_program"])
 def deadline_with_an_exponent() -> None:
     rewrite(
         exec_binding.variables, 'f"{start.drain_deadline:.6f}".rstrip("0").rstrip(".")', 'f"{start.drain_deadline:e}"'
     )
 
 
-@wrong("BC-EXEC-03", role="worker", kills=["test_worker_refuses_senseless_variables"])
+@wrong("BC-EXEC-13", role="worker", kills=["test_worker_refuses_senseless_variables"])
 def number_with_a_sign_is_taken() -> None:
     exec_binding._DECIMAL = re.compile(r"[+]?[0-9]{1,10}")  # type: ignore[misc]
 
 
-@wrong("BC-EXEC-02", role="parent", kills=["test_variables_of_a_program"])
+@wrong("BC-EXEC-10", role="parent", kills=["test_variables_of_a_program"])
 def versions_not_told() -> None:
     rewrite(exec_binding.variables, '        f"{PREFIX}VERSIONS": start.versions,\n', "")
 
 
-@wrong("BC-EXEC-03", role="worker", kills=["test_worker_refuses_senseless_versions"])
+@wrong("BC-EXEC-13", role="worker", kills=["test_worker_refuses_senseless_versions"])
 def senseless_versions_accepted() -> None:
     rewrite(
         exec_binding.read_variables,

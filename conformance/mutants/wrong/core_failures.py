@@ -7,7 +7,7 @@ from backchannel.failures import Failures
 from . import rewrite, wrong
 
 
-@wrong("BC-SCALE-13", role="parent", kills=["test_worker_of_another_age", "test_nobody_can_start"])
+@wrong("BC-SCALE-39", role="parent", kills=["test_worker_of_another_age", "test_nobody_can_start"])
 def hopeless_workers_respawned() -> None:
     rewrite(
         Failures._hopeless,
@@ -16,12 +16,12 @@ def hopeless_workers_respawned() -> None:
     )
 
 
-@wrong("BC-SCALE-12", role="parent", kills=["test_exit_after_serving_is_not_early"])
+@wrong("BC-SCALE-32", role="parent", kills=["test_exit_after_serving_is_not_early"])
 def every_exit_is_early() -> None:
     rewrite(Failures.exited, "early = not worker.accepted and now", "early = now")
 
 
-@wrong("BC-SCALE-13", role="parent", kills=["test_one_cannot_start_any_more"])
+@wrong("BC-SCALE-41", role="parent", kills=["test_one_cannot_start_any_more"])
 def gives_up_on_a_serving_pool() -> None:
     rewrite(
         Failures.exited,
@@ -66,10 +66,24 @@ def old_workers_death_ends_the_reload() -> None:
     )
 
 
-@wrong("BC-SCALE-13", role="parent", kills=["test_worker_of_another_age_among_others"])
+@wrong("BC-SCALE-41", role="parent", kills=["test_worker_of_another_age_among_others"])
 def another_age_ends_the_pool() -> None:
     rewrite(
         Failures.of_another_version,
         "    self._hopeless(worker, PROTOCOL, text, now)\n",
         "    self._actions.append(GiveUp(76, text))\n",
     )
+
+
+@wrong("BC-SCALE-33", role="parent", kills=["test_exit_of_a_drained_worker_is_not_early"])
+def drained_workers_exit_early() -> None:
+    rewrite(
+        Failures.exited,
+        "    if expected:\n        return\n",
+        "    if expected:\n        if early:\n            self._sizing.exited_early(now)\n        return\n",
+    )
+
+
+@wrong("BC-SCALE-34", role="parent", kills=["test_violation_before_serving_is_an_early_exit"])
+def violations_cost_nothing() -> None:
+    rewrite(Failures.violated, "    if not worker.accepted:\n", "    if False:\n")

@@ -29,7 +29,7 @@ def reserved_word_written() -> None:
     )
 
 
-@wrong("BC-FRAME-03", role="codec", kills=["test_codec_rejects_what_is_wrong"])
+@wrong("BC-FRAME-08", role="codec", kills=["test_codec_rejects_what_is_wrong"])
 def reserved_octet_ignored() -> None:
     rewrite(frames.decode, "    if reserved:\n", "    if False:\n")
 
@@ -49,7 +49,7 @@ def half_a_frame_lost() -> None:
     rewrite(FrameReader.feed, "self._rest = data[whole:]", "self._rest = b''")
 
 
-@wrong("BC-HELLO-03", role="parent", kills=["test_first_message_is_no_hello"])
+@wrong("BC-HELLO-11", role="parent", kills=["test_first_message_is_no_hello"])
 def hello_with_capacity_0() -> None:
     rewrite(frames.decode_hello, " or word2 or word3 or not capacity:", " or word2 or word3:")
 

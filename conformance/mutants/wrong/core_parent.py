@@ -21,7 +21,7 @@ def stop_drops_the_backlog() -> None:
     rewrite(Parent._settle, "        if self._dispatch.exhausted:\n", "        if True:\n")
 
 
-@wrong("BC-STOP-01", role="parent", kills=["test_stop_deadline"])
+@wrong("BC-STOP-07", role="parent", kills=["test_stop_deadline"])
 def stop_without_deadline() -> None:
     rewrite(Parent.stop, "        self._deadlines.set(self._stop_deadline, now + self.settings.stop_deadline)\n", "")
 
@@ -42,7 +42,7 @@ def stop_waits_for_who_starts() -> None:
     )
 
 
-@wrong("BC-SCALE-07", role="pool", kills=["test_never_below_min"])
+@wrong("BC-SCALE-26", role="pool", kills=["test_never_below_min"])
 def retires_two_at_once() -> None:
     rewrite(
         Parent.scale,
@@ -83,7 +83,7 @@ def starts_with_one() -> None:
     rewrite(Parent.start, "    for _ in range(self.scaling.start):\n", "    for _ in range(1):\n")
 
 
-@wrong("BC-WATCH-02", role="parent", kills=["test_first_order_after_room_returns"])
+@wrong("BC-WATCH-07", role="parent", kills=["test_first_order_after_room_returns"])
 def arrivals_forgotten_while_all_are_full() -> None:
     rewrite(
         Parent.readable,

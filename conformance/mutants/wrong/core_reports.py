@@ -7,7 +7,7 @@ from backchannel.reports import Reports
 from . import rewrite, wrong
 
 
-@wrong("BC-HELLO-04", role="parent", kills=["test_ready_when_the_welcome_is_answered"])
+@wrong("BC-HELLO-14", role="parent", kills=["test_ready_when_the_welcome_is_answered"])
 def ready_at_hello() -> None:
     rewrite(
         Reports._hello,
@@ -56,7 +56,7 @@ def applies_after_violation() -> None:
     )
 
 
-@wrong("BC-VIOL-01", role="parent", kills=["test_noise_harms_nobody_else", "test_idle_worker_errs"])
+@wrong("BC-VIOL-05", role="parent", kills=["test_noise_harms_nobody_else", "test_idle_worker_errs"])
 def violations_only_logged() -> None:
     rewrite(
         Reports.read,
@@ -101,7 +101,7 @@ def retiring_worker_not_drained() -> None:
     )
 
 
-@wrong("BC-DRAIN-01", role="parent", kills=["test_draining_worker_is_listened_to"])
+@wrong("BC-DRAIN-08", role="parent", kills=["test_draining_worker_is_listened_to"])
 def draining_worker_unheard() -> None:
     rewrite(
         Reports._report,
@@ -114,7 +114,7 @@ def draining_worker_unheard() -> None:
     )
 
 
-@wrong("BC-VER-05", role="parent", kills=["test_worker_of_another_age"])
+@wrong("BC-VER-12", role="parent", kills=["test_worker_of_another_age"])
 def worker_of_any_version() -> None:
     rewrite(Reports._hello, "if not idle.hello.lowest <= VERSION <= idle.hello.highest:", "if False:")
 
@@ -132,7 +132,7 @@ def one_errs_and_all_are_killed() -> None:
     )
 
 
-@wrong("BC-VER-04", role="parent", kills=["test_later_dialect_where_1_0_was_agreed"])
+@wrong("BC-FRAME-03", role="parent", kills=["test_later_dialect_where_1_0_was_agreed"])
 def later_dialect_ignored() -> None:
     rewrite(
         Reports._report,
@@ -141,5 +141,51 @@ def later_dialect_ignored() -> None:
             "    if raw[0] != VERSION or raw[1] == ord('P'):\n"
             "        return\n"
             "    report = worker.report(raw, self._ceiling)\n"
+        ),
+    )
+
+
+@wrong("BC-HELLO-10", role="parent", kills=["test_capacity_that_was_not_given"])
+def capacity_must_be_the_one_given() -> None:
+    rewrite(
+        Reports._hello,
+        "    worker.greet(idle, self._ceiling)\n",
+        (
+            "    if idle.capacity != self._dispatch._settings.capacity:\n"
+            "        raise Violation('BC-HELLO-03', 'another capacity')\n"
+            "    worker.greet(idle, self._ceiling)\n"
+        ),
+    )
+
+
+@wrong("BC-SHORT-22", role="parent", kills=["test_unusable_listener_is_an_early_exit"])
+def unusable_listener_costs_nothing() -> None:
+    rewrite(Reports._answer, "        self._sizing.exited_early(now)", "        pass")
+
+
+@wrong("BC-VIOL-09", role="parent", kills=["test_answer_before_a_violation_counts"])
+def nothing_of_a_read_with_a_violation_is_applied() -> None:
+    rewrite(
+        Reports.read,
+        "        for raw in worker.reader.feed(data):\n",
+        (
+            "        whole = list(worker.reader.feed(data))\n"
+            "        if any(raw[3] for raw in whole):\n"
+            "            raise Violation('BC-FRAME-03', 'the reserved octet')\n"
+            "        for raw in whole:\n"
+        ),
+    )
+
+
+@wrong("BC-SILENT-07", role="parent", kills=["test_welcome_does_not_expire"])
+def welcome_expires() -> None:
+    rewrite(
+        Reports._hello,
+        "        self._dispatch.welcome(worker)\n",
+        (
+            "        self._dispatch.welcome(worker)\n"
+            "        settings = self._dispatch._settings\n"
+            "        due = now + settings.order_deadline + settings.silence_deadline\n"
+            "        self._lives._deadlines.set(worker.state_deadline, due)\n"
         ),
     )

@@ -17,7 +17,7 @@ def early_exits_cost_nothing() -> None:
     )
 
 
-@wrong("BC-SCALE-04", role="parent", kills=["test_spawning_doubles"])
+@wrong("BC-SCALE-21", role="parent", kills=["test_spawning_doubles"])
 def scaling_off_by_one() -> None:
     rewrite(
         sizing.lacking,
@@ -41,17 +41,17 @@ def one_above_max() -> None:
     rewrite(sizing.decide, "scaling.max - totals.counting)", "scaling.max + 1 - totals.counting)")
 
 
-@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_goes_from_the_top"])
+@wrong("BC-SCALE-27", role="parent", kills=["test_retirement_goes_from_the_top"])
 def lowest_slot_retires() -> None:
     rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, worker.slot)")
 
 
-@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_counts_what_is_reserved"])
+@wrong("BC-SCALE-27", role="parent", kills=["test_retirement_counts_what_is_reserved"])
 def retires_with_an_order_under_way() -> None:
     rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.open, -worker.slot)")
 
 
-@wrong("BC-SCALE-07", role="parent", kills=["test_retirement_leaves_min_spare"])
+@wrong("BC-SCALE-29", role="parent", kills=["test_retirement_leaves_min_spare"])
 def retires_the_last_spare() -> None:
     rewrite(sizing.decide, "        if totals.room - victim.room >= scaling.min_spare:\n", "        if True:\n")
 
@@ -61,12 +61,12 @@ def draining_workers_count() -> None:
     rewrite(Totals.add, ("        self.draining += sign\n        return\n"), "        self.draining += sign\n")
 
 
-@wrong("BC-SCALE-07", role="pool", kills=["test_shrinks_when_idle"])
+@wrong("BC-SCALE-27", role="pool", kills=["test_shrinks_when_idle"])
 def pool_lowest_slot_retires() -> None:
     rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, worker.slot)")
 
 
-@wrong("BC-SCALE-07", role="pool", kills=["test_retires_the_least_loaded"])
+@wrong("BC-SCALE-27", role="pool", kills=["test_retires_the_least_loaded"])
 def retires_the_most_loaded() -> None:
     rewrite(sizing.decide, "victim = min(ready", "victim = max(ready")
 
@@ -80,7 +80,7 @@ def never_tries_to_start_again() -> None:
     )
 
 
-@wrong("BC-SCALE-03", role="parent", kills=["test_growth_ends_at_max"])
+@wrong("BC-SCALE-18", role="parent", kills=["test_growth_ends_at_max"])
 def max_never_reached() -> None:
     rewrite(
         sizing.short,
@@ -89,7 +89,7 @@ def max_never_reached() -> None:
     )
 
 
-@wrong("BC-SCALE-05", role="parent", kills=["test_spawning_doubles"])
+@wrong("BC-SCALE-22", role="parent", kills=["test_spawning_doubles"])
 def spawn_rate_rises_by_one() -> None:
     rewrite(
         sizing.decide,

@@ -7,7 +7,7 @@ from backchannel.slots import Slots, Worker
 from . import rewrite, wrong
 
 
-@wrong("BC-STATUS-06", role="parent", kills=["test_idle_worker_errs"])
+@wrong("BC-STATUS-12", role="parent", kills=["test_idle_worker_errs"])
 def empty_status_tolerated() -> None:
     rewrite(
         Worker.report,
@@ -21,7 +21,7 @@ def answer_to_another_order() -> None:
     rewrite(Worker._check_answer, "    if order != mine.id:\n", "    if False:\n")
 
 
-@wrong("BC-CAP-03", role="parent", kills=["test_capacity_after_the_final_zero"])
+@wrong("BC-CAP-06", role="parent", kills=["test_capacity_after_the_final_zero"])
 def retired_worker_comes_back() -> None:
     rewrite(Worker.report, "    if capacity and not self.capacity:\n", "    if False:\n")
 
@@ -70,7 +70,7 @@ def slots_never_reused() -> None:
     rewrite(Slots.remove, "    heapq.heappush(self._free, worker.slot)\n", "")
 
 
-@wrong("BC-ACCEPT-01", role="parent", kills=["test_welcome_follows_the_hello"])
+@wrong("BC-ACCEPT-06", role="parent", kills=["test_welcome_follows_the_hello"])
 def order_numbers_skip() -> None:
     rewrite(
         Worker.new_order,
@@ -84,12 +84,12 @@ def any_capacity_applied() -> None:
     rewrite(Worker.report, "if frame.capacity > ceiling:", "if False:")
 
 
-@wrong("BC-ORDER-02", role="parent", kills=["test_lack_of_resources_cools_down"])
+@wrong("BC-SHORT-18", role="parent", kills=["test_lack_of_resources_cools_down"])
 def orders_those_in_cool_down() -> None:
     rewrite(Worker.may_be_chosen, "self.capacity > self.open and not self.cooling", "self.capacity > self.open")
 
 
-@wrong("BC-HELLO-05", role="parent", kills=["test_status_before_the_welcome_is_answered"])
+@wrong("BC-HELLO-15", role="parent", kills=["test_status_before_the_welcome_is_answered"])
 def status_of_a_starting_worker_applied() -> None:
     rewrite(
         Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n"

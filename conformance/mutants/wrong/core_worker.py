@@ -7,7 +7,7 @@ from backchannel.worker import WorkerSide
 from . import rewrite, wrong
 
 
-@wrong("BC-HELLO-01", role="worker", kills=["test_hello_is_first"])
+@wrong("BC-HELLO-08", role="worker", kills=["test_hello_is_first"])
 def capacity_always_1() -> None:
     rewrite(
         WorkerSide.hello,
@@ -34,7 +34,7 @@ def status_before_welcome() -> None:
     )
 
 
-@wrong("BC-DRAIN-04", role="worker", kills=["test_end_before_the_welcome"])
+@wrong("BC-DRAIN-12", role="worker", kills=["test_end_before_the_welcome", "test_end_before_the_hello"])
 def early_end_is_an_error() -> None:
     rewrite(
         WorkerSide.eof,
@@ -53,12 +53,12 @@ def any_version_welcome() -> None:
     rewrite(WorkerSide._order, "    if self.state is WorkerState.GREETED and raw[0] != VERSION:\n", "    if False:\n")
 
 
-@wrong("BC-VER-04", role="worker", kills=["test_version_changes_later"])
+@wrong("BC-FRAME-03", role="worker", kills=["test_version_changes_later"])
 def version_checked_once() -> None:
     rewrite(WorkerSide._order, "    frame = decode(raw)\n", "    frame = decode(bytes([VERSION]) + raw[1:])\n")
 
 
-@wrong("BC-VIOL-03", role="worker", kills=["test_worker_leaves_a_parent_that_errs"])
+@wrong("BC-VIOL-08", role="worker", kills=["test_worker_leaves_a_parent_that_errs"])
 def violations_ignored() -> None:
     rewrite(
         WorkerSide.receive,
@@ -86,7 +86,7 @@ def unknown_listener_is_0() -> None:
     )
 
 
-@wrong("BC-VIOL-03", role="worker", kills=["test_violation_while_holding"])
+@wrong("BC-VIOL-07", role="worker", kills=["test_violation_while_holding"])
 def reports_after_violation() -> None:
     rewrite(
         WorkerSide.receive,
@@ -95,7 +95,7 @@ def reports_after_violation() -> None:
     )
 
 
-@wrong("BC-BUSY-01", role="worker", kills=["test_several_orders_in_one_read"])
+@wrong("BC-CHAN-13", role="worker", kills=["test_several_orders_in_one_read"])
 def last_order_of_a_read() -> None:
     rewrite(WorkerSide.receive, "            orders.append(order)\n", "            orders[:] = [order]\n")
 
@@ -147,7 +147,7 @@ def gone_never_sent() -> None:
     )
 
 
-@wrong("BC-STATUS-03", role="worker", kills=["test_room_returns_to_a_full_worker"])
+@wrong("BC-STATUS-10", role="worker", kills=["test_room_returns_to_a_full_worker"])
 def room_of_a_full_worker_untold() -> None:
     rewrite(
         WorkerSide._status,
@@ -192,10 +192,30 @@ def every_status_is_queued() -> None:
     )
 
 
-@wrong("BC-HELLO-01", role="worker", kills=["test_hello_is_first"])
+@wrong("BC-VER-07", role="worker", kills=["test_hello_is_first"])
 def hello_without_versions() -> None:
     rewrite(
         WorkerSide.hello,
         "self._queued.append(encode(Idle(self.capacity, hello)))",
         "self._queued.append(encode(Idle(self.capacity)))",
     )
+
+
+@wrong("BC-VIOL-11", role="worker", kills=["test_order_after_a_violation"])
+def reads_on_after_a_violation() -> None:
+    rewrite(
+        WorkerSide.receive,
+        "            order = self._order(raw)\n",
+        (
+            "            try:\n"
+            "                order = self._order(raw)\n"
+            "            except Violation:\n"
+            "                self.exit_status = PROTOCOL\n"
+            "                continue\n"
+        ),
+    )
+
+
+@wrong("BC-VIOL-10", role="worker", kills=["test_order_before_a_violation"])
+def order_before_a_violation_is_attempted_in_silence() -> None:
+    rewrite(WorkerSide.receive, "        raise\n", "        if not orders:\n            raise\n")

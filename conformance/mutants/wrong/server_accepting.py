@@ -11,7 +11,7 @@ from backchannel_server import accepting
 from . import rewrite, wrong
 
 
-@wrong("BC-WORK-01", role="worker", kills=["test_no_order_no_accept"])
+@wrong("BC-WORK-09", role="worker", kills=["test_no_order_no_accept"])
 def probe_accepts() -> None:
     rewrite(accepting.attempt, "for _ in range(order.max):", "for _ in range(max(1, order.max)):")
 
@@ -46,7 +46,7 @@ def accept_blocks() -> None:
     )
 
 
-@wrong("BC-BUSY-04", role="worker", kills=["test_fewer_pending_than_ordered"])
+@wrong("BC-BUSY-09", role="worker", kills=["test_fewer_pending_than_ordered"])
 def filled_if_any() -> None:
     rewrite(
         accepting.attempt,
@@ -60,22 +60,22 @@ def drain_all_accept_loop() -> None:
     rewrite(accepting.attempt, "for _ in range(order.max):", "for _ in range(order.max and 1000):")
 
 
-@wrong("BC-ACCEPT-05", role="worker", kills=["test_order_above_room"])
+@wrong("BC-ACCEPT-09", role="worker", kills=["test_order_above_room"])
 def order_cut_to_room() -> None:
     rewrite(accepting.attempt, "for _ in range(order.max):", "for _ in range(min(order.max, 2)):")
 
 
-@wrong("BC-EXEC-01", role="worker", kills=["test_order_names_its_listener"])
+@wrong("BC-EXEC-07", role="worker", kills=["test_order_names_its_listener"])
 def always_the_first_listener() -> None:
     rewrite(accepting.attempt, "listeners[order.listener].accept()", "listeners[0].accept()")
 
 
-@wrong("BC-ERRNO-01", role="worker", kills=["test_worker_is_out_of_descriptors"])
+@wrong("BC-ERRNO-03", role="worker", kills=["test_worker_is_out_of_descriptors"])
 def emfile_is_the_systems() -> None:
     del accepting._BY_ERRNO[errno.EMFILE]
 
 
-@wrong("BC-ERRNO-01", role="worker", kills=["test_listener_that_does_not_listen"])
+@wrong("BC-ERRNO-06", role="worker", kills=["test_listener_that_does_not_listen"])
 def unknown_errno_is_empty() -> None:
     rewrite(
         accepting.reason_for,
@@ -89,13 +89,25 @@ def eintr_ends_the_worker() -> None:
     signal.signal(signal.SIGCONT, lambda _number, _frame: os._exit(1))
 
 
-@wrong("BC-CHAN-05", role="worker", kills=["test_parent_gone_while_holding"])
+@wrong("BC-CHAN-14", role="worker", kills=["test_parent_gone_while_holding"])
 def dies_of_sigpipe() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-@wrong("BC-ERRNO-01", role="pool", kills=["test_worker_without_descriptors", "test_accept_fails"])
+@wrong("BC-ERRNO-04", role="pool", kills=["test_worker_without_descriptors", "test_accept_fails"])
 def every_error_is_for_good() -> None:
     rewrite(
         accepting.reason_for, "    return _BY_ERRNO.get(number or 0, Reason.UNUSABLE)\n", "    return Reason.UNUSABLE\n"
+    )
+
+
+@wrong("BC-ERRNO-02", role="worker", kills=["test_connection_that_went_away"])
+def client_that_went_away_is_the_workers_doing() -> None:
+    rewrite(
+        accepting.reason_for,
+        "    return _BY_ERRNO.get(number or 0, Reason.UNUSABLE)\n",
+        (
+            "    reason = _BY_ERRNO.get(number or 0, Reason.UNUSABLE)\n"
+            "    return Reason.WORKER if reason is Reason.PEER else reason\n"
+        ),
     )

@@ -7,7 +7,7 @@ from backchannel_server.channels import Channels
 from . import rewrite, wrong
 
 
-@wrong("BC-EXEC-01", role="parent", kills=["test_descriptors_of_a_program"])
+@wrong("BC-EXEC-08", role="parent", kills=["test_descriptors_of_a_program"])
 def sibling_ends_left_open() -> None:
     rewrite(
         Channels.spawn,
@@ -39,7 +39,7 @@ def channel_read_to_the_end() -> None:
     )
 
 
-@wrong("BC-PASS-02", role="parent", kills=["test_order_of_a_flooding_worker_expires"])
+@wrong("BC-PASS-05", role="parent", kills=["test_order_of_a_flooding_worker_expires"])
 def overdue_read_for_ever() -> None:
     rewrite(
         Channels.read_all,
@@ -48,7 +48,7 @@ def overdue_read_for_ever() -> None:
     )
 
 
-@wrong("BC-DEATH-01", role="parent", kills=["test_grandchild_that_writes_for_ever"])
+@wrong("BC-DEATH-07", role="parent", kills=["test_grandchild_that_writes_for_ever"])
 def dead_read_for_ever() -> None:
     rewrite(
         Channels.read_all,
@@ -57,7 +57,7 @@ def dead_read_for_ever() -> None:
     )
 
 
-@wrong("BC-DEATH-01", role="parent", kills=["test_grandchild_holds_the_channel"])
+@wrong("BC-DEATH-08", role="parent", kills=["test_grandchild_holds_the_channel"])
 def death_waits_for_end_of_file() -> None:
     rewrite(
         Channels.reap,
@@ -71,7 +71,7 @@ def forked_sibling_ends_left_open() -> None:
     rewrite(Channels.forget, ("    for channel in self._channels.values():\n        channel.close()\n"), "    pass\n")
 
 
-@wrong("BC-CHAN-01", role="parent", kills=["test_descriptors_of_a_program"])
+@wrong("BC-CHAN-10", role="parent", kills=["test_descriptors_of_a_program"])
 def sibling_ends_survive_exec() -> None:
     rewrite(
         Channels.spawn,
@@ -89,7 +89,7 @@ def waits_for_each_answer() -> None:
     )
 
 
-@wrong("BC-KILL-01", role="parent", kills=["test_silence_ends_in_a_kill"])
+@wrong("BC-KILL-04", role="parent", kills=["test_silence_ends_in_a_kill"])
 def kills_without_a_signal() -> None:
     rewrite(
         Channels.kill, "        self._signal(slot, signal.SIGKILL)\n", "        self._signal(slot, signal.SIGCONT)\n"

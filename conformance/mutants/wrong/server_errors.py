@@ -7,7 +7,7 @@ from backchannel_server.errors import StartError
 from . import wrong
 
 
-@wrong("BC-EXEC-03", role="worker", kills=["test_worker_refuses_a_missing_channel"])
+@wrong("BC-EXEC-14", role="worker", kills=["test_worker_refuses_a_missing_channel"])
 def missing_channel_is_status_1() -> None:
     begin = StartError.__init__
 

@@ -7,11 +7,11 @@ from backchannel_server.exec_binding import Launcher
 from . import rewrite, wrong
 
 
-@wrong("BC-EXEC-04", role="parent", kills=["test_variables_of_a_program"])
+@wrong("BC-EXEC-17", role="parent", kills=["test_variables_of_a_program"])
 def stray_variables_passed_on() -> None:
     rewrite(Launcher.start, " if not name.startswith(PREFIX)}", "}")
 
 
-@wrong("BC-EXEC-04", role="parent", kills=["test_signals_of_a_program"])
+@wrong("BC-EXEC-16", role="parent", kills=["test_signals_of_a_program"])
 def signals_left_blocked() -> None:
     rewrite(Launcher.start, "setsigmask=(),", "setsigmask=(signal.SIGUSR1,),")

@@ -12,7 +12,7 @@ def workers_keep_the_baton() -> None:
     rewrite(Handover.forget, ("        if baton is not None:\n            baton.close()\n"), "        pass\n")
 
 
-@wrong("BC-BATON-03", role="pool", kills=["test_successor_that_cannot_start"])
+@wrong("BC-BATON-15", role="pool", kills=["test_successor_that_cannot_start"])
 def hands_over_before_the_successor_is_ready() -> None:
     rewrite(
         Handover.start,

@@ -45,7 +45,7 @@ def drop_on_drain() -> None:
     )
 
 
-@wrong("BC-DRAIN-03", role="worker", kills=["test_no_new_connection_after_end_of_file"])
+@wrong("BC-DRAIN-10", role="worker", kills=["test_no_new_connection_after_end_of_file"])
 def backlog_taken_at_the_end() -> None:
     rewrite(
         blocking.run,
@@ -120,3 +120,9 @@ def listener_blocks() -> None:
 @wrong("BC-DRAIN-04", role="worker", kills=["test_one_connection_outlasts_the_end_of_file"])
 def end_of_file_after_service_is_an_error() -> None:
     rewrite(blocking.run, ("            side.eof()\n            break\n"), "            return 1\n")
+
+
+@wrong("BC-CHAN-12", role="worker", kills=["test_flags_of_its_end_are_its_own"])
+def channel_is_taken_to_block() -> None:
+    rewrite(blocking.run, "    channel.setblocking(True)\n", "")
+    rewrite(blocking.run, "        data = read(channel)\n", "        data = channel.recv(4096)\n")

@@ -53,7 +53,7 @@ def reset_is_an_error() -> None:
     rewrite(_Worker.channel_ready, "    data = read(self.channel)\n", "    data = self.channel.recv(4096)\n")
 
 
-@wrong("BC-CHAN-08", role="worker", kills=["test_answer_waits_for_a_full_channel"])
+@wrong("BC-CHAN-17", role="worker", kills=["test_answer_waits_for_a_full_channel"])
 def answer_lost_in_a_full_channel() -> None:
     rewrite(
         _Worker.flush,
@@ -64,12 +64,12 @@ def answer_lost_in_a_full_channel() -> None:
     )
 
 
-@wrong("BC-DRAIN-03", role="worker", kills=["test_draining_worker_lets_go_of_listeners"])
+@wrong("BC-DRAIN-09", role="worker", kills=["test_draining_worker_lets_go_of_listeners"])
 def listener_kept_while_draining() -> None:
     rewrite(_Worker.drain, "        listener.close()\n", "        pass\n")
 
 
-@wrong("BC-DRAIN-04", role="worker", kills=["test_end_of_file_does_not_spin"])
+@wrong("BC-DRAIN-13", role="worker", kills=["test_end_of_file_does_not_spin"])
 def spins_on_end_of_file() -> None:
     rewrite(
         _Worker.flush,
@@ -124,6 +124,6 @@ def worker_has_a_second_thread() -> None:
     )
 
 
-@wrong("BC-DRAIN-03", role="pool", kills=["test_parent_started_again"])
+@wrong("BC-DRAIN-09", role="pool", kills=["test_parent_started_again"])
 def orphan_keeps_the_listener() -> None:
     rewrite(_Worker.drain, "        listener.close()\n", "        pass\n")

@@ -71,7 +71,7 @@ def wakes_thrice_for_each_event() -> None:
     )
 
 
-@wrong("BC-FORK-05", role="pool", kills=["test_worker_descriptors"])
+@wrong("BC-FORK-15", role="pool", kills=["test_worker_descriptors"])
 def inherited_poller_kept() -> None:
     rewrite(Pool._forget, "    platform.forget(self._loop.selector)\n", "")
 
@@ -95,7 +95,7 @@ def judges_before_it_reads() -> None:
     )
 
 
-@wrong("BC-STOP-01", role="pool", kills=["test_stop_when_idle", "test_stop_finishes_what_is_held"])
+@wrong("BC-STOP-11", role="pool", kills=["test_stop_when_idle", "test_stop_finishes_what_is_held"])
 def clean_stop_is_status_3() -> None:
     rewrite(
         Pool.run,

@@ -16,7 +16,7 @@ class Send:
     """Write ``data`` to the channel of ``slot``, whole and without blocking.
 
     Call :meth:`~backchannel.parent.Parent.send_failed` if the channel does not take it all at once (BC-KILL-02), and
-    :meth:`~backchannel.parent.Parent.eof` at EPIPE or ECONNRESET, once what is readable has been read (BC-CHAN-06).
+    :meth:`~backchannel.parent.Parent.eof` at EPIPE or ECONNRESET, once what is readable has been read (BC-CHAN-15).
     """
 
     slot: int
@@ -39,7 +39,7 @@ class HalfClose:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Close the channel of ``slot`` and send SIGKILL to its worker (BC-KILL-01)."""
+    """Close the channel of ``slot`` and send SIGKILL to its worker (BC-KILL-01, BC-KILL-04)."""
 
     slot: int
 
@@ -51,7 +51,7 @@ class CloseListeners:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Close the baton: the successor may watch the listeners from now on (BC-BATON-02)."""
+    """Close the baton: the successor may watch the listeners from now on (BC-BATON-09)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Stop with exit status ``status``: no worker can ever start (BC-SCALE-13)."""
+    """Stop with exit status ``status``: no worker can ever start (BC-SCALE-39)."""
 
     status: int
     text: str

@@ -40,7 +40,7 @@ class Backlog:
     dirty: bool = False
     """More may be pending, or less in flight, than when the pending were counted."""
     cooling: bool = False
-    """Nothing is ordered for it: the system lacks what an ``accept`` takes (BC-SHORT-03)."""
+    """Nothing is ordered for it: the system lacks what an ``accept`` takes (BC-SHORT-15)."""
     empty: bool = False
     """The last count found nothing pending."""
 

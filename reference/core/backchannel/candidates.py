@@ -5,7 +5,7 @@ changes, its old entry becomes stale, because the worker's ticket names another 
 to the top. So a change and a choice both cost O(log n) (the stale ones are swept out when they outnumber the
 workers).
 
-The key of ``least-loaded`` must compare (open + reserved) / capacity exactly (BC-PICK-02). For fractions with
+The key of ``least-loaded`` must compare (open + reserved) / capacity exactly (BC-PICK-06). For fractions with
 denominators below 2**32, multiplying by 2**64 and rounding down keeps every difference and every tie, so the key is
 one integer.
 """

@@ -134,7 +134,7 @@ class Dispatch:
             backlog.dirty = True  # count again when room returns: never a blind order (BC-WATCH-03)
             return False
         most = 1
-        if wanted > 1:  # a fair share, so that all who could begin do so at once (BC-PICK-03)
+        if wanted > 1:  # a fair share, so that all who could begin do so at once (BC-PICK-10)
             share = -(-wanted // self._candidates.count)
             most = min(share, worker.room, self._settings.max_per_order)
         order = worker.new_order(listener, most, again=again)
@@ -157,7 +157,7 @@ class Dispatch:
         if not order.max:
             return False  # the welcome: it says nothing about a listener
         worker.accepted += busy.accepted
-        # not while a worker is passed over: it waits until the queue is seen empty, which takes a count (BC-WATCH-04)
+        # not while a worker is passed over: it waits until the queue is seen empty, which takes a count (BC-WATCH-10)
         filled = self.edges and busy.accepted == order.max and not order.expired and not self._fallen_short
         self.backlogs[order.listener].ended(order, filled=filled)
         if busy.accepted:
@@ -174,7 +174,7 @@ class Dispatch:
         reason, rows, cool_down = busy.reason, worker.short_rows, self._settings.cool_down
         worker.passed_over.add(order.listener)
         self._fallen_short.add(worker)
-        # PEER is the client's doing, and a late answer comes when others may have taken all (BC-SHORT-02)
+        # PEER is the client's doing, and a late answer comes when others may have taken all (BC-SHORT-09)
         if not busy.accepted and reason is not Reason.PEER and not order.expired:
             rows[order.listener] = rows.get(order.listener, 0) + 1
         if reason is Reason.WORKER or rows.get(order.listener, 0) >= self._settings.short_in_a_row:
@@ -194,7 +194,7 @@ class Dispatch:
         return False
 
     def _seen_empty(self, listener: int) -> None:
-        """Nothing was there to be taken, so no worker fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
+        """Nothing was there to be taken, so no worker fell short of anything (BC-SHORT-06, BC-SHORT-11)."""
         for worker in self._fallen_short:
             worker.passed_over.discard(listener)
             worker.short_rows.pop(listener, None)
@@ -203,7 +203,7 @@ class Dispatch:
     # -------------------------------------------------------------------------------------------------------- no answer
 
     def expired(self, worker: Worker) -> None:
-        """The order of ``worker`` was not answered in time: nothing is in flight by it any more (BC-SILENT-01)."""
+        """The order of ``worker`` was not answered in time: nothing is in flight by it any more (BC-ROOM-03)."""
         order = worker.order
         assert order is not None
         order.expired = True
@@ -222,7 +222,7 @@ class Dispatch:
             self._on_change(worker)
 
     def _lost(self, worker: Worker) -> None:
-        """``worker`` will not answer; what was in flight by its order may be ordered again (BC-DEATH-02)."""
+        """``worker`` will not answer; what was in flight by its order may be ordered again (BC-DEATH-09)."""
         order = worker.end_order()
         if order is not None and order.max:
             self.backlogs[order.listener].ended(order)

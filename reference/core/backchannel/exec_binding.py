@@ -16,9 +16,9 @@ from .errors import SettingError
 __all__ = ["CHANNEL_FD", "PREFIX", "ExecStart", "read_variables", "variables"]
 
 PREFIX: Final = "BACKCHANNEL_"
-"""No variable of this prefix is inherited from the parent's own environment (BC-EXEC-04)."""
+"""No variable of this prefix is inherited from the parent's own environment (BC-EXEC-17)."""
 CHANNEL_FD: Final = 3
-"""The channel's descriptor; the listeners follow it (BC-EXEC-01)."""
+"""The channel's descriptor; the listeners follow it (BC-EXEC-01, BC-EXEC-07)."""
 
 _DECIMAL: Final = re.compile(r"[0-9]{1,10}")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")

@@ -1,8 +1,8 @@
 """Workers that fail, and what follows: a delay, the end of a reload, or the end of the pool.
 
-A worker that dies before it has accepted anything delays the next spawn (BC-SCALE-12); so does one that breaks the
-protocol. One that says that it can never start ends the reload that brought it, or the pool if none ever started
-(BC-SCALE-13, BC-RELOAD-05).
+A worker that dies before it has accepted anything delays the next spawn (BC-SCALE-12, BC-SCALE-32); so does one that
+breaks the protocol (BC-SCALE-34). One that says that it can never start ends the reload that brought it, or the pool if
+none ever started (BC-RELOAD-05, BC-SCALE-39).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Failures:
             self._sizing.delay_spawning(now)
 
     def violated(self, worker: Worker, why: str, now: float, *, requirement: str | None = None) -> None:
-        """``worker`` broke the protocol: it is killed, and the others go on (BC-VIOL-01, BC-HARM-01)."""
+        """``worker`` broke the protocol: it is killed, and the others go on (BC-VIOL-05, BC-VIOL-06)."""
         self._lives.kill(worker, SlotEvent.VIOLATION, why, now, requirement=requirement)
         if not worker.accepted:
             self._sizing.delay_spawning(now)
 
     def of_another_version(self, worker: Worker, text: str, now: float) -> None:
         """``worker`` speaks no version of ours. It is taken to have exited with 76, as a worker does
-        whose parent speaks no version of its own (BC-VER-05).
+        whose parent speaks no version of its own (BC-VER-14).
         """
         self._lives.kill(worker, SlotEvent.VIOLATION, text, now, requirement="BC-VER-05")
         self._hopeless(worker, PROTOCOL, text, now)

@@ -1,7 +1,7 @@
 """Frames: 20 octets, four messages.
 
 Every frame is a version, a type, a reason, a reserved octet and four 32-bit words in network byte order
-(BC-FRAME-01). What a message does not name is 0, and is checked to be 0 (BC-FRAME-02, BC-FRAME-03). There is nothing to
+(BC-FRAME-01). What a message does not name is 0, and is checked to be 0 (BC-FRAME-02, BC-FRAME-08). There is nothing to
 negotiate about a frame's length, so a reader cuts the stream every 20 octets and is done (BC-CHAN-04).
 
 Messages are named tuples, and the two frames that are written for each connection have a function each: a frame is on
@@ -60,7 +60,7 @@ class Type(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why a BUSY accepted as many as it did (BC-BUSY-04)."""
+    """Why a BUSY accepted as many as it did (BC-BUSY-04, BC-BUSY-09)."""
 
     FILLED = 0
     EMPTY = 1
@@ -218,7 +218,7 @@ def _hello(word: int) -> Hello:
 
 
 class FrameReader:
-    """Cuts a stream into frames, however it was split or merged (BC-CHAN-04)."""
+    """Cuts a stream into frames, however it was split or merged (BC-CHAN-04, BC-CHAN-13)."""
 
     __slots__ = ("_rest",)
 

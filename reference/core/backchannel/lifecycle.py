@@ -74,7 +74,7 @@ class Lifecycle:
         return worker
 
     def welcomed(self, worker: Worker, now: float) -> None:
-        """It has answered the welcome: it is READY (BC-HELLO-04)."""
+        """It has answered the welcome: it is READY (BC-HELLO-14)."""
         self.step(worker, SlotEvent.WELCOMED, now)
         worker.was_ready = True
         self.ever_ready += 1
@@ -108,7 +108,7 @@ class Lifecycle:
             self._on_change(worker)
 
     def kill(self, worker: Worker, event: SlotEvent, why: str, now: float, *, requirement: str | None = None) -> None:
-        """Kill ``worker``; the state changes before the signal goes out (BC-KILL-01)."""
+        """Kill ``worker``; the state changes before the signal goes out (BC-KILL-06)."""
         self.step(worker, event, now)
         self._counters.kills += 1
         self.note(worker.slot, f"is killed: {why}", requirement)

@@ -100,7 +100,7 @@ class Parent:
         self._reports.read(self.workers[slot], data, now)
 
     def eof(self, slot: int, now: float) -> None:
-        """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-06)."""
+        """The channel of ``slot`` has ended, and everything in it has been received (BC-CHAN-15)."""
         self._lives.lose(self.workers[slot], now)
 
     def send_failed(self, slot: int, now: float) -> None:
@@ -129,7 +129,7 @@ class Parent:
         return self._deadlines.overdue(now)
 
     def judge(self, now: float) -> None:
-        """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-04)."""
+        """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-06)."""
         self._now = now
         if not self._deadlines.may_have_passed(now):
             return
@@ -167,7 +167,7 @@ class Parent:
             if self._dispatch.exhausted:
                 self._drain_all(ParentEvent.SETTLED, self._now)
         elif self.state is ParentState.YIELDING and not self._dispatch.in_flight:
-            # before any worker is drained: the successor is to watch while these workers finish (BC-BATON-02)
+            # before any worker is drained: the successor is to watch while these workers finish (BC-BATON-10)
             self._actions.append(Release())
             self._drain_all(ParentEvent.SETTLED, self._now)
 
@@ -223,7 +223,7 @@ class Parent:
 
     def hand_over(self) -> bool:
         """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
-        drain all workers (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
+        drain all workers (BC-BATON-02, -09 to -11). ``False``, and nothing happens, unless the pool is RUNNING.
         """
         return self._step(ParentEvent.HAND_OVER)
 
@@ -231,7 +231,7 @@ class Parent:
         """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
         if not self._step(ParentEvent.KEEP):
             return False
-        self._reload.due = True  # a reload that was under way goes on (BC-BATON-05)
+        self._reload.due = True  # a reload that was under way goes on (BC-BATON-08)
         self._dispatch.look_again()
         return True
 

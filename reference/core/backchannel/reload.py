@@ -104,9 +104,9 @@ class Reload:
         workers = self._lives.workers.values()
         old = [worker for worker in workers if worker.generation < self.current and worker.state in _COUNTING]
         drain: list[Worker] = []
-        # all at once: no worker is drained before the whole new generation is READY (BC-RELOAD-01)
+        # all at once: no worker is drained before the whole new generation is READY (BC-RELOAD-09)
         if not self._at_once or (not self._starting and len(self._ready) >= len(old)):
-            # as in BC-SCALE-07, and for its reason: least is lost where least is held
+            # as in BC-SCALE-27, and for its reason: least is lost where least is held
             old.sort(key=lambda worker: (worker.open + worker.reserved, -worker.slot))
             drain = old[: len(self._ready)]
             self._ready.clear()

@@ -48,7 +48,7 @@ class Totals:
     """Sums over the pool."""
 
     counting: int = 0
-    """All workers but those DRAINING (BC-SCALE-03)."""
+    """All workers but those DRAINING (BC-SCALE-19)."""
     starting: int = 0
     draining: int = 0
     room: int = 0
@@ -76,7 +76,7 @@ class Memory:
     last: float | None = None
     """When a pass last did something."""
     early_exits: int = 0
-    """In a row (BC-SCALE-12)."""
+    """In a row (BC-SCALE-35)."""
     not_before: float = float("-inf")
     """No spawning before this time."""
 
@@ -95,14 +95,14 @@ def spare(totals: Totals, capacity: int) -> int:
 
 
 def lacking(totals: Totals, scaling: Scaling, capacity: int) -> int:
-    """Workers that the pool lacks, whatever ``max`` and the spawn rate say (BC-SCALE-04)."""
+    """Workers that the pool lacks, whatever ``max`` and the spawn rate say (BC-SCALE-21)."""
     spared = spare(totals, capacity)
     by_spare = -((spared - scaling.min_spare) // capacity) if spared < scaling.min_spare else 0
     return max(scaling.min - totals.counting, by_spare, 0)
 
 
 def short(totals: Totals, scaling: Scaling, capacity: int) -> bool:
-    """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03)."""
+    """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03, BC-SCALE-18)."""
     lacks = totals.counting < scaling.min or spare(totals, capacity) < scaling.min_spare
     return lacks and totals.counting < scaling.max
 
@@ -121,7 +121,7 @@ def decide(
         totals.add(worker.state, worker.room)
     is_short = short(totals, scaling, capacity)
     if not is_short:
-        memory = replace(memory, rate=1)  # even in a pass that comes too early to act (BC-SCALE-05)
+        memory = replace(memory, rate=1)  # even in a pass that comes too early to act (BC-SCALE-24)
     if memory.last is not None and now < memory.last + scaling.period:
         return Decision(), memory
     if is_short:
@@ -141,7 +141,7 @@ def decide(
 
 
 def delayed(memory: Memory, scaling: Scaling, now: float) -> Memory:
-    """``memory`` after one more early exit: all spawning waits, longer each time (BC-SCALE-12)."""
+    """``memory`` after one more early exit: all spawning waits, longer each time (BC-SCALE-12, BC-SCALE-35)."""
     return replace(
         memory,
         early_exits=memory.early_exits + 1,
@@ -183,7 +183,7 @@ class Sizing:
         """``worker`` is new, or may have changed, or has exited."""
         state = worker.state
         if worker.drained and state is not SlotState.EXITED:
-            # until it has exited (BC-SCALE-03): between the end of its channel and its exit it would count otherwise,
+            # until it has exited (BC-SCALE-20): between the end of its channel and its exit it would count otherwise,
             # and another would be retired in its stead
             state = SlotState.DRAINING
         before, counted = worker.counted, (state, worker.room)
@@ -223,7 +223,7 @@ class Sizing:
     def decide(self, now: float) -> Decision:
         """What this pass does, which is nothing unless it may act (BC-SCALE-06)."""
         if self._memory.rate > 1 and not self._is_short():
-            self._memory = replace(self._memory, rate=1)  # it would, in each pass that looks (BC-SCALE-05)
+            self._memory = replace(self._memory, rate=1)  # it would, in each pass that looks (BC-SCALE-24)
         when = self.next_pass()
         if when is None or now < when:
             return _NOTHING
@@ -234,7 +234,7 @@ class Sizing:
         return decision
 
     def served(self) -> None:
-        """A worker has accepted something: no series of early exits goes on (BC-SCALE-12)."""
+        """A worker has accepted something: no series of early exits goes on (BC-SCALE-37)."""
         if self._memory.early_exits:
             self._memory = Memory(self._memory.rate, self._memory.last)
 

@@ -50,7 +50,7 @@ class Worker:
     last_order: int = 0
     reader: FrameReader = field(default_factory=FrameReader)
     cooling: bool = False
-    """It is given no order for a while (BC-SHORT-02)."""
+    """It is given no order for a while (BC-SHORT-18)."""
     greeted: bool = False
     """Its hello has been read."""
     was_ready: bool = False
@@ -107,7 +107,7 @@ class Worker:
         return self.order is None and self.state is SlotState.READY and self.capacity > self.open and not self.cooling
 
     def new_order(self, listener: int, most: int, *, again: bool = False) -> Order:
-        """Number an order, and reserve room for it (BC-ACCEPT-01)."""
+        """Number an order, and reserve room for it (BC-ACCEPT-01, BC-ACCEPT-06, BC-ACCEPT-07)."""
         number = self.last_order + 1 if self.last_order < MAX_ORDER_NUMBER else 1
         self.last_order = number
         self.ordered += most

@@ -39,7 +39,7 @@ __all__ = [
 CLEAN: Final = 0
 """Exit status of a worker: drained, nothing left to do."""
 PROTOCOL: Final = 76
-"""Exit status of a worker: the parent broke the protocol or speaks no version of ours (BC-VIOL-03)."""
+"""Exit status of a worker: the parent broke the protocol or speaks no version of ours (BC-VIOL-08)."""
 CONFIGURATION: Final = 78
 """Exit status of a worker: it can never start; do not try again in a loop (BC-SCALE-13)."""
 NEVER_AGAIN: Final = frozenset({PROTOCOL, CONFIGURATION})

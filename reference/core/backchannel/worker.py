@@ -81,7 +81,7 @@ class WorkerSide:
         """Take bytes from the channel; return the orders they complete, to be attempted in this order (BC-WORK-04).
 
         Raises :class:`Violation` when the parent broke the protocol; the side is DRAINING then and writes nothing any
-        more (BC-VIOL-03). Orders that came before the violation are dropped with it.
+        more (BC-VIOL-07). Orders that came before the violation are dropped with it (BC-VIOL-10).
         """
         orders: list[Accept] = []
         try:
@@ -100,7 +100,7 @@ class WorkerSide:
         return orders
 
     def answer(self, order: Accept, accepted: int, reason: Reason, *, ended: int = 0) -> None:
-        """``order`` was attempted and gave ``accepted`` connections (BC-BUSY-01 to BC-BUSY-04), of which ``ended`` have
+        """``order`` was attempted and gave ``accepted`` connections (BC-BUSY-01, BC-BUSY-03), of which ``ended`` have
         been served and closed already (BC-BUSY-05).
         """
         if self._unanswered.popleft() is not order:
@@ -151,7 +151,7 @@ class WorkerSide:
 
     @property
     def full(self) -> bool:
-        """The parent knows of no room: an end of a connection is urgent (BC-STATUS-03)."""
+        """The parent knows of no room: an end of a connection is urgent (BC-STATUS-10)."""
         return self._reported[0] >= self._reported[1]
 
     def outgoing(self) -> bytes:

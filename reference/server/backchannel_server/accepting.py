@@ -1,4 +1,4 @@
-"""Carrying out an order: up to ``max`` attempts to accept, and what became of them (BC-WORK-02)."""
+"""Carrying out an order: up to ``max`` attempts to accept, and what became of them (BC-WORK-02, -10, -11)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BY_ERRNO: Final = {
 
 
 def reason_for(number: int | None) -> Reason:
-    """The reason that an errno of ``accept`` becomes (BC-ERRNO-01). EINTR never gets here: Python tries again."""
+    """The reason that an errno of ``accept`` becomes (BC-ERRNO-01, -06). EINTR never gets here: Python tries again."""
     return _BY_ERRNO.get(number or 0, Reason.UNUSABLE)
 
 

@@ -78,6 +78,6 @@ class Arrivals:
         return counts
 
     def rearm(self, now: float) -> None:
-        """After a pass: watch what is of use, and nothing else (BC-WATCH-01)."""
+        """After a pass: watch what is of use, and nothing else (BC-WATCH-01, BC-WATCH-06)."""
         if self.watch is not None:
             self.watch.rearm(self._core.watching, self._core.unseen, now)

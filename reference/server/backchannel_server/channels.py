@@ -155,7 +155,7 @@ class Channels:
 
     def read_all(self, slot: int) -> None:
         """Read a channel until it would block or has ended, but no more than its share of a turn: a worker that never
-        stops writing must neither keep us here nor put off what is to be judged (BC-PASS-02, BC-DEATH-01).
+        stops writing must neither keep us here nor put off what is to be judged (BC-PASS-05, BC-DEATH-07).
         """
         channel = self._channels.get(slot)
         if channel is not None:
@@ -185,7 +185,7 @@ class Channels:
 
     def _lost(self, slot: int) -> None:
         """The worker does not hold its end any more, or reads no more: what it wrote before still counts, up to
-        its share of one turn (BC-CHAN-06).
+        its share of one turn (BC-CHAN-16).
         """
         self.read_all(slot)
         if slot in self._channels:

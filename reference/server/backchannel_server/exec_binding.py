@@ -1,4 +1,4 @@
-"""The exec binding, parent's side: start a worker that is a program of its own (BC-EXEC-01, -02, -04).
+"""The exec binding, parent's side: start a worker that is a program of its own (BC-EXEC-01, -02, -04, -16).
 
 ``posix_spawn`` does the work: no code of the parent runs in the new process, so there is nothing to undo, and it may be
 called where forking Python is forbidden (inside a running event loop, say). Everything that Python opens is closed on

@@ -64,7 +64,7 @@ def inherit() -> tuple[ExecStart, socket.socket, list[socket.socket]]:
     """What the parent has left for this process: settings, channel, listeners.
 
     Takes the variables out of the environment and keeps the descriptors from what this process starts itself
-    (BC-EXEC-05). Raises :class:`StartError` with status 78 if anything is missing or senseless (BC-EXEC-03).
+    (BC-EXEC-05). Raises :class:`StartError` with status 78 if anything is missing or senseless (BC-EXEC-03, -13).
     """
     found: list[socket.socket] = []
     try:

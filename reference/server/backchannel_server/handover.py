@@ -85,7 +85,7 @@ class Handover:
     # ---------------------------------------------------------------------------- as the old parent
 
     def start(self) -> None:
-        """Start a successor; when it is ready it says so on the baton (BC-BATON-03)."""
+        """Start a successor; when it is ready it says so on the baton (BC-BATON-15)."""
         if self._successor is not None or not self._core.may_replace:
             state = "one starts" if self._successor else self._core.state.value
             log.warning("SIGUSR2: no replacement while %s", state)

@@ -1,4 +1,4 @@
-"""Dropping privileges: after the listeners are bound, before the first fork, for good (BC-FORK-10).
+"""Dropping privileges: after the listeners are bound, before the first fork, for good (BC-FORK-10, BC-FORK-19).
 
 The order is the one that works everywhere: supplementary groups, then the group, then the user, because each step
 needs the rights that the next one gives up. As root, ``setgid`` and ``setuid`` set the real, the effective and the

@@ -99,7 +99,7 @@ class Successor:
 
 @contextlib.contextmanager
 def _inheritable(numbers: Sequence[int]) -> Iterator[None]:
-    """While this lasts, these descriptors survive an exec. There is no thread that could start another (BC-FORK-06)."""
+    """While this lasts, these descriptors survive an exec. There is no thread that could start another (BC-FORK-18)."""
     before = [os.get_inheritable(number) for number in numbers]
     try:
         for number in numbers:

@@ -186,7 +186,7 @@ class _Worker:
     # ------------------------------------------------------------------------------------ the end
 
     def close_listeners(self) -> None:
-        """A drained worker that kept them would keep the port (BC-DRAIN-03)."""
+        """A drained worker that kept them would keep the port (BC-DRAIN-09)."""
         for listener in self.listeners:
             listener.close()
 

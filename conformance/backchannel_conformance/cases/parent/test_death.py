@@ -30,7 +30,7 @@ def end(stub: StubWorker, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["killed", "exits", "closes", "half-closes", "within a frame"])
 @pytest.mark.parametrize("read", [True, False])
-@pytest.mark.req("BC-DEATH-02", "BC-LOSS-01", "BC-CHAN-06", "BC-CHAN-05", "BC-FRAME-04", "BC-DEATH-04")
+@pytest.mark.req("BC-DEATH-02", "BC-DEATH-09", "BC-LOSS-01", "BC-CHAN-06", "BC-CHAN-14", "BC-FRAME-04", "BC-DEATH-04")
 def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
     """A worker goes with an order unanswered, read or not: the other one is ordered, long before any deadline."""
     parent = parents.pool(2, order_deadline=30)
@@ -42,7 +42,7 @@ def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
         while not first.waiting():
             time.sleep(0.001)
     end(first, how)
-    second.order("BC-DEATH-02")
+    second.order("BC-DEATH-09")
     second.take()
     parent.barrier()
     second.quiet("BC-PEND-02", "nothing is pending any more")
@@ -62,7 +62,7 @@ def test_closed_and_still_there(parents: Parents) -> None:
     check(took >= deadline, "BC-DEATH-03", f"it was killed after {took:.3f} s")
 
 
-@pytest.mark.req("BC-DEATH-01", "BC-DEATH-04", "BC-SCALE-10", "BC-SCALE-11")
+@pytest.mark.req("BC-DEATH-01", "BC-DEATH-04", "BC-CHAN-15", "BC-SCALE-10", "BC-SCALE-11")
 def test_last_report_of_a_dead_worker(parents: Parents) -> None:
     """A worker accepts, answers and exits in one go: the answer counts, and the slot is filled."""
     parent = parents.pool(2)
@@ -81,7 +81,7 @@ def test_last_report_of_a_dead_worker(parents: Parents) -> None:
     again.quiet("BC-DEATH-01", "nothing is pending: the dead worker had taken its connection")
 
 
-@pytest.mark.req("BC-DEATH-01", "BC-WAIT-01")
+@pytest.mark.req("BC-DEATH-08", "BC-DEATH-02", "BC-WAIT-01")
 def test_grandchild_holds_the_channel(parents: Parents) -> None:
     """A worker dies and leaves a process that holds its channel: its order ends and its slot is filled all the same."""
     parent = parents.pool(2, order_deadline=30)
@@ -89,12 +89,12 @@ def test_grandchild_holds_the_channel(parents: Parents) -> None:
     parent.connect()
     first.order("BC-PICK-01")
     first.begin("grandchild")
-    second.order("BC-DEATH-01")
+    second.order("BC-DEATH-08")
     second.take()
 
 
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-DEATH-01", "BC-DEATH-02", "BC-CHAN-09")
+@pytest.mark.req("BC-DEATH-07", "BC-DEATH-08", "BC-DEATH-02", "BC-CHAN-09", "BC-CHAN-16", "BC-SCALE-10")
 def test_grandchild_that_writes_for_ever(parents: Parents) -> None:
     """A worker dies and leaves a process that writes to its channel without end: nobody waits for the end of that. Its
     order ends, the other one is ordered, and the slot is filled again.
@@ -104,27 +104,27 @@ def test_grandchild_that_writes_for_ever(parents: Parents) -> None:
     parent.connect()
     first.order("BC-PICK-01")
     first.begin("grandchild", octets=frames.flood().hex())
-    second.order("BC-DEATH-01")
+    second.order("BC-DEATH-07")
     second.take()
-    again = parent.stub("BC-DEATH-01")
+    again = parent.stub("BC-DEATH-08")
     check(again.slot == first.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
 
-@pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
+@pytest.mark.req("BC-SCALE-12", "BC-SCALE-32", "BC-SCALE-35", "BC-SCALE-11")
 def test_early_exits_delay_spawning(parents: Parents) -> None:
     """Workers die having accepted nothing: the next one starts a second after the first death, two after the second."""
     parent = parents.pool(1)
     (stub,) = parent.workers
-    for delay in (1.0, 2.0):
+    for delay, clause in ((1.0, "BC-SCALE-12"), (2.0, "BC-SCALE-35")):
         died = time.monotonic()
         stub.leave(1)
         stub = parent.stub("BC-SCALE-11", delay + 5)
         took = time.monotonic() - died
-        check(took >= delay, "BC-SCALE-12", f"a new worker started {took:.3f} s after an early exit, not {delay:g} s")
+        check(took >= delay, clause, f"a new worker started {took:.3f} s after an early exit, not {delay:g} s")
         stub.greet()
 
 
-@pytest.mark.req("BC-SCALE-12", "BC-SCALE-11")
+@pytest.mark.req("BC-SCALE-32", "BC-SCALE-37", "BC-SCALE-11")
 def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)
@@ -138,21 +138,21 @@ def test_exit_after_serving_is_not_early(parents: Parents) -> None:
         stub = parent.stub("BC-SCALE-11")
         stub.greet()
     took = time.monotonic() - began
-    check(took < 8, "BC-SCALE-12", f"eight workers that had served were replaced in {took:.1f} s")
+    check(took < 8, "BC-SCALE-32", f"eight workers that had served were replaced in {took:.1f} s")
 
 
 @pytest.mark.parametrize("status", [76, 78])
-@pytest.mark.req("BC-SCALE-13")
+@pytest.mark.req("BC-SCALE-13", "BC-SCALE-39")
 def test_nobody_can_start(parents: Parents, status: int) -> None:
     """The first worker exits with 76 or 78: the parent stops with that status, and starts no other."""
     parent = parents(start=1, min=1, max=1)
     parent.stub().leave(status)
-    found = parent.wait("BC-SCALE-13")
-    check(found == status, "BC-SCALE-13", f"the parent exited with status {found}, not {status}")
+    found = parent.wait("BC-SCALE-39")
+    check(found == status, "BC-SCALE-39", f"the parent exited with status {found}, not {status}")
     check(not parent.more(), "BC-SCALE-13", "another worker was started")
 
 
-@pytest.mark.req("BC-SCALE-13", "BC-SCALE-12")
+@pytest.mark.req("BC-SCALE-41", "BC-SCALE-13")
 def test_one_cannot_start_any_more(parents: Parents) -> None:
     """A worker was READY before: an exit with 78 stops nothing, and the next one starts after the delay."""
     parent = parents.pool(2)
@@ -161,6 +161,22 @@ def test_one_cannot_start_any_more(parents: Parents) -> None:
     first.leave(78)
     parent.stub("BC-SCALE-11", 6)
     took = time.monotonic() - died
-    check(took >= 1.0, "BC-SCALE-13", f"a new worker started {took:.3f} s after an exit with 78")
+    check(took >= 1.0, "BC-SCALE-41", f"a new worker started {took:.3f} s after an exit with 78")
     parent.connect()
-    second.order("BC-SCALE-13")
+    second.order("BC-SCALE-41")
+
+
+@pytest.mark.req("BC-SCALE-33", "BC-SCALE-11")
+def test_exit_of_a_drained_worker_is_not_early(parents: Parents) -> None:
+    """Eight workers in a row retire at once and exit, having accepted nothing: each is replaced without the delay."""
+    parent = parents.pool(1)
+    (stub,) = parent.workers
+    began = time.monotonic()
+    for _ in range(8):
+        stub.status(0, capacity=0)
+        stub.drained("BC-CAP-03")
+        stub.leave(0)
+        stub = parent.stub("BC-SCALE-11")
+        stub.greet()
+    took = time.monotonic() - began
+    check(took < 8, "BC-SCALE-33", f"eight workers that had been drained were replaced in {took:.1f} s")

@@ -36,7 +36,7 @@ def follow(parent: ParentUnderTest, policy: str, steps: int, clause: str) -> Non
 @event
 @pytest.mark.needs("policy")
 @pytest.mark.parametrize(("policy", "clause"), [("lowest", "BC-PICK-01"), ("least-loaded", "BC-PICK-02")])
-@pytest.mark.req("BC-PICK-01", "BC-PICK-02", "BC-RULE-01")
+@pytest.mark.req("BC-PICK-01", "BC-PICK-02", "BC-PICK-06", "BC-PICK-07", "BC-RULE-01")
 def test_policy_with_unequal_workers(parents: Parents, policy: str, clause: str) -> None:
     """Four workers of capacities 2, 3, 1 and 5."""
     parent = parents.pool(4, capacity=CAPACITIES, policy=policy)

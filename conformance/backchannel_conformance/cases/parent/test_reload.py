@@ -19,7 +19,7 @@ def workers(parent: ParentUnderTest, count: int) -> list[StubWorker]:
 
 
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-04")
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-04", "BC-RELOAD-08", "BC-RELOAD-11")
 def test_least_loaded_drains_first(parents: Parents) -> None:
     """Loads 2, 1, 1: each newcomer that is READY makes one old worker drain, slot 2 first, then 1, then 0."""
     parent = parents(start=3, min=3, max=3, capacity=4, policy="least-loaded")
@@ -37,7 +37,7 @@ def test_least_loaded_drains_first(parents: Parents) -> None:
         newcomer.hello(4)
         newcomer.order("BC-HELLO-04")
         for stub in old[: old.index(victim) + 1]:
-            stub.quiet("BC-RELOAD-01", "the newcomer is not READY before it has answered the welcome")
+            stub.quiet("BC-RELOAD-08", "the newcomer is not READY before it has answered the welcome")
         newcomer.answer(0)
         victim.drained("BC-RELOAD-04")
         for stub in old[: old.index(victim)]:
@@ -45,7 +45,7 @@ def test_least_loaded_drains_first(parents: Parents) -> None:
     check(not parent.more(), "BC-RELOAD-01", "a worker was started after the reload")
 
 
-@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-02")
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-02", "BC-RELOAD-08", "BC-RELOAD-09")
 def test_all_at_once(parents: Parents) -> None:
     """Three newcomers for three old workers; nobody drains before the last of them is READY."""
     parent = parents(start=3, min=3, max=3, reload="at-once")
@@ -60,7 +60,7 @@ def test_all_at_once(parents: Parents) -> None:
     old[0].order("BC-RELOAD-02")
     old[0].take()
     for stub in old:
-        stub.quiet("BC-RELOAD-01", "one of three newcomers is not READY")
+        stub.quiet("BC-RELOAD-08", "one of three newcomers is not READY")
     newcomers[2].greet()
     for stub in old:
         stub.drained("BC-RELOAD-01")
@@ -86,7 +86,7 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
     old[1].quiet("BC-RELOAD-06", "a reload is under way")
 
 
-@pytest.mark.req("BC-RELOAD-05", "BC-SCALE-12")
+@pytest.mark.req("BC-RELOAD-13", "BC-RELOAD-05")
 def test_newcomer_that_was_ready(parents: Parents) -> None:
     """The first newcomer is READY, and exits with 78 afterwards: the new code can start, so the reload goes on."""
     parent = parents(start=3, min=3, max=3)
@@ -102,14 +102,14 @@ def test_newcomer_that_was_ready(parents: Parents) -> None:
     assert first.is_gone(5)
     old[2].leave(0)
     second.hello()
-    second.order("BC-RELOAD-05")
+    second.order("BC-RELOAD-13")
     second.answer(0)
-    old[1].drained("BC-RELOAD-05")
-    third = parent.stub("BC-RELOAD-05")
+    old[1].drained("BC-RELOAD-13")
+    third = parent.stub("BC-RELOAD-13")
     third.hello()
-    third.order("BC-RELOAD-05")
+    third.order("BC-RELOAD-13")
     third.answer(0)
-    old[0].drained("BC-RELOAD-05")
+    old[0].drained("BC-RELOAD-13")
 
 
 @pytest.mark.req("BC-RELOAD-05", "BC-SCALE-13")

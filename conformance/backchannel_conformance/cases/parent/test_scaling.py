@@ -19,7 +19,17 @@ pytestmark = [
 
 @pytest.mark.needs("status")
 @pytest.mark.parametrize(("capacity", "spare"), [(1, 8), (3, 20)])
-@pytest.mark.req("BC-SCALE-01", "BC-SCALE-02", "BC-SCALE-04", "BC-SCALE-05", "BC-SCALE-06")
+@pytest.mark.req(
+    "BC-SCALE-01",
+    "BC-SCALE-02",
+    "BC-SCALE-04",
+    "BC-SCALE-05",
+    "BC-SCALE-06",
+    "BC-SCALE-18",
+    "BC-SCALE-21",
+    "BC-SCALE-22",
+    "BC-SCALE-25",
+)
 def test_spawning_doubles(parents: Parents, capacity: int, spare: int) -> None:
     """A pool far too small grows by 1, 2, 4, a pass apart, to what it lacks; workers that start count as spare."""
     period = 0.2 * scale()
@@ -33,7 +43,7 @@ def test_spawning_doubles(parents: Parents, capacity: int, spare: int) -> None:
     while sizes[known] != sizes[-1]:
         asked = time.monotonic()
         seen = parent.counters()["spawned"]
-        check(seen in sizes, "BC-SCALE-05", f"{seen} workers were started; the sizes are {sizes}")
+        check(seen in sizes, "BC-SCALE-22", f"{seen} workers were started; the sizes are {sizes}")
         passes = sizes.index(seen)
         took = time.monotonic() - earlier[known]
         if known:  # the first pass is made at once
@@ -45,7 +55,7 @@ def test_spawning_doubles(parents: Parents, capacity: int, spare: int) -> None:
         time.sleep(0.002)
     for _ in range(sizes[-1]):
         parent.stub("BC-SCALE-04")
-    check(not parent.more(), "BC-SCALE-04", f"more than {sizes[-1]} workers were started")
+    check(not parent.more(), "BC-SCALE-21", f"more than {sizes[-1]} workers were started")
 
 
 def _has_status(parent: ParentUnderTest) -> bool:
@@ -65,7 +75,7 @@ def test_start_is_spawned_at_once(parents: Parents) -> None:
 
 
 @pytest.mark.needs("status")
-@pytest.mark.req("BC-SCALE-02", "BC-SCALE-03", "BC-SCALE-08")
+@pytest.mark.req("BC-SCALE-02", "BC-SCALE-08", "BC-SCALE-10", "BC-SCALE-18")
 def test_growth_ends_at_max(parents: Parents) -> None:
     """As workers fill up others start, one for each, until max count, although clients wait."""
     parent = parents(start=1, min=1, max=3, min_spare=1, pass_=0.02, capacity=1)
@@ -77,7 +87,7 @@ def test_growth_ends_at_max(parents: Parents) -> None:
         check(not parent.more(), "BC-SCALE-02", "a worker was started while another one was STARTING")
         workers[at].take()
         if at < 2:
-            workers.append(parent.stub("BC-SCALE-03"))
+            workers.append(parent.stub("BC-SCALE-18"))
             check(workers[-1].slot == at + 1, "BC-SCALE-10", f"the new worker got slot {workers[-1].slot}")
     # nobody has spare room now, and passes go on while connections do
     for _ in range(20):
@@ -89,7 +99,7 @@ def test_growth_ends_at_max(parents: Parents) -> None:
     check(spawned == 3, "BC-SCALE-08", f"{spawned} workers were started, max is 3")
 
 
-@pytest.mark.req("BC-SCALE-07", "BC-SCALE-08")
+@pytest.mark.req("BC-SCALE-07", "BC-SCALE-26", "BC-SCALE-27", "BC-SCALE-28")
 def test_retirement_goes_from_the_top(parents: Parents) -> None:
     """Four idle workers, max_spare 2: the highest slot is drained, then the next, and no more."""
     parent = parents(start=4, min=1, max=4, min_spare=1, max_spare=2, pass_=0.05)
@@ -97,15 +107,15 @@ def test_retirement_goes_from_the_top(parents: Parents) -> None:
     for stub in workers:
         stub.greet()
     for stub in reversed(workers[2:]):
-        stub.drained("BC-SCALE-07")
+        stub.drained("BC-SCALE-27")
         stub.leave(0)
     parent.connect()
-    workers[0].order("BC-SCALE-07")
-    workers[1].quiet("BC-SCALE-07", "two spare workers are no surplus")
+    workers[0].order("BC-SCALE-28")
+    workers[1].quiet("BC-SCALE-28", "two spare workers are no surplus")
 
 
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-SCALE-07")
+@pytest.mark.req("BC-SCALE-27")
 def test_retirement_counts_what_is_reserved(parents: Parents) -> None:
     """Slot 1 holds nothing and has an order under way, slot 0 holds nothing at all: slot 0 is retired."""
     parent = parents(
@@ -129,12 +139,12 @@ def test_retirement_counts_what_is_reserved(parents: Parents) -> None:
     second.order("BC-PICK-02")
     first.call("finish")
     first.status(0, capacity=10)
-    first.drained("BC-SCALE-07")
-    second.quiet("BC-SCALE-07", "it has an order under way, and the other one nothing")
+    first.drained("BC-SCALE-27")
+    second.quiet("BC-SCALE-27", "it has an order under way, and the other one nothing")
 
 
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-SCALE-07")
+@pytest.mark.req("BC-SCALE-29")
 def test_retirement_leaves_min_spare(parents: Parents) -> None:
     """All the room is that of one idle worker: without it min_spare would not hold, so nobody is retired."""
     parent = parents(start=2, min=1, max=2, min_spare=1, max_spare=3, capacity=2, policy="lowest", pass_=0.02)
@@ -147,11 +157,11 @@ def test_retirement_leaves_min_spare(parents: Parents) -> None:
     second.status(0, capacity=9)
     for _ in range(3):
         parent.connect()
-        second.order("BC-SCALE-07")
+        second.order("BC-SCALE-29")
         second.take()
 
 
-@pytest.mark.req("BC-SCALE-09")
+@pytest.mark.req("BC-SCALE-03", "BC-SCALE-08", "BC-SCALE-09", "BC-SCALE-19")
 def test_draining_workers_take_no_place(parents: Parents) -> None:
     """max is 2, one of two drains and stays: another one is started."""
     parent = parents(start=2, min=2, max=2, pass_=0.02)

@@ -13,7 +13,7 @@ from backchannel_conformance.waiting import TimedOut, until
 
 
 @pytest.mark.needs("status")
-@pytest.mark.req("BC-LOSS-02", "BC-DEATH-01", "BC-SCALE-10", "BC-SCALE-11")
+@pytest.mark.req("BC-LOSS-02", "BC-DEATH-08", "BC-SCALE-10", "BC-SCALE-11", "BC-LOAD-01")
 def test_killed_worker_takes_its_own_only(pools: Pools) -> None:
     """SIGKILL to a worker ends the connection it holds; the others go on, and its slot is filled again."""
     pool = pools(4)
@@ -31,7 +31,7 @@ def test_killed_worker_takes_its_own_only(pools: Pools) -> None:
 
 
 @pytest.mark.needs("status")
-@pytest.mark.req("BC-SCALE-11", "BC-DEATH-01")
+@pytest.mark.req("BC-SCALE-11", "BC-DEATH-08")
 def test_worker_that_exits_is_replaced(pools: Pools) -> None:
     """A worker ends itself in the middle of its service; the pool is whole again."""
     pool = pools(2)
@@ -61,7 +61,7 @@ def test_error_ends_one_connection(pools: Pools, capacity: int) -> None:
 @pytest.mark.kernel("state")
 @pytest.mark.needs("status")
 @pytest.mark.parametrize("capacity", [1, 2])
-@pytest.mark.req("BC-DEATH-05", "BC-FORK-02", "BC-DRAIN-03", "BC-DRAIN-04")
+@pytest.mark.req("BC-DEATH-05", "BC-FORK-02", "BC-DRAIN-04", "BC-DRAIN-09", "BC-DRAIN-12")
 def test_parent_killed(pools: Pools, capacity: int) -> None:
     """Idle workers go at once, a holding one when its connection ends; then the port is free."""
     pool = pools(4, capacity=capacity)
@@ -83,7 +83,7 @@ def test_parent_killed(pools: Pools, capacity: int) -> None:
 @pytest.mark.kernel("state")
 @pytest.mark.needs("status", "listen")
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-DEATH-05", "BC-DRAIN-03", "BC-DRAIN-04")
+@pytest.mark.req("BC-DEATH-05", "BC-DRAIN-04", "BC-DRAIN-09")
 def test_parent_started_again(pools: Pools) -> None:
     """A parent that was killed is started again by its supervisor: it gets its address, though an old worker
     still serves, and that one finishes.
@@ -107,10 +107,10 @@ def test_parent_started_again(pools: Pools) -> None:
     try:
         until(is_free, what="the orphans to close their listener")
         new = pools(2, capacity=2, listen=f"127.0.0.1:{port}")
-        check(new.client.ask().pid in new.workers(), "BC-DRAIN-03", "somebody else serves on the new parent's listener")
+        check(new.client.ask().pid in new.workers(), "BC-DRAIN-09", "somebody else serves on the new parent's listener")
         check(held.again().pid == who.pid, "BC-DRAIN-04", "the old worker did not finish the connection it held")
     except TimedOut as error:
-        raise RequirementViolated("BC-DRAIN-03", str(error)) from None
+        raise RequirementViolated("BC-DRAIN-09", str(error)) from None
     finally:
         held.close()
         until(lambda: kernel.state(who.pid) in ("", "Z"), what="the orphan to exit when its connection has ended")

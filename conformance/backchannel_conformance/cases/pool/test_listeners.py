@@ -44,7 +44,7 @@ def unix_path() -> Iterator[str]:
 @pytest.mark.needs("status")
 @pytest.mark.classes("listeners")
 @pytest.mark.parametrize("family", ["ipv6", "unix"])
-@pytest.mark.req("BC-HERD-03", "BC-LOAD-01", "BC-STOP-01")
+@pytest.mark.req("BC-HERD-03", "BC-LOAD-01", "BC-STOP-11", "BC-FORK-13")
 def test_other_families(pools: Pools, family: str, unix_path: str) -> None:
     """IPv6 and AF_UNIX listeners are served as IPv4 ones are: an order for each connection, the lowest slot first."""
     if family == "ipv6" and not has_ipv6():
@@ -61,7 +61,7 @@ def test_other_families(pools: Pools, family: str, unix_path: str) -> None:
         f"21 connections, and the counters are {dict(counters)}; served by slots {dict(slots)}",
     )
     held.close()
-    check(pool.stop() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+    check(pool.stop() == 0, "BC-STOP-11", f"exit status {pool.status_code} instead of 0")
 
 
 @pytest.mark.needs("status")
@@ -110,7 +110,7 @@ def next_served(waiting: Sequence[Held]) -> Held:
 
 @pytest.mark.classes("activation")
 @pytest.mark.needs("status")
-@pytest.mark.req("BC-FORK-12", "BC-FORK-07", "BC-STOP-01")
+@pytest.mark.req("BC-FORK-12", "BC-FORK-21", "BC-FORK-07", "BC-STOP-01")
 def test_passed_listeners(pools: Pools, unix_path: str) -> None:
     """Two listeners that the supervisor keeps are served, and nothing else; what arrives after the pool has stopped
     waits for its successor.
@@ -122,7 +122,7 @@ def test_passed_listeners(pools: Pools, unix_path: str) -> None:
             listener.listen(16)
         expected = [first.getsockname(), unix_path]
         pool = pools(2, listen="", passed=[first, second])
-        check(pool.addresses == expected, "BC-FORK-12", f"it serves {pool.addresses} instead of {expected}")
+        check(pool.addresses == expected, "BC-FORK-21", f"it serves {pool.addresses} instead of {expected}")
         other = Client(unix_path)
         pids = set(pool.workers())
         check({pool.client.ask().pid, other.ask().pid} <= pids, "BC-FORK-12", "a passed listener is not served")
@@ -189,7 +189,7 @@ def python_for(user: str, manifest: Manifest) -> dict[str, Any]:
 @pytest.mark.kernel("identity")
 @pytest.mark.classes("privileges")
 @pytest.mark.needs("status", "user")
-@pytest.mark.req("BC-FORK-10", "BC-FORK-11")
+@pytest.mark.req("BC-FORK-10", "BC-FORK-11", "BC-FORK-19", "BC-FORK-20")
 def test_low_port_without_root(pools: Pools) -> None:
     """Bound by root below 1024, served by nobody: in the parent, in the first workers and in a later one."""
     if os.geteuid():
@@ -204,4 +204,4 @@ def test_low_port_without_root(pools: Pools) -> None:
     for pid in (pool.pid, *pool.workers()):
         users, groups = kernel.identity(pid)
         check(users == {nobody.pw_uid}, "BC-FORK-11", f"process {pid} is or can become users {users}")
-        check(groups == {nobody.pw_gid}, "BC-FORK-11", f"process {pid} is or can become groups {groups}")
+        check(groups == {nobody.pw_gid}, "BC-FORK-20", f"process {pid} is or can become groups {groups}")

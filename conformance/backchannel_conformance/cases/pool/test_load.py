@@ -45,7 +45,7 @@ def test_census(pools: Pools, capacity: int) -> None:
 @pytest.mark.kernel("established")
 @pytest.mark.needs("status")
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-LOAD-02", "BC-WATCH-02", "BC-WATCH-03", "BC-ROOM-01")
+@pytest.mark.req("BC-LOAD-02", "BC-WATCH-07", "BC-WATCH-03", "BC-ROOM-01")
 def test_never_above_capacity(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
     """Three times more clients than room: workers fill up, the rest wait in the backlog, and are served as room
     returns.

@@ -44,7 +44,7 @@ def test_idle_parent_sleeps(pools: Pools, figures: dict[str, Any]) -> None:
 
 @SLEEPS
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-ORDER-03")
+@pytest.mark.req("BC-WAIT-03", "BC-WATCH-06", "BC-ORDER-03")
 def test_saturated_parent_sleeps(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
     """Every worker is full and clients wait in the backlog."""
     pool = pools(2, capacity=capacity)
@@ -79,7 +79,7 @@ def test_parent_sleeps_on_an_order(pools: Pools, figures: dict[str, Any]) -> Non
 
 @pytest.mark.kernel("kinds", "shared", "state")
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-FORK-02", "BC-FORK-03", "BC-FORK-05", "BC-CHAN-01")
+@pytest.mark.req("BC-FORK-02", "BC-FORK-15", "BC-FORK-05", "BC-CHAN-01")
 def test_worker_descriptors(pools: Pools, capacity: int) -> None:
     """Each worker holds its channel and the listener, and nothing else that another process of the pool holds; a
     replaced one no more than the first. What it opened for itself is its own affair.
@@ -98,7 +98,7 @@ def test_worker_descriptors(pools: Pools, capacity: int) -> None:
             "BC-FORK-02",
             f"worker {pid} holds AF_UNIX sockets that another process of the pool holds too",
         )
-        check(not shared.pop("poller", 0), "BC-FORK-03", f"worker {pid} holds a poller that another process holds too")
+        check(not shared.pop("poller", 0), "BC-FORK-15", f"worker {pid} holds a poller that another process holds too")
         listeners = kinds.get("tcp-listen", 0)
         check(listeners == 1, "BC-FORK-05", f"worker {pid} does not hold the one listener: {kinds}")
         shared.pop("tcp-listen", None)
@@ -138,7 +138,7 @@ def test_the_dead_leave_nothing_in_the_parent(pools: Pools) -> None:
 
 
 @pytest.mark.kernel("listener_flags")
-@pytest.mark.req("BC-FORK-01", "BC-WORK-05")
+@pytest.mark.req("BC-FORK-01", "BC-FORK-14", "BC-WORK-05")
 def test_listener_stays_non_blocking(pools: Pools) -> None:
     """O_NONBLOCK, which all processes share, is set on the listener, and still is after service."""
     pool = pools(2)

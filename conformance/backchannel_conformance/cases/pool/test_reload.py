@@ -43,7 +43,7 @@ def watched(pool: PoolUnderTest, workers: int, generation: int) -> list[Status]:
 
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.parametrize("how", ["rolling", "at-once"])
-@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-03", "BC-LOSS-01")
+@pytest.mark.req("BC-RELOAD-01", "BC-RELOAD-03", "BC-RELOAD-08", "BC-RELOAD-09", "BC-LOSS-01")
 def test_reload_under_load(pools: Pools, figures: dict[str, Any], how: str, capacity: int) -> None:
     """SIGHUP while clients keep connecting: all workers are new, nobody fails, and never are fewer READY."""
     pool = pools(4, capacity=capacity, reload=how)
@@ -58,7 +58,7 @@ def test_reload_under_load(pools: Pools, figures: dict[str, Any], how: str, capa
     check(not clients.failures, "BC-RELOAD-01", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
     check(not before & set(pool.workers()), "BC-RELOAD-01", "an old worker is there after the reload")
     least = min(len(status.slots("READY")) for status in seen)
-    check(least >= 4, "BC-RELOAD-01", f"only {least} workers were READY at some moment")
+    check(least >= 4, "BC-RELOAD-08", f"only {least} workers were READY at some moment")
     most = max(counting(status) for status in seen)
     bound = 5 if how == "rolling" else 8
     check(most <= bound, "BC-RELOAD-03", f"{most} workers counted at some moment; {bound} may")
@@ -89,7 +89,7 @@ def test_held_connections_outlive_their_generation(pools: Pools, how: str) -> No
 
 
 @pytest.mark.parametrize("how", ["rolling", "at-once"])
-@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-05")
+@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-05", "BC-RELOAD-12")
 def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
     """The new workers cannot load their code: the old ones serve on, all of them; the next reload succeeds."""
     pool = pools(3, reload=how)
@@ -112,7 +112,7 @@ def test_generation_that_cannot_start(pools: Pools, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["rolling", "at-once"])
-@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-07", "BC-SCALE-08")
+@pytest.mark.req("BC-RELOAD-02", "BC-RELOAD-07", "BC-RELOAD-10", "BC-RELOAD-14", "BC-RELOAD-15", "BC-SCALE-08")
 def test_reload_while_one_hangs(pools: Pools, how: str) -> None:
     """The new workers do not get ready: nobody is drained for them. Another reload begins afresh."""
     pool = pools(3, reload=how)
@@ -132,7 +132,7 @@ def test_reload_while_one_hangs(pools: Pools, how: str) -> None:
         breaks="BC-RELOAD-07",
     )
     old = {worker["generation"] for worker in status.slots("DRAINING").values()}
-    check(old == {2}, "BC-RELOAD-07", f"workers of generations {old} drain; the newcomers are of generation 2")
+    check(old == {2}, "BC-RELOAD-14", f"workers of generations {old} drain; the newcomers are of generation 2")
     pool.gate()
     status = pool.until("the last generation", done(3, 3))
-    check(status.counters["kills"] == 0, "BC-RELOAD-07", f"{status.counters['kills']} workers were killed")
+    check(status.counters["kills"] == 0, "BC-RELOAD-14", f"{status.counters['kills']} workers were killed")

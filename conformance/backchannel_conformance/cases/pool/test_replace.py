@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.mark.counts
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-BATON-01", "BC-BATON-02", "BC-BATON-03", "BC-LOSS-01")
+@pytest.mark.req("BC-BATON-01", "BC-BATON-03", "BC-BATON-09", "BC-BATON-11", "BC-LOSS-01")
 def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
     """SIGUSR2 while clients keep connecting: nobody fails, and no connection is ordered by both parents."""
     pool = pools(3, capacity=capacity)
@@ -35,8 +35,8 @@ def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity:
         pool.signal(signal.SIGUSR2)
         code = pool.replaced()
         clients.wait_for(50)
-    check(not clients.failures, "BC-BATON-02", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
-    check(code == 0, "BC-BATON-02", f"the old parent's exit status is {code} instead of 0")
+    check(not clients.failures, "BC-BATON-03", f"{len(clients.failures)} clients failed: {clients.failures[:3]}")
+    check(code == 0, "BC-BATON-11", f"the old parent's exit status is {code} instead of 0")
     status = pool.until("a quiet pool", lambda s: s.quiet)
     counters = status.counters
     by_new = sum(count for pid, count in clients.answers.items() if pid not in old)
@@ -52,7 +52,7 @@ def test_replacement_under_load(pools: Pools, figures: dict[str, Any], capacity:
 
 
 @pytest.mark.kernel("switches")
-@pytest.mark.req("BC-BATON-01", "BC-HERD-01", "BC-BATON-03")
+@pytest.mark.req("BC-BATON-01", "BC-BATON-03", "BC-BATON-11", "BC-BATON-15", "BC-HERD-01")
 def test_no_herd_before_the_hand_over(pools: Pools, figures: dict[str, Any]) -> None:
     """While a successor waits for its workers, each connection wakes one worker of the old pool, and none of the
     new one's processes.
@@ -75,7 +75,7 @@ def test_no_herd_before_the_hand_over(pools: Pools, figures: dict[str, Any]) -> 
     figures["switches of all workers per connection while a successor waits"] = round(per_connection, 3)
     pool.gate()
     pool.replaced()
-    check(pool.client.ask().pid not in old, "BC-BATON-02", "an old worker answered after the replacement")
+    check(pool.client.ask().pid not in old, "BC-BATON-11", "an old worker answered after the replacement")
 
 
 @pytest.mark.kernel("shared")
@@ -113,28 +113,28 @@ def test_workers_do_not_hold_the_baton(pools: Pools) -> None:
     pool.replaced()
 
 
-@pytest.mark.req("BC-BATON-03")
+@pytest.mark.req("BC-BATON-03", "BC-BATON-12", "BC-BATON-15")
 def test_successor_that_cannot_start(pools: Pools) -> None:
     """The successor's workers cannot load their code: it ends, the old parent goes on, and can try again."""
     pool = pools(2)
     before = pool.status()
     pool.gate("wait")
     pool.signal(signal.SIGUSR2)
-    pool.until("the successor", lambda s: s.successor is not None, breaks="BC-BATON-03")
+    pool.until("the successor", lambda s: s.successor is not None, breaks="BC-BATON-15")
     pool.gate("fail")
     status = pool.until("its end", lambda s: s.successor is None)
     check(
         (status.pid, status.state, status.pids()) == (before.pid, "running", before.pids()),
-        "BC-BATON-03",
+        "BC-BATON-12",
         f"after the end of its successor the old parent says {status}",
     )
-    check(pool.client.ask().pid in before.pids().values(), "BC-BATON-03", "the old workers do not serve")
+    check(pool.client.ask().pid in before.pids().values(), "BC-BATON-12", "the old workers do not serve")
     pool.gate()
     pool.signal(signal.SIGUSR2)
-    check(pool.replaced() == 0, "BC-BATON-03", "the second try failed")
+    check(pool.replaced() == 0, "BC-BATON-12", "the second try failed")
 
 
-@pytest.mark.req("BC-BATON-01", "BC-BATON-02", "BC-LOSS-01")
+@pytest.mark.req("BC-BATON-01", "BC-BATON-09", "BC-LOSS-01")
 def test_old_parent_dies_first(pools: Pools) -> None:
     """The old parent is killed while its successor waits for its workers: the successor has the baton, and serves what
     arrived in between.
@@ -153,7 +153,7 @@ def test_old_parent_dies_first(pools: Pools) -> None:
     until(lambda: kernel.state(orphan.pid) in ("", "Z"), what="the dead parent's worker to go")
 
 
-@pytest.mark.req("BC-BATON-06", "BC-BATON-03", "BC-STOP-01")
+@pytest.mark.req("BC-BATON-06", "BC-BATON-03", "BC-STOP-11")
 def test_stop_while_a_successor_waits(pools: Pools) -> None:
     """SIGTERM to the parent, which holds a connection still: its successor ends meanwhile, and then the parent."""
     pool = pools(1)
@@ -168,7 +168,7 @@ def test_stop_while_a_successor_waits(pools: Pools) -> None:
     pool.gate()
     gone(successor, "BC-BATON-06", "the parent that it was to replace was told to stop")
     held.close()
-    check(pool.wait() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+    check(pool.wait() == 0, "BC-STOP-11", f"exit status {pool.status_code} instead of 0")
 
 
 def gone(pid: int, clause: str, why: str) -> None:
@@ -193,7 +193,7 @@ def yielding(pool: PoolUnderTest) -> Status:
 
 @pytest.mark.kernel("kinds")
 @pytest.mark.needs("order_deadline")
-@pytest.mark.req("BC-BATON-06", "BC-BATON-07", "BC-STOP-01")
+@pytest.mark.req("BC-BATON-06", "BC-BATON-07", "BC-STOP-01", "BC-STOP-11")
 def test_stop_during_the_hand_over(pools: Pools) -> None:
     """SIGTERM while the hand-over waits for an order: the successor goes, and does not get the baton before that; what
     is pending is served by the old workers, and the pool ends.
@@ -219,11 +219,11 @@ def test_stop_during_the_hand_over(pools: Pools) -> None:
     check(second.answer().pid == old[0], "BC-STOP-01", "the second client was not served by slot 0")
     processes.send(successor, signal.SIGCONT)
     gone(successor, "BC-BATON-06", "the parent that it was to replace was told to stop")
-    check(pool.wait() == 0, "BC-STOP-01", f"exit status {pool.status_code} instead of 0")
+    check(pool.wait() == 0, "BC-STOP-11", f"exit status {pool.status_code} instead of 0")
 
 
 @pytest.mark.needs("order_deadline")
-@pytest.mark.req("BC-BATON-05")
+@pytest.mark.req("BC-BATON-05", "BC-BATON-09", "BC-BATON-11")
 def test_nobody_is_replaced_during_the_hand_over(pools: Pools) -> None:
     """A worker that has served dies while the hand-over waits for an order: it stays dead."""
     pool = pools(2, order_deadline=30)
@@ -242,12 +242,12 @@ def test_nobody_is_replaced_during_the_hand_over(pools: Pools) -> None:
     status = pool.status()
     check(set(status.pids()) == {0}, "BC-BATON-05", f"during the hand-over a worker was started: {status.pids()}")
     processes.send(old[0], signal.SIGCONT)
-    check(first.answer().pid == old[0], "BC-BATON-02", "the order that was under way was not carried out")
-    check(pool.replaced() == 0, "BC-BATON-02", f"exit status {pool.status_code} instead of 0")
+    check(first.answer().pid == old[0], "BC-BATON-09", "the order that was under way was not carried out")
+    check(pool.replaced() == 0, "BC-BATON-11", f"exit status {pool.status_code} instead of 0")
 
 
 @pytest.mark.kernel("kinds")
-@pytest.mark.req("BC-STOP-06", "BC-BATON-01", "BC-BATON-03")
+@pytest.mark.req("BC-STOP-06", "BC-BATON-01", "BC-BATON-12")
 def test_stop_on_standby(pools: Pools) -> None:
     """SIGTERM to a successor whose workers have not started: it lets go of the listener at once and ends; what is
     pending stays the old parent's.
@@ -267,7 +267,7 @@ def test_stop_on_standby(pools: Pools) -> None:
         raise RequirementViolated("BC-STOP-06", "a successor that was told to stop keeps the listener") from None
     pool.gate()
     gone(successor, "BC-STOP-06", "it was told to stop, and holds nothing")
-    pool.until("the end of it", lambda s: s.successor is None and s.state == "running", breaks="BC-BATON-03")
+    pool.until("the end of it", lambda s: s.successor is None and s.state == "running", breaks="BC-BATON-12")
     held.close()
     check(waiting.answer().pid == old.pid, "BC-BATON-01", "a client was not served by the old worker")
 

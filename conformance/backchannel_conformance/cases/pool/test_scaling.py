@@ -27,7 +27,7 @@ def spare(status: Status) -> int:
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
-@pytest.mark.req("BC-SCALE-01", "BC-SCALE-03", "BC-SCALE-04", "BC-SCALE-08")
+@pytest.mark.req("BC-SCALE-01", "BC-SCALE-04", "BC-SCALE-08", "BC-SCALE-18")
 def test_grows_to_keep_spare(pools: Pools, capacity: int) -> None:
     """As connections are held, min_spare is kept, until max workers count."""
     pool = pools(capacity=capacity, start=2, min=1, max=6, min_spare=2, max_spare=4 * capacity, pass_=PASS)
@@ -43,7 +43,7 @@ def test_grows_to_keep_spare(pools: Pools, capacity: int) -> None:
     check(counting(pool.status()) == 6, "BC-SCALE-04", f"{counting(pool.status())} workers hold what needs 6")
 
 
-@pytest.mark.req("BC-SCALE-07", "BC-SCALE-08", "BC-DRAIN-01", "BC-LOSS-02")
+@pytest.mark.req("BC-SCALE-07", "BC-SCALE-27", "BC-SCALE-28", "BC-DRAIN-07", "BC-LOSS-02")
 def test_shrinks_when_idle(pools: Pools) -> None:
     """When the load has gone, workers retire one at a time, the highest slots first, down to max_spare and no
     further.
@@ -52,27 +52,27 @@ def test_shrinks_when_idle(pools: Pools) -> None:
     status = pool.until("only 3 spare", lambda s: spare(s) == 3 and len(s.workers) == 3)
     check(
         sorted(status.slots()) == [0, 1, 2],
-        "BC-SCALE-07",
+        "BC-SCALE-27",
         f"slots {sorted(status.slots())} are left instead of 0, 1, 2",
     )
-    check(status.counters["retired"] == 5, "BC-SCALE-07", f"{status.counters['retired']} were retired instead of 5")
-    check(status.counters["kills"] == 0, "BC-DRAIN-01", "a retired worker was killed")
+    check(status.counters["retired"] == 5, "BC-SCALE-28", f"{status.counters['retired']} were retired instead of 5")
+    check(status.counters["kills"] == 0, "BC-DRAIN-07", "a retired worker was killed")
 
 
-@pytest.mark.req("BC-SCALE-07")
+@pytest.mark.req("BC-SCALE-31")
 def test_never_below_min(pools: Pools) -> None:
     """min holds even when there is too much spare."""
     pool = pools(start=5, min=4, max=6, min_spare=0, max_spare=1, pass_=PASS)
     status = pool.until("4 workers", lambda s: len(s.workers) == 4)
-    check(status.counters["retired"] == 1, "BC-SCALE-08", f"{status.counters['retired']} were retired instead of 1")
+    check(status.counters["retired"] == 1, "BC-SCALE-31", f"{status.counters['retired']} were retired instead of 1")
     # one more death and one more pass: still 4
     for _ in range(5):
-        check(counting(pool.status()) == 4, "BC-SCALE-08", f"{counting(pool.status())} workers count, the minimum is 4")
+        check(counting(pool.status()) == 4, "BC-SCALE-31", f"{counting(pool.status())} workers count, the minimum is 4")
         pool.client.ask()
 
 
 @pytest.mark.classes("event")
-@pytest.mark.req("BC-SCALE-07", "BC-DRAIN-04")
+@pytest.mark.req("BC-SCALE-27", "BC-SCALE-28", "BC-DRAIN-04")
 def test_retires_the_least_loaded(pools: Pools) -> None:
     """The worker with the fewest connections is retired, and finishes those it has."""
     pool = pools(start=1, min=1, max=3, capacity=4, min_spare=2, max_spare=4, policy="least-loaded", pass_=PASS)
@@ -96,7 +96,7 @@ def test_retires_the_least_loaded(pools: Pools) -> None:
     pool.until("it to go", lambda s: 0 not in s.slots())
 
 
-@pytest.mark.req("BC-SCALE-03", "BC-SCALE-07", "BC-SCALE-08", "BC-LOAD-01")
+@pytest.mark.req("BC-SCALE-07", "BC-SCALE-08", "BC-SCALE-18", "BC-SCALE-31", "BC-LOAD-01")
 def test_pool_follows_the_load(pools: Pools, figures: dict[str, Any]) -> None:
     """The load rises to ten connections, falls to none, and rises again: the pool follows, within its bounds."""
     low, high = 2, 12

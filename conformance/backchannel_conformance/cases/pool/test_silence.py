@@ -46,7 +46,7 @@ def ordered(pool: PoolUnderTest, slot: int, count: int = 1) -> None:
 
 
 @pytest.mark.needs("order_deadline")
-@pytest.mark.req("BC-SILENT-01", "BC-SILENT-04", "BC-ROOM-02", "BC-LOSS-01")
+@pytest.mark.req("BC-SILENT-01", "BC-SILENT-04", "BC-SILENT-08", "BC-SILENT-13", "BC-ROOM-03", "BC-LOSS-01")
 def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
     """Its order expires, another worker serves the connection; continued, it answers late and serves again."""
     pool = pools(3, order_deadline=DEADLINE)
@@ -61,14 +61,14 @@ def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
     check(status.counters["expired"] == 1, "BC-SILENT-01", f"one order expired, the counters say {status.counters}")
     for _ in range(5):
         who = served("BC-SILENT-01", "a connection while one worker is suspect", pool.client)
-        check(who.slot != 0, "BC-ORDER-02", "a suspect worker was given a connection")
+        check(who.slot != 0, "BC-SILENT-08", "a suspect worker was given a connection")
     processes.send(pid, signal.SIGCONT)
     status = pool.until("the late answer", lambda s: s.slots()[0]["state"] == "READY")
     # of this worker alone: what others report of connections that have ended may not have been read yet
     counted = status.slots()[0]["open"]
     check(counted == 0, "BC-SILENT-04", f"after the late answer {counted} connections are counted for the worker")
-    who = served("BC-SILENT-04", "a connection after the late answer", pool.client)
-    check(who.slot == 0, "BC-SILENT-04", f"the worker is READY, but slot {who.slot} was chosen instead of 0")
+    who = served("BC-SILENT-13", "a connection after the late answer", pool.client)
+    check(who.slot == 0, "BC-SILENT-13", f"the worker is READY, but slot {who.slot} was chosen instead of 0")
 
 
 @pytest.mark.classes("counted")
@@ -101,7 +101,7 @@ def test_others_are_served_meanwhile(pools: Pools, poller: str) -> None:
 
 
 @pytest.mark.needs("order_deadline", "silence_deadline")
-@pytest.mark.req("BC-SILENT-05", "BC-SCALE-10", "BC-SCALE-11", "BC-KILL-01")
+@pytest.mark.req("BC-SILENT-05", "BC-SCALE-10", "BC-SCALE-11", "BC-KILL-04", "BC-FORK-03")
 def test_silent_worker_is_replaced(pools: Pools) -> None:
     """A worker that stays silent past the long deadline is killed, and its slot gets a new one."""
     pool = pools(2, order_deadline=DEADLINE / 3, silence_deadline=DEADLINE)
@@ -118,12 +118,12 @@ def test_silent_worker_is_replaced(pools: Pools) -> None:
         "BC-SILENT-05",
         f"one worker was to be killed, the counters say {status.counters}",
     )
-    check(kernel.state(pid) in ("", "Z"), "BC-KILL-01", "the silent worker is still there")
+    check(kernel.state(pid) in ("", "Z"), "BC-KILL-04", "the silent worker is still there")
     who = served("BC-SCALE-11", "a connection after the replacement", pool.client)
     check(who.slot == 0, "BC-PICK-01", f"slot {who.slot} served it instead of 0")
 
 
-@pytest.mark.req("BC-LOSS-01", "BC-DEATH-02", "BC-HERD-03")
+@pytest.mark.req("BC-LOSS-01", "BC-DEATH-09", "BC-HERD-03")
 def test_death_before_accept(pools: Pools) -> None:
     """A worker is killed with an order unanswered: another one serves the connection, whatever the deadline."""
     pool = pools(3, order_deadline=10)

@@ -20,17 +20,17 @@ def refused(address: Address) -> bool:
     return False
 
 
-@pytest.mark.req("BC-STOP-01", "BC-DRAIN-01", "BC-DRAIN-04")
+@pytest.mark.req("BC-STOP-08", "BC-STOP-09", "BC-STOP-11", "BC-DRAIN-01", "BC-DRAIN-12")
 def test_stop_when_idle(pools: Pools) -> None:
     """SIGTERM to an idle pool: exit status 0, nobody left."""
     pool = pools(4)
     status = pool.stop()
-    check(status == 0, "BC-STOP-01", f"exit status {status} instead of 0")
-    check(refused(pool.addresses[0]), "BC-STOP-01", "connections are still taken")
+    check(status == 0, "BC-STOP-11", f"exit status {status} instead of 0")
+    check(refused(pool.addresses[0]), "BC-STOP-09", "connections are still taken")
 
 
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-STOP-01", "BC-DRAIN-03", "BC-DRAIN-04")
+@pytest.mark.req("BC-STOP-08", "BC-STOP-10", "BC-STOP-11", "BC-DRAIN-04", "BC-DRAIN-09")
 def test_stop_finishes_what_is_held(pools: Pools, capacity: int) -> None:
     """SIGTERM while connections are held: they go on, and the pool exits with 0 when they have ended."""
     pool = pools(2, capacity=capacity)
@@ -45,10 +45,10 @@ def test_stop_finishes_what_is_held(pools: Pools, capacity: int) -> None:
     for connection, _ in held:
         connection.close()
     status = pool.wait()
-    check(status == 0, "BC-STOP-01", f"exit status {status} instead of 0")
+    check(status == 0, "BC-STOP-11", f"exit status {status} instead of 0")
 
 
-@pytest.mark.req("BC-STOP-01", "BC-LOSS-01")
+@pytest.mark.req("BC-STOP-01", "BC-STOP-11", "BC-LOSS-01")
 def test_stop_serves_the_backlog(pools: Pools) -> None:
     """Connections that were pending when SIGTERM came are served before the pool goes."""
     pool = pools(1)
@@ -64,12 +64,12 @@ def test_stop_serves_the_backlog(pools: Pools) -> None:
                 "BC-STOP-01", f"a connection that was pending at SIGTERM was not served: {error}"
             ) from None
     status = pool.wait()
-    check(status == 0, "BC-STOP-01", f"exit status {status} instead of 0")
+    check(status == 0, "BC-STOP-11", f"exit status {status} instead of 0")
 
 
 @pytest.mark.needs("drain_deadline")
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-DRAIN-02", "BC-STOP-01")
+@pytest.mark.req("BC-DRAIN-02", "BC-STOP-08")
 def test_drain_deadline(pools: Pools, capacity: int) -> None:
     """A connection that does not end is cut at the deadline; the pool exits all the same."""
     pool = pools(2, capacity=capacity, drain_deadline=0.3)
@@ -79,7 +79,7 @@ def test_drain_deadline(pools: Pools, capacity: int) -> None:
     check(held.ended(), "BC-DRAIN-02", "the connection outlived the deadline")
 
 
-@pytest.mark.req("BC-STOP-03")
+@pytest.mark.req("BC-STOP-03", "BC-STOP-13")
 def test_interrupt(pools: Pools) -> None:
     """SIGINT ends the pool at once, whatever is held."""
     pool = pools(2)
@@ -87,4 +87,4 @@ def test_interrupt(pools: Pools) -> None:
     pool.signal(signal.SIGINT)
     status = pool.wait(5)
     check(held.ended(), "BC-STOP-03", "the connection outlived the pool")
-    check(status != 0, "BC-STOP-03", "exit status 0, as if nothing had been cut")
+    check(status != 0, "BC-STOP-13", "exit status 0, as if nothing had been cut")

@@ -33,7 +33,7 @@ def experienced(pool: PoolUnderTest) -> list[int]:
 @pytest.mark.counts
 @pytest.mark.kernel("clients", "state", "session_of")
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-LOSS-01", "BC-LOSS-02", "BC-DEATH-02", "BC-SCALE-11")
+@pytest.mark.req("BC-LOSS-01", "BC-LOSS-02", "BC-DEATH-09", "BC-SCALE-11")
 def test_kill_storm(pools: Pools, figures: dict[str, Any], capacity: int) -> None:
     """Half of the victims are stopped first, so that they die with an order unread; half die as they are met."""
     pool = pools(4, capacity=capacity)
@@ -78,7 +78,7 @@ def rounds(pool: PoolUnderTest, call: str) -> Iterator[tuple[int, Held]]:
 @pytest.mark.kernel("faulty", "state")
 @pytest.mark.needs("status")
 @pytest.mark.parametrize("capacity", [1, 4])
-@pytest.mark.req("BC-LOSS-01", "BC-DEATH-02")
+@pytest.mark.req("BC-LOSS-01", "BC-DEATH-02", "BC-DEATH-09")
 def test_killed_as_it_accepts(pools: Pools, capacity: int) -> None:
     """A worker has read its order, and is killed as it enters its accept: another one serves the client."""
     pool = pools(2, capacity=capacity)

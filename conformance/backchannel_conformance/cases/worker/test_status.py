@@ -25,7 +25,7 @@ def hold(worker: WorkerUnderTest, count: int) -> list[Held]:
 
 @pytest.mark.kernel("established")
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
-@pytest.mark.req("BC-STATUS-01", "BC-STATUS-05")
+@pytest.mark.req("BC-STATUS-01", "BC-STATUS-05", "BC-STATUS-08")
 def test_idle_after_the_last_one(workers: Workers, capacity: int) -> None:
     """The connection ends, it is closed, and then an IDLE says so."""
     worker = workers.greeted(capacity=capacity)
@@ -34,12 +34,12 @@ def test_idle_after_the_last_one(workers: Workers, capacity: int) -> None:
     idle = worker.status()
     port = worker.listeners[0].getsockname()[1]
     left = kernel.established([worker.pid], port)[worker.pid]
-    check(idle.type == frames.IDLE, "BC-STATUS-01", str(idle))
+    check(idle.type == frames.IDLE, "BC-STATUS-08", str(idle))
     check(left == 0, "BC-STATUS-05", f"the IDLE came while the worker held {left} connections")
 
 
 @event
-@pytest.mark.req("BC-STATUS-01", "BC-STATUS-03")
+@pytest.mark.req("BC-STATUS-01", "BC-STATUS-03", "BC-STATUS-08")
 def test_gone_while_others_stay(workers: Workers) -> None:
     """Of three connections one ends, then another: a GONE with the figures, each in time, without any order."""
     worker = workers.greeted(capacity=4)
@@ -53,14 +53,14 @@ def test_gone_while_others_stay(workers: Workers) -> None:
 
 
 @event
-@pytest.mark.req("BC-STATUS-03")
+@pytest.mark.req("BC-STATUS-10")
 def test_room_returns_to_a_full_worker(workers: Workers) -> None:
     """A full worker whose connection ends says so at once."""
     worker = workers.greeted(capacity=2)
     held = hold(worker, 2)
     held[0].close()
-    gone = worker.status("BC-STATUS-03")
-    check(gone == frames.gone(1, 2), "BC-STATUS-03", str(gone))
+    gone = worker.status("BC-STATUS-10")
+    check(gone == frames.gone(1, 2), "BC-STATUS-10", str(gone))
 
 
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
@@ -81,7 +81,7 @@ def test_nothing_new_is_not_reported(workers: Workers, capacity: int) -> None:
 
 
 @event
-@pytest.mark.req("BC-STATUS-04", "BC-BUSY-01")
+@pytest.mark.req("BC-STATUS-04", "BC-STATUS-09", "BC-BUSY-01")
 def test_no_status_between_order_and_answer(workers: Workers) -> None:
     """Connections end while an order is under way: what follows the answer starts from the answer's figures."""
     worker = workers.greeted(capacity=16)
@@ -105,7 +105,7 @@ def test_no_status_between_order_and_answer(workers: Workers) -> None:
 
 @pytest.mark.needs("quota")
 @pytest.mark.parametrize("capacity", [1, pytest.param(4, marks=event)])
-@pytest.mark.req("BC-CAP-01", "BC-CAP-02", "BC-WORK-04")
+@pytest.mark.req("BC-CAP-01", "BC-CAP-02", "BC-CAP-04", "BC-CAP-05", "BC-WORK-04")
 def test_retiring_worker_takes_what_crossed(workers: Workers, capacity: int) -> None:
     """After its quota the worker reports capacity 0, attempts an order that crossed it, and stays to the end."""
     worker = workers.greeted(capacity=capacity, quota=1)
@@ -121,6 +121,6 @@ def test_retiring_worker_takes_what_crossed(workers: Workers, capacity: int) -> 
     check(busy.accepted == 1, "BC-CAP-01", f"an order that crossed the cut to 0 was answered with {busy}")
     late.answer()
     worker.barrier()
-    check(not worker.gone(), "BC-CAP-02", "the worker went before end-of-file")
+    check(not worker.gone(), "BC-CAP-04", "the worker went before end-of-file")
     worker.half_close()
-    worker.exits(0, "BC-DRAIN-04")
+    worker.exits(0, "BC-DRAIN-12")
