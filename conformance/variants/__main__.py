@@ -1,0 +1,99 @@
+"""The variant runner: ``python conformance/variants``, which is ``nox -s variants``.
+
+Each variant is right by the specification, and runs the cases of its roles. One that fails, or is an error, is a false
+alarm: the case forbids what a clause allows, and is to be mended. Advice that a variant does not follow may be warned
+of, if the variant says so.
+
+    python conformance/variants                                      # all of them, in roles parent and worker
+    python conformance/variants --quick                              # the few that tell most, in a minute or two
+    python conformance/variants parent_reading:channels-in-reverse --role parent -- -k test_reload
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from allowed import Variant, every
+from backchannel_conformance import manifest
+from backchannel_conformance.cli import CASES
+from backchannel_conformance.fixtures import Fixtures
+from backchannel_conformance.plugin import Suite
+from backchannel_conformance.waiting import scale
+
+HERE = Path(__file__).parent
+PROGRAM = str(HERE / "vary.py")
+
+
+def implementation(variant: Variant, roles: list[str]) -> manifest.Manifest:
+    """The sync reference in ``roles``, with its commands going through :mod:`vary`."""
+    sync = manifest.find("sync")
+    words = dict(variant.words)
+    offered = {}
+    for name in roles:
+        role = sync.roles[name]
+        commands = {
+            key: (command[0], PROGRAM, variant.name, *(words.get(word, word) for word in command[1:]))
+            for key, command in role.commands.items()
+        }
+        offered[name] = replace(role, commands=commands)
+    return replace(sync, name=variant.name, roles=offered, classes=sync.classes - variant.without)
+
+
+def run(variants: list[Variant], roles: list[str], options: list[str]) -> list[str]:
+    """Run; return the false alarms."""
+    named = {variant.name: variant for variant in variants}
+    manifests = [implementation(variant, [role for role in roles if role in variant.roles]) for variant in variants]
+    suite = Suite([made for made in manifests if made.roles], strict=False)
+    folders = [str(CASES / role) for role in roles]
+    settled = ["-c", str(CASES.parent / "pytest.ini"), "-p", "no:cacheprovider", "-q", "-o"]
+    pytest.main([*settled, "addopts=--import-mode=importlib", *folders, *options], plugins=[suite, Fixtures()])
+    wrong = []
+    for name, target in suite.report.targets.items():
+        for case in target.cases:
+            warned = case.status == "warn" and case.broke not in named[name].advice
+            if case.status in ("fail", "error") or warned:
+                wrong.append(f"{name} ({named[name].by} allows it): {case.role}/{case.id}: {case.status}: {case.message}")
+    return wrong
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python conformance/variants", description="Prove that no case fails what the specification allows."
+    )
+    parser.add_argument("names", nargs="*", metavar="VARIANT", help="only these")
+    parser.add_argument("--role", action="append", choices=manifest.ROLES, help="default: parent and worker")
+    parser.add_argument("--quick", action="store_true", help="only the variants that tell most")
+    parser.add_argument("--list", action="store_true", help="say what there is, and what allows it")
+    parser.add_argument("--time-scale", type=float, default=1.0, metavar="F")
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, passed = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
+    variants = every()
+    unknown = set(options.names) - {variant.name for variant in variants}
+    if unknown:
+        parser.error(f"there is no variant {', '.join(sorted(unknown))}; they are functions in {HERE.name}/allowed")
+    chosen = [
+        variant
+        for variant in variants
+        if (not options.names or variant.name in options.names) and (variant.quick or not options.quick)
+    ]
+    if options.list:
+        for variant in chosen:
+            print(f"{variant.by:<14} {variant.name:<48} {', '.join(variant.roles)}{', quick' * variant.quick}")
+        return 0
+    scale(options.time_scale)
+    began = time.monotonic()
+    wrong = run(chosen, options.role or ["parent", "worker"], passed)
+    print(f"{len(chosen)} variants, {len(wrong)} false alarms, {time.monotonic() - began:.0f} s")
+    for line in wrong:
+        print(f"FALSE ALARM: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
