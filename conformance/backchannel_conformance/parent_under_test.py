@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import frames, kernel, processes, status_document
 from .errors import ContractError, RequirementViolated
-from .manifest import DEFAULTS, Manifest
+from .manifest import Manifest, unless_set
 from .port_output import tail
 from .stub_worker import StubWorker
 from .waiting import TimedOut, deadline_in, scale, until
@@ -51,7 +51,7 @@ class ParentUnderTest:
         self.status_path = f"{self._directory.name}/status"
         role = manifest.roles["parent"]
         worker = shlex.join([sys.executable, "-I", "-S", str(STUB_PROGRAM), f"{self._directory.name}/control"])
-        options = {**DEFAULTS, "status": self.status_path, "worker": worker, **values}
+        options = {**unless_set(), "status": self.status_path, "worker": worker, **values}
         if not options["policy"]:
             options["policy"] = "lowest" if options["capacity"] == "1" else "least-loaded"
         self.options = options
@@ -165,7 +165,13 @@ class ParentUnderTest:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it, and wait until it has stopped."""
+        """Stop it between two passes, and wait until it has stopped.
+
+        A pass that is half done when it stops is ended by what was read before. So the worker that takes the place of
+        one that a barrier has used up is waited for, and then the parent's sleep.
+        """
+        self.witness = self.witness or self.stub()
+        until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
         self.signal(signal.SIGSTOP)
         until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
 

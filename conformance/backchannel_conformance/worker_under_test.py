@@ -21,7 +21,7 @@ from . import exec_binding, frames, processes, transcript
 from .client import Client, Held, NoAnswer
 from .errors import ContractError, RequirementViolated, check
 from .kernel import handles
-from .manifest import DEFAULTS, Manifest
+from .manifest import Manifest, unless_set
 from .port_output import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
@@ -81,7 +81,7 @@ class WorkerUnderTest:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         role = manifest.roles["worker"]
-        values = {**DEFAULTS, "quota": str(quota)}
+        values = {**unless_set(), "quota": str(quota)}
         given = {key: manifest.fill(value, values) for key, value in role.environment.items()}
         told = (
             exec_binding.variables(0, capacity, len(self.listeners), drain_deadline)

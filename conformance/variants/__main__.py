@@ -57,7 +57,9 @@ def run(variants: list[Variant], roles: list[str], options: list[str]) -> list[s
         for case in target.cases:
             warned = case.status == "warn" and case.broke not in named[name].advice
             if case.status in ("fail", "error") or warned:
-                wrong.append(f"{name} ({named[name].by} allows it): {case.role}/{case.id}: {case.status}: {case.message}")
+                wrong.append(
+                    f"{name} ({named[name].by} allows it): {case.role}/{case.id}: {case.status}: {case.message}"
+                )
     return wrong
 
 

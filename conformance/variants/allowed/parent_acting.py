@@ -4,6 +4,7 @@ workers may be done in any order (BC-PASS-04).
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -38,7 +39,7 @@ def deadlines_late() -> None:
 
 
 def actions_by(key: Callable[[Any], Any]) -> None:
-    """What concerns one worker stays in its order; what concerns no worker, the end of the listeners, stays in place."""
+    """What concerns one worker stays in its order; what concerns none, as the end of the listeners, in its place."""
     take = Parent.take_actions
 
     def sorted_actions(self: Parent) -> list[Any]:
@@ -176,6 +177,7 @@ def log_lines_of_another_form() -> None:
     """What the log must say is in the middle of a line, between quotation marks."""
 
     def note(self: Driver, note: Any) -> None:
-        print(f'{{"warn": ["{note.requirement}", "slot {note.slot}", "{note.text}"], "pid": {os.getpid()}}}', flush=True)
+        words = [note.requirement, f"slot {note.slot}", note.text]
+        print(json.dumps({"level": "warn", "words": words, "pid": os.getpid()}), flush=True)
 
     Driver._note = note  # type: ignore[method-assign]

@@ -161,5 +161,3 @@ def ends_with_a_service_that_fails() -> None:
         os._exit(1)
 
     blocking.tell = events.tell = tell  # type: ignore[attr-defined]
-
-

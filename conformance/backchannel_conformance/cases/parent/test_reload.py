@@ -9,6 +9,7 @@ from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.parent_under_test import ParentUnderTest
 from backchannel_conformance.stub_worker import StubWorker
+from backchannel_conformance.waiting import scale
 
 pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("reload", "start", "min", "max")]
 
@@ -69,10 +70,10 @@ def test_all_at_once(parents: Parents) -> None:
 @pytest.mark.needs("max_spare", "pass", "order_deadline")
 @pytest.mark.req("BC-RELOAD-06")
 def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
-    """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.3 s that an
+    """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.5 s that an
     order takes to expire.
     """
-    parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
+    parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.5 * scale())
     old = workers(parent, 3)
     parent.signal(signal.SIGHUP)
     parent.stub("BC-RELOAD-01")
