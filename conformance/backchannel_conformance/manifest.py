@@ -78,7 +78,7 @@ def unless_set() -> dict[str, str]:
     }
 
 
-_PARENT_ONLY = ("worker", "start_deadline", "exit_deadline", "stop_deadline")
+_PARENT_ONLY = ("worker", "exit_deadline", "stop_deadline")
 OFFERS: Mapping[str, tuple[str, ...]] = {
     "codec": (),
     "worker": ("quota",),

@@ -29,7 +29,7 @@ from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["PoolUnderTest", "Status"]
 
-READY_LIMIT = 30.0
+READY_LIMIT = 60.0
 """Seconds that a pool has for its workers to be ready."""
 LONGEST = 4096
 """Octets of the line with READY that are read."""

@@ -25,9 +25,11 @@ from .manifest import Manifest, unless_set
 from .port_output import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["WorkerUnderTest"]
+__all__ = ["HELLO_LIMIT", "WorkerUnderTest"]
 
 LIMIT = 10.0
+HELLO_LIMIT = 60.0
+"""Seconds until a worker says hello: its start, on a busy machine."""
 PROPER = (0, 76, 78)
 """The exit statuses by which a worker says why it ends."""
 
@@ -193,10 +195,10 @@ class WorkerUnderTest:
     def greet(self) -> frames.Frame:
         """Hello and welcome; returns the hello. A worker that says nothing at all is an error: it cannot be tested."""
         try:
-            hello = self.must("BC-HELLO-01", 20)
+            hello = self.must("BC-HELLO-01", HELLO_LIMIT)
         except NothingCame:
             raise ContractError(
-                f"the worker did not say hello within {20 * scale():g} s; {self._last_words()}"
+                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self._last_words()}"
             ) from None
         self.order(0)
         self.answer("BC-BUSY-01")

@@ -44,23 +44,34 @@ def implementation(variant: Variant, roles: list[str]) -> manifest.Manifest:
     return replace(sync, name=variant.name, roles=offered, classes=sync.classes - variant.without)
 
 
+class Alarms:
+    """The plugin object that collects false alarms, and says each when it is there."""
+
+    def __init__(self, variants: list[Variant]) -> None:
+        self.found: list[str] = []
+        self._named = {variant.name: variant for variant in variants}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        case = getattr(report, "case", None)
+        if case is None:
+            return
+        variant = next(variant for name, variant in self._named.items() if f"[{name}" in report.nodeid)
+        warned = case["status"] == "warn" and case["broke"] not in variant.advice
+        if case["status"] in ("fail", "error") or warned:
+            said = f"{case['role']}/{case['id']}: {case['status']}: {case['message']}"
+            self.found.append(f"{variant.name} ({variant.by} allows it): {said}")
+            print(f"\nFALSE ALARM: {self.found[-1]}", flush=True)
+
+
 def run(variants: list[Variant], roles: list[str], options: list[str]) -> list[str]:
     """Run; return the false alarms."""
-    named = {variant.name: variant for variant in variants}
     manifests = [implementation(variant, [role for role in roles if role in variant.roles]) for variant in variants]
-    suite = Suite([made for made in manifests if made.roles], strict=False)
+    suite, alarms = Suite([made for made in manifests if made.roles], strict=False), Alarms(variants)
     folders = [str(CASES / role) for role in roles]
-    settled = ["-c", str(CASES.parent / "pytest.ini"), "-p", "no:cacheprovider", "-q", "-o"]
-    pytest.main([*settled, "addopts=--import-mode=importlib", *folders, *options], plugins=[suite, Fixtures()])
-    wrong = []
-    for name, target in suite.report.targets.items():
-        for case in target.cases:
-            warned = case.status == "warn" and case.broke not in named[name].advice
-            if case.status in ("fail", "error") or warned:
-                wrong.append(
-                    f"{name} ({named[name].by} allows it): {case.role}/{case.id}: {case.status}: {case.message}"
-                )
-    return wrong
+    settled = ["-c", str(CASES.parent / "pytest.ini"), "-p", "no:cacheprovider", "-q", "-s", "-o"]
+    arguments = [*settled, "addopts=--import-mode=importlib", *folders, *options]
+    pytest.main(arguments, plugins=[suite, Fixtures(), alarms])
+    return alarms.found
 
 
 def main() -> int:

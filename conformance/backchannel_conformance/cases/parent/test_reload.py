@@ -100,7 +100,7 @@ def test_newcomer_that_was_ready(parents: Parents) -> None:
     old[2].drained("BC-RELOAD-04")
     second = parent.stub("BC-RELOAD-01")
     first.leave(78)
-    assert first.is_gone(5)
+    parent.reaped(first)
     old[2].leave(0)
     second.hello()
     second.order("BC-RELOAD-05")
@@ -122,8 +122,8 @@ def test_old_worker_says_nothing_of_the_new_ones(parents: Parents) -> None:
     parent.signal(signal.SIGHUP)
     newcomer = parent.stub("BC-RELOAD-01")
     second.leave(78)
-    assert second.is_gone(5)
-    for _ in range(2):  # two exchanges: by then the parent has read of the death as well
+    parent.reaped(second)
+    for _ in range(2):  # two exchanges: by then the parent has acted on the death as well
         parent.connect()
         first.order("BC-RELOAD-02")
         first.take()
@@ -150,7 +150,7 @@ def test_failed_reload_starts_nobody_more(parents: Parents) -> None:
     old[0].order("BC-RELOAD-02")
     old[0].take()
     newcomer.leave(78)
-    assert newcomer.is_gone(5)
+    parent.reaped(newcomer)
     old[0].finish()
     parent.connect()
     old[0].order("BC-RELOAD-02")

@@ -7,6 +7,7 @@ from backchannel_conformance import frames, kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.exec_binding import variables
 from backchannel_conformance.fixtures import Workers
+from backchannel_conformance.worker_under_test import HELLO_LIMIT
 
 pytestmark = pytest.mark.classes("exec")
 
@@ -67,7 +68,7 @@ def test_worker_of_a_later_parent(workers: Workers, versions: str) -> None:
 def test_worker_of_a_parent_of_another_age(workers: Workers, versions: str) -> None:
     """A made-up parent of later versions alone: the worker says hello as ever, and the end that follows is an end."""
     worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
-    hello = worker.must("BC-EXEC-06", 20)
+    hello = worker.must("BC-EXEC-06", HELLO_LIMIT)
     check(hello.version == frames.VERSION, "BC-VER-02", f"to a parent of {versions} it said {hello.octets.hex()}")
     worker.half_close()
     worker.ended("BC-DEATH-05")

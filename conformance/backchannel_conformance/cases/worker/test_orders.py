@@ -11,6 +11,7 @@ from backchannel_conformance.client import NoAnswer
 from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.fixtures import Workers
 from backchannel_conformance.waiting import until
+from backchannel_conformance.worker_under_test import HELLO_LIMIT
 
 event = pytest.mark.classes("event")
 
@@ -134,7 +135,7 @@ def test_several_orders_in_one_read(workers: Workers) -> None:
 def test_orders_are_taken_as_they_come(workers: Workers) -> None:
     """A welcome for one connection, and numbers out of sequence: each is carried out and answered."""
     worker = workers()
-    worker.must("BC-HELLO-01", 20)
+    worker.must("BC-HELLO-01", HELLO_LIMIT)
     client = worker.client.send("who")
     for number, most in ((7, 1), (3, 0), (0xFFFFFFFF, 0), (0, 1)):
         worker.orders.append((number, most))
