@@ -30,8 +30,6 @@ class Variant:
     """Clauses of level SHOULD that it does not follow: cases may warn of these."""
     words: tuple[tuple[str, str], ...]
     """Words of the command that are replaced: (old, new)."""
-    quick: bool
-    """Whether it is among the few that run everywhere, because it is cheap and tells much."""
     apply: Callable[[], None] = field(repr=False)
 
 
@@ -45,7 +43,6 @@ def allowed(
     without: Iterable[str] = (),
     advice: Iterable[str] = (),
     words: Iterable[tuple[str, str]] = (),
-    quick: bool = False,
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Decorate a function that makes an implementation another one when it is called."""
 
@@ -53,9 +50,7 @@ def allowed(
         name = f"{apply.__module__.rpartition('.')[2]}:{apply.__name__.replace('_', '-')}"
         if name in _found:
             raise ValueError(f"there are two variants {name}")
-        _found[name] = Variant(
-            name, tuple(roles), by, frozenset(without), frozenset(advice), tuple(words), quick, apply
-        )
+        _found[name] = Variant(name, tuple(roles), by, frozenset(without), frozenset(advice), tuple(words), apply)
         return apply
 
     return register

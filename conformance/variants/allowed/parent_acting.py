@@ -27,7 +27,7 @@ LATE = 0.05
 """Seconds that a deadline may be acted on late."""
 
 
-@allowed("BC-FORK-09", roles=["parent", "pool"], quick=True)
+@allowed("BC-FORK-09", roles=["parent", "pool"])
 def deadlines_late() -> None:
     """Every deadline passes up to 50 ms late, as where the clock ticks slowly or others run first."""
     put = Deadlines.set
@@ -99,7 +99,7 @@ def scales_by_the_clock() -> None:
     Sizing.next_pass = lambda self: ticks.get(id(self)) or next_pass(self)  # type: ignore[method-assign]
 
 
-@allowed("BC-SCALE-15", roles=["parent"], without=["scaling"], quick=True)
+@allowed("BC-SCALE-15", roles=["parent"], without=["scaling"])
 def replaces_who_has_exited() -> None:
     """It does not scale: a worker that it drains keeps its place until it has exited."""
     add = Totals.add
@@ -140,7 +140,7 @@ def each_spawn_takes_a_while() -> None:
     Launcher.start = slowly  # type: ignore[method-assign]
 
 
-@allowed("BC-FORK-06", roles=["parent"], quick=True)
+@allowed("BC-FORK-06", roles=["parent"])
 def in_another_thread() -> None:
     """The main thread is parked, and another one is the parent; its workers are programs of their own."""
 

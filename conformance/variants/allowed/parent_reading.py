@@ -35,7 +35,7 @@ def in_order(order: Callable[[list[Any]], list[Any]]) -> None:
     Batching.wait = lambda self: False  # type: ignore[method-assign]
 
 
-@allowed("BC-CHAN-09", roles=["parent", "pool"], quick=True)
+@allowed("BC-CHAN-09", roles=["parent", "pool"])
 def channels_in_reverse() -> None:
     in_order(lambda keys: keys[::-1])
 
@@ -45,7 +45,7 @@ def channels_by_slot() -> None:
     in_order(lambda keys: sorted(keys, key=lambda found: found[0].fd))
 
 
-@allowed("BC-CHAN-09", roles=["parent", "pool"], quick=True)
+@allowed("BC-CHAN-09", roles=["parent", "pool"])
 def channels_in_random_order() -> None:
     in_order(lambda keys: random.sample(keys, len(keys)))
 
@@ -68,7 +68,7 @@ def one_octet_for_each_call() -> None:
     in_pieces(1)
 
 
-@allowed("BC-CHAN-04", roles=["parent"], quick=True)
+@allowed("BC-CHAN-04", roles=["parent"])
 def seven_octets_for_each_call() -> None:
     in_pieces(7)
 
@@ -106,7 +106,7 @@ def reaped(driver: Driver) -> None:
         pass
 
 
-@allowed("BC-DEATH-04", roles=["parent", "pool"], quick=True)
+@allowed("BC-DEATH-04", roles=["parent", "pool"])
 def the_dead_before_the_living() -> None:
     """At each wake-up it looks for the dead first, and then reads what others have written."""
     drivers: list[Driver] = []

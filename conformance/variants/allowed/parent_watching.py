@@ -16,7 +16,7 @@ def waits_with(selector: type[selectors.BaseSelector]) -> None:
     platform.selector_class = lambda poller: selector  # type: ignore[assignment]
 
 
-@allowed("BC-WATCH-05", roles=["parent", "pool"], advice=["BC-WATCH-04"], quick=True)
+@allowed("BC-WATCH-05", roles=["parent", "pool"], advice=["BC-WATCH-04"])
 def by_level_with_poll() -> None:
     waits_with(selectors.PollSelector)
 
@@ -26,7 +26,7 @@ def by_level_with_select() -> None:
     waits_with(selectors.SelectSelector)
 
 
-@allowed("BC-PEND-03", roles=["parent", "pool"], without=["counted"], quick=True)
+@allowed("BC-PEND-03", roles=["parent", "pool"], without=["counted"])
 def without_a_count() -> None:
     """The system gives no count: one order at a time."""
     platform.native.count = lambda listener: None  # type: ignore[assignment]

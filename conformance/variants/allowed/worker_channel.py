@@ -37,13 +37,13 @@ def one_octet_of_the_channel() -> None:
     reads(1)
 
 
-@allowed("BC-CHAN-04", roles=["worker", "pool"], quick=True)
+@allowed("BC-CHAN-04", roles=["worker", "pool"])
 def one_order_at_a_time() -> None:
     """It answers an order, serves, and reports, before it reads the next."""
     reads(20)
 
 
-@allowed("BC-CHAN-04", roles=["worker", "pool"], quick=True)
+@allowed("BC-CHAN-04", roles=["worker", "pool"])
 def writes_in_pieces() -> None:
     """A frame leaves in three writes, with a moment in between."""
 
@@ -77,7 +77,7 @@ def each_end_by_itself() -> None:
     _Worker.step = told  # type: ignore[method-assign]
 
 
-@allowed("BC-STATUS-03", roles=["worker", "pool"], quick=True)
+@allowed("BC-STATUS-03", roles=["worker", "pool"])
 def ends_together() -> None:
     """While there is room, an end waits for others for as long as it may."""
     due: dict[_Worker, float] = {}
@@ -104,7 +104,7 @@ def ends_together() -> None:
     _Worker.timeout, _Worker.take_ended, _Worker.flush = soon, later, ended  # type: ignore[method-assign]
 
 
-@allowed("BC-BUSY-05", roles=["worker", "pool"], quick=True)
+@allowed("BC-BUSY-05", roles=["worker", "pool"])
 def folds_what_is_brief() -> None:
     """A connection whose whole request is there, and needs no wait, is served before the answer, which leaves it out.
     An event-based worker serves each connection as far as it comes without waiting.

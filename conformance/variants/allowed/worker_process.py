@@ -31,7 +31,7 @@ def around(what: Callable[[Callable[[], int], Any], int]) -> None:
     kinds.run = ran
 
 
-@allowed("BC-FORK-05", roles=["worker", "pool"], quick=True)
+@allowed("BC-FORK-05", roles=["worker", "pool"])
 def has_descriptors_and_a_thread_of_its_own() -> None:
     """A pipe, a poller and a thread that sleeps, as many run-times open."""
 
@@ -45,7 +45,7 @@ def has_descriptors_and_a_thread_of_its_own() -> None:
     around(run)
 
 
-@allowed("BC-WORK-01", roles=["worker", "pool"], quick=True)
+@allowed("BC-WORK-01", roles=["worker", "pool"])
 def works_in_another_thread() -> None:
     """The main thread is parked, and another one is the worker."""
 
@@ -59,7 +59,7 @@ def works_in_another_thread() -> None:
     around(run)
 
 
-@allowed("BC-CHAN-01", roles=["worker", "pool"], quick=True)
+@allowed("BC-CHAN-01", roles=["worker", "pool"])
 def has_a_child() -> None:
     """A process of its own, which holds nothing of the pool's, and ends with it."""
 
@@ -125,7 +125,7 @@ def turns_at_capacity_1() -> None:
     serving.check = forked_check  # type: ignore[attr-defined]
 
 
-@allowed("BC-DEATH-05", roles=["pool"], quick=True)
+@allowed("BC-DEATH-05", roles=["pool"])
 def reads_the_end_at_the_gate() -> None:
     """A worker that is drained while it loads its code exits at once."""
     work = forked.work
