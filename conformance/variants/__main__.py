@@ -93,7 +93,9 @@ def run(variants: list[Variant], roles: list[str], seed: int | None, options: li
     folders = [str(CASES / role) for role in roles]
     settled = ["-c", str(CASES.parent / "pytest.ini"), "-p", "no:cacheprovider", "-q", "-s", "-o"]
     arguments = [*settled, "addopts=--import-mode=importlib", *folders, *options]
-    pytest.main(arguments, plugins=[suite, Fixtures(), alarms])
+    status = pytest.main(arguments, plugins=[suite, Fixtures(), alarms])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"the run went wrong: pytest ended with {status!r}")
     return alarms.found
 
 
