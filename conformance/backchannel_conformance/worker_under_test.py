@@ -180,6 +180,11 @@ class WorkerUnderTest:
         check(frame.type in (frames.GONE, frames.IDLE), requirement, f"a status was due, and {frame} came")
         return frame
 
+    def reported(self, busy: frames.Frame) -> None:
+        """The status that tells of the end of what ``busy`` has taken, unless that was folded in (BC-BUSY-05)."""
+        if busy.open:
+            self.status()
+
     def ended(self, requirement: str, why: str = "") -> None:
         """The channel must end, without another frame; ``why`` says what the worker met."""
         frame = self.frame(requirement)

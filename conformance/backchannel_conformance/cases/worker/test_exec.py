@@ -57,7 +57,7 @@ def test_worker_of_a_later_parent(workers: Workers, versions: str) -> None:
     busy = worker.answer()
     check(busy.accepted == 1, "BC-EXEC-06", f"a parent of {versions} got {busy}")
     client.answer()
-    worker.status()
+    worker.reported(busy)
     worker.half_close()
     worker.ended("BC-DRAIN-04")
     worker.exits(0, "BC-DRAIN-04")

@@ -24,11 +24,13 @@ def test_hello_is_first(workers: Workers, capacity: int) -> None:
 
 @pytest.mark.req("BC-HELLO-02", "BC-STATUS-01")
 def test_later_idle_has_no_hello(workers: Workers) -> None:
-    """An IDLE after a connection has a hello word of 0."""
+    """An IDLE after a connection, which outlasts the answer to its order, has a hello word of 0."""
     worker = workers.greeted()
-    worker.client.send("who")
+    held = worker.client.send("hold")
     worker.order(1)
     worker.answer()
+    held.answer()
+    held.close()
     idle = worker.status()
     check(idle == frames.idle(1), "BC-HELLO-02", f"{idle.octets.hex()}")
 
