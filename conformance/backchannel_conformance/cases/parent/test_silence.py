@@ -162,7 +162,9 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
     other.take()
     silent.killed("BC-SILENT-05", "it was silent")
     took = time.monotonic() - began
-    check(took >= long, "BC-SILENT-05", f"it was killed after {took:.3f} s")
+    check(
+        took >= 2 * long, "BC-SILENT-05", f"it was killed {took:.3f} s after its order, with two deadlines of {long:g}"
+    )
     again = parent.stub("BC-SCALE-11")
     check(again.slot == silent.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 

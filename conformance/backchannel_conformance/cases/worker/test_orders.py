@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -271,6 +272,7 @@ def test_service_that_fails(workers: Workers, capacity: int) -> None:
     worker.order(1)
     worker.answer()
     check(client.ended(), "BC-WORK-07", "the connection did not end")
-    worker.order(0)  # there may be no status: an end that was folded in has been reported
+    with contextlib.suppress(OSError):
+        worker.order(0)  # there may be no status: an end that was folded in has been reported
     check(worker.frame("BC-WORK-07") is not None, "BC-WORK-07", "the worker has ended with it")
     worker.barrier()
