@@ -185,9 +185,9 @@ class WorkerUnderTest:
         if busy.open:
             self.status()
 
-    def ended(self, requirement: str, why: str = "") -> None:
+    def ended(self, requirement: str, why: str = "", seconds: float = LIMIT) -> None:
         """The channel must end, without another frame; ``why`` says what the worker met."""
-        frame = self.frame(requirement)
+        frame = self.frame(requirement, seconds)
         check(frame is None, requirement, f"{why}{frame} came instead of the end")
 
     def barrier(self) -> list[frames.Frame]:

@@ -32,7 +32,7 @@ BAD = {
 def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None:
     """Something of its environment is missing or senseless: the worker writes nothing and exits with 78."""
     worker = workers(environment=BAD[what])
-    worker.ended("BC-EXEC-03", f"started with {what}: ")
+    worker.ended("BC-EXEC-03", f"started with {what}: ", HELLO_LIMIT)
     worker.exits(78, "BC-EXEC-03", why=f"started with {what}: ")
 
 
@@ -42,7 +42,7 @@ def test_worker_refuses_senseless_versions(workers: Workers, versions: str) -> N
     """What stands in BACKCHANNEL_VERSIONS is no version, and no lowest and highest one: exit status 78."""
     worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
     why = f"started with BACKCHANNEL_VERSIONS={versions!r}: "
-    worker.ended("BC-EXEC-03", why)
+    worker.ended("BC-EXEC-03", why, HELLO_LIMIT)
     worker.exits(78, "BC-EXEC-03", why=why)
 
 
@@ -79,7 +79,7 @@ def test_worker_of_a_parent_of_another_age(workers: Workers, versions: str) -> N
 def test_worker_refuses_a_missing_channel(workers: Workers) -> None:
     """There is no descriptor 3: exit status 78."""
     worker = workers(channel=False)
-    worker.exits(78, "BC-EXEC-03")
+    worker.exits(78, "BC-EXEC-03", HELLO_LIMIT)
 
 
 @pytest.mark.kernel("kept_at_exec")
