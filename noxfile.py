@@ -95,6 +95,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def variants(session: nox.Session) -> None:
+    """Prove that no case fails what the specification allows: each case under one variant; or NAME ..., or --list."""
+    session.install("-e", ".[conformance]")
+    session.run("python", "conformance/variants", *(session.posargs or ["--deal"]))
+
+
+@nox.session
 def mutation(session: nox.Session) -> None:
     """Measure the suite by mechanical mutants of the sync reference: --sample N, --seed S, --module NAME, --list."""
     session.install("-e", ".[conformance]")

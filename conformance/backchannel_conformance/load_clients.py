@@ -25,7 +25,7 @@ from types import TracebackType
 from . import kernel, processes
 from .client import Address, Client, NoAnswer
 from .pool_under_test import PoolUnderTest
-from .waiting import scale, until
+from .waiting import TimedOut, scale, until
 
 __all__ = ["Attempt", "SteadyClients", "Totals", "TrackedClients", "kill_one", "pick_victim"]
 
@@ -81,10 +81,11 @@ class SteadyClients:
                 self._more.notify_all()
 
     def wait_for(self, count: int, seconds: float = 30.0) -> None:
-        """Until ``count`` more have been answered, or one has failed."""
+        """Until ``count`` more have been answered, or one has failed. Raises :class:`TimedOut`."""
         with self._more:
             goal = self.answers.total() + count
-            self._more.wait_for(lambda: self.failures or self.answers.total() >= goal, seconds)
+            if not self._more.wait_for(lambda: self.failures or self.answers.total() >= goal, seconds * scale()):
+                raise TimedOut(f"waited {seconds * scale():g} s for {count} more answers, in vain")
 
 
 @dataclass(slots=True)

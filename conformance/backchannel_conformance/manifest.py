@@ -20,8 +20,9 @@ from . import CONTRACT, SPEC
 from .build import build
 from .errors import UsageError
 from .port_output import printable
+from .waiting import scale
 
-__all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load"]
+__all__ = ["CLASSES", "DEFAULTS", "ROLES", "Manifest", "Role", "find", "load", "unless_set"]
 
 ROLES = ("codec", "worker", "parent", "pool")
 """What an implementation may offer, each in a table of its manifest."""
@@ -67,7 +68,17 @@ DEFAULTS: Mapping[str, str] = {
 }
 """Every placeholder that a case may set, with what it is where the case does not."""
 
-_PARENT_ONLY = ("worker", "start_deadline", "exit_deadline", "stop_deadline")
+
+def unless_set() -> dict[str, str]:
+    """:data:`DEFAULTS` for this run: deadlines, by which a port judges its own processes, are stretched as the limits
+    of the suite are.
+    """
+    return {
+        name: f"{float(value) * scale():g}" if name.endswith("_deadline") else value for name, value in DEFAULTS.items()
+    }
+
+
+_PARENT_ONLY = ("worker", "exit_deadline", "stop_deadline")
 OFFERS: Mapping[str, tuple[str, ...]] = {
     "codec": (),
     "worker": ("quota",),

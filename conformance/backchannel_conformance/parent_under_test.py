@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import frames, kernel, processes, status_document
 from .errors import ContractError, RequirementViolated
-from .manifest import DEFAULTS, Manifest
+from .manifest import Manifest, unless_set
 from .port_output import tail
 from .stub_worker import StubWorker
 from .waiting import TimedOut, deadline_in, scale, until
@@ -30,6 +30,8 @@ from .waiting import TimedOut, deadline_in, scale, until
 __all__ = ["ParentUnderTest"]
 
 LIMIT = 10.0
+START_LIMIT = 60.0
+"""Seconds that a program may take to start where no clause says how long: dozens start at once, on a busy machine."""
 STUB_PROGRAM = Path(__file__).parent / "stub_program.py"
 
 
@@ -51,7 +53,7 @@ class ParentUnderTest:
         self.status_path = f"{self._directory.name}/status"
         role = manifest.roles["parent"]
         worker = shlex.join([sys.executable, "-I", "-S", str(STUB_PROGRAM), f"{self._directory.name}/control"])
-        options = {**DEFAULTS, "status": self.status_path, "worker": worker, **values}
+        options = {**unless_set(), "status": self.status_path, "worker": worker, **values}
         if not options["policy"]:
             options["policy"] = "lowest" if options["capacity"] == "1" else "least-loaded"
         self.options = options
@@ -67,7 +69,7 @@ class ParentUnderTest:
 
         If none comes, ``requirement`` is violated; without one, :class:`ContractError` is raised.
         """
-        deadline = deadline_in(seconds if requirement else 20)
+        deadline = deadline_in(seconds if requirement else START_LIMIT)
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             while not selector.select(0.05):
@@ -76,7 +78,9 @@ class ParentUnderTest:
                 if time.monotonic() > deadline:
                     if requirement:
                         raise RequirementViolated(requirement, f"no worker was started within {seconds * scale():g} s")
-                    raise ContractError(f"the parent started no worker within 20 s; {self._last_words()}")
+                    raise ContractError(
+                        f"the parent started no worker within {START_LIMIT * scale():g} s; {self._last_words()}"
+                    )
         control = self._control.accept()[0]
         try:
             made = StubWorker(control, self.process)
@@ -160,12 +164,22 @@ class ParentUnderTest:
             selector.register(self._control, selectors.EVENT_READ)
             return bool(selector.select(0))
 
+    def reaped(self, stub: StubWorker) -> None:
+        """Wait until it has waited for a worker that exits: one whose channel has ended may be dying still."""
+        until(lambda: processes.ended(stub.pid), what=f"the parent to wait for process {stub.pid}")
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it, and wait until it has stopped."""
+        """Stop it between two passes, and wait until it has stopped.
+
+        A pass that is half done when it stops is ended by what was read before. So the worker that takes the place of
+        one that a barrier has used up is waited for, and then the parent's sleep.
+        """
+        self.witness = self.witness or self.stub()
+        until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
         self.signal(signal.SIGSTOP)
         until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
 

@@ -22,14 +22,14 @@ from typing import IO, Any
 from . import kernel, processes, status_document
 from .client import Address, Client
 from .errors import ContractError, RequirementViolated
-from .manifest import DEFAULTS, Manifest
+from .manifest import Manifest, unless_set
 from .port_output import tail
 from .status_document import Status
 from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["PoolUnderTest", "Status"]
 
-READY_LIMIT = 30.0
+READY_LIMIT = 60.0
 """Seconds that a pool has for its workers to be ready."""
 LONGEST = 4096
 """Octets of the line with READY that are read."""
@@ -62,7 +62,7 @@ class PoolUnderTest:
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")
         self.status_path = f"{self._directory.name}/status"
         self._gate = Path(self._directory.name) / "gate"
-        self.options = {**DEFAULTS, "status": self.status_path, "gate": str(self._gate), **options}
+        self.options = {**unless_set(), "status": self.status_path, "gate": str(self._gate), **options}
         if not self.options["policy"]:
             self.options["policy"] = "lowest" if self.options["capacity"] == "1" else "least-loaded"
         self.role = manifest.roles["pool"]
@@ -211,7 +211,7 @@ class PoolUnderTest:
 
     def replaced(self) -> int:
         """Wait until the old parent has exited and its successor answers; return the old one's exit status."""
-        status = self.wait()
+        status = self.wait(READY_LIMIT + 15.0)  # a successor must be ready before the old parent may go
         self.pid = self.until("the successor", lambda s: s.pid != self.process.pid).pid
         return status
 

@@ -21,6 +21,8 @@ from .waiting import scale
 __all__ = ["StubWorker"]
 
 LIMIT = 10.0
+STARVED = 60.0
+"""Seconds after which a stub that says nothing is given up."""
 LONGEST = 1 << 20
 """Characters of a line that the program says: a thousand frames have less."""
 
@@ -35,7 +37,7 @@ class StubWorker:
         self._control = control
         self._parent = parent
         self._lines = control.makefile("rw", encoding="utf-8")
-        control.settimeout(20 * scale())
+        control.settimeout(STARVED * scale())
         said = json.loads(self._line())
         self.pid = processes.claimed(said["pid"], "whoever has connected to the suite's workers' socket says that it")
         self.started: float = said["started"]
@@ -257,7 +259,7 @@ class StubWorker:
         except OSError:
             return True
         finally:
-            self._control.settimeout(20 * scale())
+            self._control.settimeout(STARVED * scale())
 
     def close(self) -> None:
         """Let go of it."""

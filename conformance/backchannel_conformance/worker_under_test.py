@@ -21,13 +21,15 @@ from . import exec_binding, frames, processes, transcript
 from .client import Client, Held, NoAnswer
 from .errors import ContractError, RequirementViolated, check
 from .kernel import handles
-from .manifest import DEFAULTS, Manifest
+from .manifest import Manifest, unless_set
 from .port_output import tail
 from .waiting import TimedOut, deadline_in, scale, until
 
-__all__ = ["WorkerUnderTest"]
+__all__ = ["HELLO_LIMIT", "WorkerUnderTest"]
 
 LIMIT = 10.0
+HELLO_LIMIT = 60.0
+"""Seconds until a worker says hello: its start, on a busy machine."""
 PROPER = (0, 76, 78)
 """The exit statuses by which a worker says why it ends."""
 
@@ -83,7 +85,7 @@ class WorkerUnderTest:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         role = manifest.roles["worker"]
-        values = {**DEFAULTS, "quota": str(quota)}
+        values = {**unless_set(), "quota": str(quota)}
         given = {key: manifest.fill(value, values) for key, value in role.environment.items()}
         told = (
             exec_binding.variables(0, capacity, len(self.listeners), drain_deadline)
@@ -180,9 +182,14 @@ class WorkerUnderTest:
         check(frame.type in (frames.GONE, frames.IDLE), requirement, f"a status was due, and {frame} came")
         return frame
 
-    def ended(self, requirement: str, why: str = "") -> None:
+    def reported(self, busy: frames.Frame) -> None:
+        """The status that tells of the end of what ``busy`` has taken, unless that was folded in (BC-BUSY-05)."""
+        if busy.open:
+            self.status()
+
+    def ended(self, requirement: str, why: str = "", seconds: float = LIMIT) -> None:
         """The channel must end, without another frame; ``why`` says what the worker met."""
-        frame = self.frame(requirement)
+        frame = self.frame(requirement, seconds)
         check(frame is None, requirement, f"{why}{frame} came instead of the end")
 
     def barrier(self) -> list[frames.Frame]:
@@ -195,10 +202,10 @@ class WorkerUnderTest:
     def greet(self) -> frames.Frame:
         """Hello and welcome; returns the hello. A worker that says nothing at all is an error: it cannot be tested."""
         try:
-            hello = self.must("BC-HELLO-01", 20)
+            hello = self.must("BC-HELLO-01", HELLO_LIMIT)
         except NothingCame:
             raise ContractError(
-                f"the worker did not say hello within {20 * scale():g} s; {self._last_words()}"
+                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self._last_words()}"
             ) from None
         self.order(0)
         self.answer("BC-BUSY-01")

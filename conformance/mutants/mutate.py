@@ -16,7 +16,7 @@ import importlib.util
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,10 +62,10 @@ def break_rule(name: str) -> None:
     wrong.find(name).apply()
 
 
-def main() -> None:
-    """Break the rule, and be the program."""
+def main(change: Callable[[str], None] = break_rule) -> None:
+    """Make the change of that name, and be the program."""
     name, what, *rest = sys.argv[1:]
-    break_rule(name)
+    change(name)
     sys.path.pop(0)
     if what == "-m":
         sys.argv = rest

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,38 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = [f"CFLAGS={SANITIZED}"] if runs else []
     subprocess.run(["make", "-s", "-C", folder, *flags], check=True)
     return folder / "build"
+
+
+APPLY_EACH = """
+import importlib, json, os, sys, traceback
+package, *folders = sys.argv[1:]
+sys.path[:0] = folders
+said = {}
+for change in importlib.import_module(package).every():
+    reader, writer = os.pipe()
+    if not os.fork():
+        try:
+            change.apply()
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        said[change.name] = answer.read().decode()
+    os.wait()
+print(json.dumps(said))
+"""
+"""Each in a process of its own, because one changes what the next would find."""
+
+
+@pytest.fixture
+def apply_each() -> Callable[..., dict[str, str]]:
+    """Applies each change of a package in ``folders``: by its name, what went wrong."""
+
+    def apply(package: str, *folders: Path) -> dict[str, str]:
+        command = [sys.executable, "-c", APPLY_EACH, package, *folders]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        said: dict[str, str] = json.loads(done.stdout)
+        return said
+
+    return apply

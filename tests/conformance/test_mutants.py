@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 from collections import Counter
@@ -18,26 +17,6 @@ from backchannel_conformance.requirements import Requirements
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "conformance" / "mutants"
-APPLY_EACH = """
-import json, os, sys, traceback
-sys.path.insert(0, sys.argv[1])
-from wrong import every
-said = {}
-for mutant in every():
-    reader, writer = os.pipe()
-    if not os.fork():
-        try:
-            mutant.apply()
-        except BaseException:
-            os.write(writer, traceback.format_exc().encode())
-        os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        said[mutant.name] = answer.read().decode()
-    os.wait()
-print(json.dumps(said))
-"""
-"""Each in a process of its own, because one changes what the next would find."""
 
 
 def module_at(path: Path) -> ModuleType:
@@ -55,9 +34,8 @@ def wrong() -> ModuleType:
     return module_at(FOLDER / "wrong" / "__init__.py")
 
 
-def test_none_is_stale() -> None:
-    done = subprocess.run([sys.executable, "-c", APPLY_EACH, FOLDER], capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
+def test_none_is_stale(apply_each: Callable[..., dict[str, str]]) -> None:
+    said = apply_each("wrong", FOLDER)
     assert len(said) >= 200
     assert not {name: text for name, text in said.items() if text}
 

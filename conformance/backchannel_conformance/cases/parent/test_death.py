@@ -129,16 +129,20 @@ def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)
     (stub,) = parent.workers
-    began = time.monotonic()
+    took = []
     for _ in range(8):
         parent.connect()
         stub.order("BC-PICK-01")
         stub.take()
+        died = time.monotonic()
         stub.leave(1)
         stub = parent.stub("BC-SCALE-11")
+        took.append(time.monotonic() - died)
         stub.greet()
-    took = time.monotonic() - began
-    check(took < 8, "BC-SCALE-32", f"eight workers that had served were replaced in {took:.1f} s")
+    # a delay would be in each of them; on a busy machine a program may take long to start, but not each time
+    check(
+        min(took) < max(1.0, scale()), "BC-SCALE-32", f"workers that had served were replaced after {min(took):.1f} s"
+    )
 
 
 @pytest.mark.parametrize("status", [76, 78])

@@ -58,7 +58,7 @@ def test_draining_worker_is_listened_to(parents: Parents) -> None:
 @pytest.mark.req("BC-DRAIN-02")
 def test_drain_ends_at_its_deadline(parents: Parents) -> None:
     """A drained worker does not exit: it is killed at drain_deadline, not before."""
-    deadline = 0.3 * scale()
+    deadline = 0.6 * scale()  # it must be able to read the end before
     parent = parents.pool(1, drain_deadline=deadline)
     (stub,) = parent.workers
     began = time.monotonic()
@@ -70,7 +70,7 @@ def test_drain_ends_at_its_deadline(parents: Parents) -> None:
 
 
 @pytest.mark.needs("drain_deadline", "exit_deadline")
-@pytest.mark.parametrize(("drain", "leave"), [(0.3, 0.9), (30.0, 0.3)])
+@pytest.mark.parametrize(("drain", "leave"), [(0.6, 1.2), (30.0, 0.3)])
 @pytest.mark.req("BC-DRAIN-02", "BC-DEATH-03")
 def test_drained_worker_that_closes_its_channel(parents: Parents, drain: float, leave: float) -> None:
     """It is killed exit_deadline after the end of its channel, whether drain_deadline is shorter or longer."""

@@ -131,12 +131,14 @@ def test_max_of_an_order(parents: Parents) -> None:
 
 @event
 @counted
+@pytest.mark.kernel("state")
 @pytest.mark.needs("max_per_order")
 @pytest.mark.req("BC-PICK-03", "BC-PICK-10", "BC-PICK-11", "BC-PEND-05")
 def test_fair_share(parents: Parents) -> None:
     """Five come while the parent is stopped: each of three workers that could begin gets its share of them at once."""
     parent = parents.pool(3, capacity=8, max_per_order=8)
-    parent.signal(signal.SIGSTOP)
+    parent.barrier()
+    parent.freeze()
     try:
         parent.connect(5)
     finally:

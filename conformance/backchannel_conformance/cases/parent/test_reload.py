@@ -9,6 +9,7 @@ from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.parent_under_test import ParentUnderTest
 from backchannel_conformance.stub_worker import StubWorker
+from backchannel_conformance.waiting import scale
 
 pytestmark = [pytest.mark.classes("reload"), pytest.mark.needs("reload", "start", "min", "max")]
 
@@ -69,10 +70,10 @@ def test_all_at_once(parents: Parents) -> None:
 @pytest.mark.needs("max_spare", "pass", "order_deadline")
 @pytest.mark.req("BC-RELOAD-06")
 def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
-    """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.3 s that an
+    """Far too much spare, a pass of 0.02 s, and a newcomer that does not get ready: nobody drains in the 0.5 s that an
     order takes to expire.
     """
-    parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.3)
+    parent = parents(start=3, min=1, max=3, min_spare=0, max_spare=1, pass_=0.02, order_deadline=0.5 * scale())
     old = workers(parent, 3)
     parent.signal(signal.SIGHUP)
     parent.stub("BC-RELOAD-01")
@@ -99,7 +100,7 @@ def test_newcomer_that_was_ready(parents: Parents) -> None:
     old[2].drained("BC-RELOAD-04")
     second = parent.stub("BC-RELOAD-01")
     first.leave(78)
-    assert first.is_gone(5)
+    parent.reaped(first)
     old[2].leave(0)
     second.hello()
     second.order("BC-RELOAD-13")
@@ -121,8 +122,8 @@ def test_old_worker_says_nothing_of_the_new_ones(parents: Parents) -> None:
     parent.signal(signal.SIGHUP)
     newcomer = parent.stub("BC-RELOAD-01")
     second.leave(78)
-    assert second.is_gone(5)
-    for _ in range(2):  # two exchanges: by then the parent has read of the death as well
+    parent.reaped(second)
+    for _ in range(2):  # two exchanges: by then the parent has acted on the death as well
         parent.connect()
         first.order("BC-RELOAD-02")
         first.take()
@@ -149,7 +150,7 @@ def test_failed_reload_starts_nobody_more(parents: Parents) -> None:
     old[0].order("BC-RELOAD-02")
     old[0].take()
     newcomer.leave(78)
-    assert newcomer.is_gone(5)
+    parent.reaped(newcomer)
     old[0].finish()
     parent.connect()
     old[0].order("BC-RELOAD-02")

@@ -82,9 +82,10 @@ def test_growth_ends_at_max(parents: Parents) -> None:
     workers = [parent.stub()]
     for at in range(3):
         workers[at].greet()
+        # before the next order: what that reserves is no spare, and a worker may be started at once
+        check(not parent.more(), "BC-SCALE-02", "a worker was started while another one was STARTING")
         parent.connect()
         workers[at].order("BC-PICK-01")
-        check(not parent.more(), "BC-SCALE-02", "a worker was started while another one was STARTING")
         workers[at].take()
         if at < 2:
             workers.append(parent.stub("BC-SCALE-18"))

@@ -122,7 +122,7 @@ def test_series_belongs_to_a_listener(parents: Parents) -> None:
 @pytest.mark.req("BC-SHORT-05")
 def test_late_short_answer_is_passed_over(parents: Parents) -> None:
     """Slot 0 says late that there was none, slot 1 says so in time: slot 2 is ordered, and slot 0 is not."""
-    parent = parents.pool(3, order_deadline=0.2 * scale())
+    parent = parents.pool(3, order_deadline=0.4 * scale())
     late, second, third = parent.workers
     parent.connect()
     late.order("BC-PICK-01")

@@ -9,6 +9,8 @@ import pytest
 from backchannel_conformance import frames, processes
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.parent_under_test import ParentUnderTest
+from backchannel_conformance.stub_worker import StubWorker
 from backchannel_conformance.waiting import scale, until
 
 
@@ -74,13 +76,30 @@ def test_deadline_doubles(parents: Parents) -> None:
     last.take()
     last.finish()
     fifth.greet()
-    began = time.monotonic()
-    parent.connect()
-    last.order("BC-SILENT-11")
-    fifth.order("BC-SILENT-11")
-    took = time.monotonic() - began
+    took = expiry(parent, last, fifth)
+    for _ in range(2):  # one that took too long may be the machine's fault, but not each
+        if took >= 8 * deadline:
+            parent.connect()
+            stub, _ = parent.ordered((last, fifth), "BC-SILENT-04")
+            stub.take()
+            stub.finish()
+            took = expiry(parent, last, fifth)
     right = deadline <= took < 8 * deadline
     check(right, "BC-SILENT-11", f"after an answer in time a deadline of {deadline:g} s took {took:.3f} s")
+
+
+def expiry(parent: ParentUnderTest, *stubs: StubWorker) -> float:
+    """Seconds from a client's arrival until the second of two workers is ordered, because the first was silent."""
+    began = time.monotonic()
+    parent.connect()
+    silent, _ = parent.ordered(stubs, "BC-SILENT-11")
+    (other,) = (stub for stub in stubs if stub is not silent)
+    other.order("BC-SILENT-11")
+    took = time.monotonic() - began
+    silent.answer(0)
+    other.take()
+    other.finish()
+    return took
 
 
 @pytest.mark.classes("event", "counted")
@@ -89,7 +108,7 @@ def test_deadline_doubles(parents: Parents) -> None:
 def test_owed_connections_one_at_a_time(parents: Parents) -> None:
     """An order for two expires: they are ordered again, one at a time, from any worker with room."""
     parent = parents(
-        start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.4 * scale(), pass_=0.02
+        start=4, min=4, max=4, capacity=2, max_per_order=2, policy="lowest", order_deadline=0.8 * scale(), pass_=0.02
     )
     found = sorted((parent.stub() for _ in range(4)), key=lambda stub: stub.slot)
     silent, first, second, parent.witness = found
@@ -132,7 +151,8 @@ def test_what_is_owed_has_no_share(parents: Parents) -> None:
 def test_silence_ends_in_a_kill(parents: Parents) -> None:
     """Suspect for the long deadline, and stopped: the worker is killed, not before, and its slot filled again."""
     long = 0.3 * scale()
-    parent = parents.pool(2, order_deadline=0.05 * scale(), silence_deadline=long)
+    # the other one has twice the order's deadline, and as long again as the silent one, until it would be killed too
+    parent = parents.pool(2, order_deadline=long, silence_deadline=long)
     silent, other = parent.workers
     began = time.monotonic()
     parent.connect()
@@ -142,7 +162,9 @@ def test_silence_ends_in_a_kill(parents: Parents) -> None:
     other.take()
     silent.killed("BC-SILENT-05", "it was silent")
     took = time.monotonic() - began
-    check(took >= long, "BC-SILENT-05", f"it was killed after {took:.3f} s")
+    check(
+        took >= 2 * long, "BC-SILENT-05", f"it was killed {took:.3f} s after its order, with two deadlines of {long:g}"
+    )
     again = parent.stub("BC-SCALE-11")
     check(again.slot == silent.slot, "BC-SCALE-10", f"the new worker got slot {again.slot}")
 
@@ -177,7 +199,7 @@ def test_silence_begins_anew(parents: Parents) -> None:
 @pytest.mark.req("BC-KILL-03")
 def test_worker_that_does_not_start(parents: Parents, greeted: bool) -> None:
     """No hello, or no answer to the welcome: at start_deadline, not before, the worker is killed."""
-    deadline = max(1.0, scale())  # a program must be able to start meanwhile, on a busy machine too
+    deadline = max(2.0, scale())  # a program must be able to start meanwhile, on a busy machine too
     began = time.monotonic()
     parent = parents(start=1, min=1, max=1, start_deadline=deadline)
     stub = parent.stub()

@@ -30,6 +30,12 @@ SEEN = pytest.mark.kernel("state")
 LARGE = pytest.mark.kernel("room")
 
 PER_CONNECTION = 3
+NOISE = 1000
+"""A process that the kernel has wait for memory makes a voluntary switch as well. One for so many connections, and one
+more, are no sign of a herd, which wakes a worker for every connection, or for every one of a kind.
+"""
+ENOUGH = 10
+"""A pool that is too slow to serve all in time is judged by what it has served, if that is this part of it."""
 
 
 def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: WorkerCounter) -> None:
@@ -37,7 +43,9 @@ def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: 
     gains = by.gains(pool, lambda: pool.client.serve(connections, seconds=20))
     workers, gained, served = list(gains.workers), gains.workers, gains.served
     asked, connections = connections, served.total()
+    noise = 1 + connections // NOISE
     idle = {pid: gained[pid] for pid in workers if not served[pid]}
+    woken = [gain for gain in idle.values() if gain > noise]
     total = sum(gained.values()) / connections
     figures |= {
         "workers": len(workers),
@@ -49,12 +57,12 @@ def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: 
     if gains.parent is not None:
         figures["switches of the parent per connection"] = round(gains.parent / connections, 3)
     check(
-        not any(gain > 0 for gain in idle.values()),
+        not woken,
         "BC-HERD-01",
-        f"{sum(gain > 0 for gain in idle.values())} of {len(idle)} workers that served nothing were woken, one of them "
-        f"{max(idle.values(), default=0):.0f} times, while {connections} connections were served",
+        f"{len(woken)} of {len(idle)} workers that served nothing were woken, one of them "
+        f"{max(woken, default=0):.0f} times, while {connections} connections were served",
     )
-    over = {pid: (gained[pid], served[pid]) for pid in workers if gained[pid] > PER_CONNECTION * served[pid]}
+    over = {pid: (gained[pid], served[pid]) for pid in workers if gained[pid] > PER_CONNECTION * served[pid] + noise}
     check(
         not over,
         "BC-HERD-01",
@@ -63,7 +71,7 @@ def measure(pool: PoolUnderTest, connections: int, figures: dict[str, Any], by: 
         f"for example (switches, served) {max(over.values(), default=None)}",
     )
     check(total <= PER_CONNECTION, "BC-HERD-02", f"all workers together made {total:.2f} switches for each connection")
-    if connections < asked:
+    if connections * ENOUGH < asked:
         raise TimedOut(f"only {connections} of {asked} connections were served in time: see --time-scale")
 
 

@@ -22,6 +22,7 @@ from backchannel_conformance.client import Client, Held
 from backchannel_conformance.errors import UNTESTABLE, check
 from backchannel_conformance.fixtures import Pools
 from backchannel_conformance.manifest import DEFAULTS, Manifest
+from backchannel_conformance.waiting import scale
 
 
 def has_ipv6() -> bool:
@@ -99,8 +100,8 @@ def next_served(waiting: Sequence[Held]) -> Held:
         for held in waiting:
             if held.socket.fileno() >= 0:
                 selector.register(held.socket, selectors.EVENT_READ, held)
-        found = selector.select(15)
-        assert found, "nobody was answered within 15 s"
+        found = selector.select(15 * scale())
+        assert found, f"nobody was answered within {15 * scale():g} s"
     (key, _), *more = found
     assert not more, "a worker of capacity 1 answered two"
     served: Held = key.data

@@ -127,12 +127,12 @@ def test_reload_while_one_hangs(pools: Pools, how: str) -> None:
     check(set(status.slots("READY")) == set(before), "BC-RELOAD-02", f"of slots {set(before)}, {status} is left")
     pool.signal(signal.SIGHUP)
     status = pool.until(
-        "newcomers of the next generation, and those of this one draining",
-        lambda s: s.generation == 3 and len(s.slots("STARTING")) == len(s.slots("DRAINING")) == newcomers,
+        "newcomers of the next generation alone, and those of this one draining or gone",
+        lambda s: [worker["generation"] for worker in s.slots("STARTING").values()] == [3] * newcomers,
         breaks="BC-RELOAD-07",
     )
     old = {worker["generation"] for worker in status.slots("DRAINING").values()}
-    check(old == {2}, "BC-RELOAD-14", f"workers of generations {old} drain; the newcomers are of generation 2")
+    check(old <= {2}, "BC-RELOAD-14", f"workers of generations {old} drain; the newcomers are of generation 2")
     pool.gate()
     status = pool.until("the last generation", done(3, 3))
     check(status.counters["kills"] == 0, "BC-RELOAD-14", f"{status.counters['kills']} workers were killed")

@@ -7,6 +7,7 @@ from backchannel_conformance import frames, kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.exec_binding import variables
 from backchannel_conformance.fixtures import Workers
+from backchannel_conformance.worker_under_test import HELLO_LIMIT
 
 pytestmark = pytest.mark.classes("exec")
 
@@ -32,7 +33,7 @@ def test_worker_refuses_senseless_variables(workers: Workers, what: str) -> None
     """Something of its environment is missing or senseless: the worker writes nothing and exits with 78."""
     clause, environment = BAD[what]
     worker = workers(environment=environment)
-    worker.ended(clause, f"started with {what}: ")
+    worker.ended(clause, f"started with {what}: ", HELLO_LIMIT)
     worker.exits(78, clause, why=f"started with {what}: ")
 
 
@@ -42,7 +43,7 @@ def test_worker_refuses_senseless_versions(workers: Workers, versions: str) -> N
     """What stands in BACKCHANNEL_VERSIONS is no version, and no lowest and highest one: exit status 78."""
     worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
     why = f"started with BACKCHANNEL_VERSIONS={versions!r}: "
-    worker.ended("BC-EXEC-13", why)
+    worker.ended("BC-EXEC-13", why, HELLO_LIMIT)
     worker.exits(78, "BC-EXEC-13", why=why)
 
 
@@ -57,7 +58,7 @@ def test_worker_of_a_later_parent(workers: Workers, versions: str) -> None:
     busy = worker.answer()
     check(busy.accepted == 1, "BC-EXEC-06", f"a parent of {versions} got {busy}")
     client.answer()
-    worker.status()
+    worker.reported(busy)
     worker.half_close()
     worker.ended("BC-DRAIN-12")
     worker.exits(0, "BC-DRAIN-12")
@@ -68,7 +69,7 @@ def test_worker_of_a_later_parent(workers: Workers, versions: str) -> None:
 def test_worker_of_a_parent_of_another_age(workers: Workers, versions: str) -> None:
     """A made-up parent of later versions alone: the worker says hello as ever, and the end that follows is an end."""
     worker = workers(environment={**GOOD, "BACKCHANNEL_VERSIONS": versions})
-    hello = worker.must("BC-EXEC-06", 20)
+    hello = worker.must("BC-EXEC-06", HELLO_LIMIT)
     check(hello.version == frames.VERSION, "BC-VER-02", f"to a parent of {versions} it said {hello.octets.hex()}")
     worker.half_close()
     worker.ended("BC-DEATH-05")
@@ -79,7 +80,7 @@ def test_worker_of_a_parent_of_another_age(workers: Workers, versions: str) -> N
 def test_worker_refuses_a_missing_channel(workers: Workers) -> None:
     """There is no descriptor 3: exit status 78."""
     worker = workers(channel=False)
-    worker.exits(78, "BC-EXEC-14")
+    worker.exits(78, "BC-EXEC-14", HELLO_LIMIT)
 
 
 @pytest.mark.kernel("kept_at_exec")

@@ -73,9 +73,7 @@ def test_nothing_new_is_not_reported(workers: Workers, capacity: int) -> None:
     check(worker.barrier() == [], "BC-STATUS-02", f"{worker.statuses} came after an empty order")
     client = worker.client.send("who")
     worker.order(1)
-    busy = worker.answer()
-    if busy.open:
-        worker.status()
+    worker.reported(worker.answer())
     client.answer()
     check(worker.barrier() == [], "BC-STATUS-02", f"{worker.statuses} came after the IDLE")
 
