@@ -25,7 +25,7 @@ from types import TracebackType
 from . import kernel, processes
 from .client import Address, Client, NoAnswer
 from .pool_under_test import PoolUnderTest
-from .waiting import TimedOut, scale, until
+from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["Attempt", "SteadyClients", "Totals", "TrackedClients", "kill_one", "pick_victim"]
 
@@ -43,8 +43,9 @@ class _Threads:
 
     def stop(self) -> None:
         self.enough.set()
+        deadline = deadline_in(60)  # each of their waits has a limit; one that outlasts this ends with the suite
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class SteadyClients:

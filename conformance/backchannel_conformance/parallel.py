@@ -32,6 +32,8 @@ OPTION: Final = "--helper"
 """What the command of a helper has more: the descriptor on which it is told what to run."""
 COUNTERS: Final = {"switches", "cpu_seconds"}
 """What is asked of the kernel about processes that must not be disturbed."""
+LIMIT: Final = 900.0
+"""Seconds that a helper has to end what it has begun: more than the longest case."""
 LEAST: Final = 10
 """So many cases make a helper worth its start."""
 
@@ -108,7 +110,11 @@ class Controller:
             for channel in channels:
                 channel.close()
             for process in processes:
-                process.wait()  # each ends what it has begun, and its pools with it
+                try:
+                    process.wait(LIMIT)  # each ends what it has begun, and its pools with it
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
     def _share(self, session: pytest.Session, numbers: deque[int], channels: Sequence[socket.socket]) -> None:
         """Give each helper a case, and another whenever it has done one."""

@@ -8,6 +8,7 @@ about it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import selectors
 import shlex
@@ -17,14 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import frames, kernel, processes, status_document
 from .errors import ContractError, RequirementViolated
 from .manifest import Manifest, unless_set
 from .port_output import tail
-from .stub_worker import StubWorker
+from .stub_worker import StubWorker, instead
 from .waiting import TimedOut, deadline_in, scale, until
 
 __all__ = ["ParentUnderTest"]
@@ -32,6 +33,8 @@ __all__ = ["ParentUnderTest"]
 LIMIT = 10.0
 START_LIMIT = 60.0
 """Seconds that a program may take to start where no clause says how long: dozens start at once, on a busy machine."""
+TICK = 0.02
+"""The least time that a parent's clock tells apart, by the specification's word on its defaults."""
 STUB_PROGRAM = Path(__file__).parent / "stub_program.py"
 
 
@@ -50,6 +53,7 @@ class ParentUnderTest:
         self._control = socket.socket(socket.AF_UNIX)
         self._control.bind(f"{self._directory.name}/control")
         self._control.listen(128)
+        self._control.settimeout(LIMIT * scale())
         self.status_path = f"{self._directory.name}/status"
         role = manifest.roles["parent"]
         worker = shlex.join([sys.executable, "-I", "-S", str(STUB_PROGRAM), f"{self._directory.name}/control"])
@@ -83,10 +87,13 @@ class ParentUnderTest:
                     )
         control = self._control.accept()[0]
         try:
-            made = StubWorker(control, self.process)
+            made = StubWorker(control, self.process, self.stubs)
         except BaseException:
             control.close()
             raise
+        for earlier in self.stubs:
+            if earlier.slot == made.slot and not processes.ended(earlier.pid):
+                raise RequirementViolated("BC-KILL-05", f"{made} was started while {earlier} had not been waited for")
         self.stubs.append(made)
         return made
 
@@ -98,8 +105,18 @@ class ParentUnderTest:
             stub.greet(capacity if isinstance(capacity, int) else capacity[at])
         return self.workers
 
-    def barrier(self) -> None:
-        """Two exchanges with a worker that was held back: the parent has read and decided all that came before."""
+    def barrier(self, by: StubWorker | None = None) -> None:
+        """Two exchanges with a worker that was held back: the parent has read and decided all that came before.
+
+        ``by``: with this one instead, which must be the one that the parent picks. It serves two clients.
+        """
+        if by is not None:
+            for _ in range(2):
+                self.connect()
+                by.order("BC-PEND-05")
+                by.take()
+                by.finish()
+            return
         witness, self.witness = self.witness or self.stub(), None
         witness.hello(1)
         witness.order("BC-HELLO-04")
@@ -118,9 +135,8 @@ class ParentUnderTest:
                     return stub, stub.order(requirement)
             if time.monotonic() > deadline:
                 slots = ", ".join(str(stub.slot) for stub in stubs)
-                raise RequirementViolated(
-                    requirement, f"none of slots {slots} was ordered within {seconds * scale():g} s"
-                )
+                nothing = f"none of slots {slots} was ordered within {seconds * scale():g} s"
+                raise RequirementViolated(requirement, "; ".join((nothing, *instead(self.stubs))))
             time.sleep(0.002)
 
     # ------------------------------------------------------------------------------------ clients
@@ -182,6 +198,21 @@ class ParentUnderTest:
         until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
         self.signal(signal.SIGSTOP)
         until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
+
+    @contextlib.contextmanager
+    def asleep(self, moment: float) -> Iterator[None]:
+        """Stop it while this context lasts, and until ``moment`` has passed, by the monotonic clock.
+
+        It then finds at once what was written meanwhile and every deadline up to ``moment`` passed, however slow the
+        machine is. So a barrier shows what it has made of a deadline, and nobody has to say how soon that must be.
+        """
+        self.freeze()
+        try:
+            yield
+            while (left := moment + TICK - time.monotonic()) > 0:
+                time.sleep(left)
+        finally:
+            self.signal(signal.SIGCONT)
 
     def wait(self, requirement: str, seconds: float = LIMIT) -> int:
         """Its exit status. If it does not exit, ``requirement`` is violated."""

@@ -23,12 +23,17 @@ from _pytest._code.code import TerminalRepr
 from . import kernel, transcript
 from .baseline import Baseline
 from .errors import NOT_APPLICABLE, UNTESTABLE, RequirementViolated
+from .guardian import guarded
 from .manifest import ROLES, Manifest
 from .port_output import MOST_WRITTEN, printable
 from .report import Case, Report, Target
 from .requirements import Requirements
+from .waiting import no_longer_than, scale
 
 __all__ = ["Suite"]
+
+LONGEST = 600.0
+"""Seconds that a case may take, or its set-up, or its tear-down: several times what the longest one needs."""
 
 
 class Suite:
@@ -48,6 +53,7 @@ class Suite:
     def pytest_configure(self, config: pytest.Config) -> None:
         self._files = ExitStack()
         self._files.enter_context(kernel.limits.files(MOST_WRITTEN))
+        self._files.enter_context(guarded())
         config.addinivalue_line("markers", "req(*ids): the requirements that the case checks")
         for role in ROLES:
             config.addinivalue_line("markers", f"{role}: a case of this role; set by its folder")
@@ -109,6 +115,18 @@ class Suite:
             for question in mark.args:
                 if not kernel.can(question):
                     pytest.skip(f"{UNTESTABLE}{kernel.missing(question)}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        # whatever a port does, there is a verdict: every wait of the suite has a limit of its own, and this is for the
+        # one that was forgotten
+        with no_longer_than(LONGEST * scale(), f"{item.name} had not ended"):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        with no_longer_than(LONGEST * scale(), f"what {item.name} had started could not be ended"):
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:

@@ -22,6 +22,8 @@ from .port_output import printable
 
 __all__ = ["Ended", "alive", "claimed", "end", "ended", "forget", "held", "note", "send", "start"]
 
+LIMIT = 30.0
+"""Seconds that a process has to go when it was killed."""
 LARGEST = 2**31 - 1
 """Of any system's ``pid_t``."""
 RIGHT = "name the process itself, by the number that getpid() returns in it"
@@ -128,16 +130,23 @@ def alive(leader: int) -> list[int]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill whatever is left of the session that ``process`` leads, and wait for it."""
+    """Kill whatever is left of the session that ``process`` leads, and wait for it. Raises :class:`ContractError` for a
+    process that outlives SIGKILL.
+    """
+    # it is found by the leader's number, which is the leader's own until it has been waited for
+    left = alive(process.pid) if kernel.can("session_of") and kernel.can("state") else []
     if process.returncode is None:
-        # it has not been waited for, so the number is its own
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    elif kernel.can("session_of") and kernel.can("state"):
-        for pid in alive(process.pid):
-            with contextlib.suppress(ContractError, PermissionError):
-                send(pid, signal.SIGKILL)
+        with contextlib.suppress(PermissionError):
+            process.kill()  # it may have left its group
+    for pid in left:
+        with contextlib.suppress(ContractError, PermissionError):
+            send(pid, signal.SIGKILL)
+    try:
+        process.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        raise ContractError(f"process {process.pid}, which the suite has started, cannot be killed") from None
     forget(process.pid)
 
 

@@ -17,6 +17,7 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -109,6 +110,12 @@ class Commands:
         self.channel.close()
         return {}
 
+    def close_listeners(self) -> dict[str, Any]:
+        """Close this process's descriptors of the listeners."""
+        for listener in self.listeners:
+            listener.close()
+        return {}
+
     def half_close(self) -> dict[str, Any]:
         """Shut down the sending half of the channel."""
         self.channel.shutdown(socket.SHUT_WR)
@@ -139,6 +146,7 @@ class Commands:
         if not os.fork():
             self.control.close()
             if octets:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(60)
                 self.channel.setblocking(True)
                 data = bytes.fromhex(octets)
@@ -153,9 +161,45 @@ class Commands:
     control: socket.socket
 
 
+LIMIT = 10.0
+"""Seconds that a command may take, beyond what it is given."""
+UNENDING = ("flood",)
+"""Commands that go on until the suite says something, or longer."""
+
+
+class Late(Exception):
+    """A call has blocked: the parent has cleared O_NONBLOCK of what it shares with this process."""
+
+
+def in_time(command: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
+    """What a command answers; ``errno`` is ``BLOCKS`` if it does not return."""
+    seconds = LIMIT + arguments.get("seconds", 0.0)
+    signal.setitimer(signal.ITIMER_REAL, 0 if command.__name__ in UNENDING else seconds)
+    try:
+        return command(**arguments)
+    except Late:
+        return {
+            "accepted": 0,
+            "octets": "",
+            "ended": "BLOCKS",
+            "left": 1,
+            "errno": "BLOCKS",
+            "blocks": command.__name__,
+        }
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def late(*_: object) -> None:
+    """The time of a command is over."""
+    raise Late
+
+
 def main() -> None:
     """Say what was found, and obey until the control socket ends."""
     said = found()
+    signal.signal(signal.SIGALRM, late)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     control = socket.socket(socket.AF_UNIX)
     control.connect(sys.argv[1])
     commands = Commands(said["variables"])
@@ -170,7 +214,7 @@ def main() -> None:
             if not line:
                 break
             command = json.loads(line)
-            answer = getattr(commands, command.pop("do"))(**command)
+            answer = in_time(getattr(commands, command.pop("do")), command)
     os._exit(0)
 
 

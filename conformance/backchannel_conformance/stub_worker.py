@@ -11,18 +11,20 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import frames, processes, transcript
 from .errors import ContractError, RequirementViolated, check
 from .waiting import scale
 
-__all__ = ["StubWorker"]
+__all__ = ["StubWorker", "instead"]
 
 LIMIT = 10.0
 STARVED = 60.0
 """Seconds after which a stub that says nothing is given up."""
+LAST = 6
+"""Frames that are shown where one was due and did not come."""
 LONGEST = 1 << 20
 """Characters of a line that the program says: a thousand frames have less."""
 
@@ -33,9 +35,10 @@ _SENDERS = {"BC-FRAME-03": "BC-FRAME-02", "BC-VER-06": "BC-VER-04"}
 class StubWorker:
     """One worker of the pool, as the suite plays it."""
 
-    def __init__(self, control: socket.socket, parent: subprocess.Popen[bytes]) -> None:
+    def __init__(self, control: socket.socket, parent: subprocess.Popen[bytes], others: Iterable[StubWorker]) -> None:
         self._control = control
         self._parent = parent
+        self._others = others
         self._lines = control.makefile("rw", encoding="utf-8")
         control.settimeout(STARVED * scale())
         said = json.loads(self._line())
@@ -51,17 +54,25 @@ class StubWorker:
         self.unanswered: frames.Frame | None = None
         self._last_order = 0
 
+    def __str__(self) -> str:
+        return f"the worker in slot {self.slot} (pid {self.pid})"
+
     def call(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Have it do something, and return its answer. Raises :class:`ContractError` when it is not there any more."""
         try:
             self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
             self._lines.flush()
             line = self._line()
+        except TimeoutError:
+            raise ContractError(f"{self} was told to {do}, and does not say that it has: is it stopped?") from None
         except OSError:
             line = ""
         if not line:
-            raise ContractError(f"the stub in slot {self.slot} (pid {self.pid}) has gone, and could not {do}")
+            raise ContractError(f"{self} has gone, and could not {do}")
         answer: dict[str, Any] = json.loads(line)
+        if "blocks" in answer:
+            check(do != "accept", "BC-FORK-14", f"{self} was told to accept, and the call blocked")
+            raise ContractError(f"{self} was told to {do}, and a call that should not have blocked did")
         return answer
 
     def _line(self) -> str:
@@ -103,7 +114,8 @@ class StubWorker:
         for piece in pieces:
             octets = piece.octets if isinstance(piece, frames.Frame) else piece
             transcript.note(f"W{self.slot}", octets)
-            self.begin("write", octets=octets.hex())
+            with contextlib.suppress(OSError):
+                self.begin("write", octets=octets.hex())
 
     def hello(self, capacity: int = 1, features: int = 0) -> None:
         """Ready to serve."""
@@ -169,11 +181,26 @@ class StubWorker:
             said = self.call("read", count=frames.SIZE, seconds=seconds * scale())
         octets = bytes.fromhex(said["octets"])
         if len(octets) < frames.SIZE:
-            slot = f"the worker in slot {self.slot}"
-            check(said["ended"] != "time", requirement, f"nothing came to {slot} within {seconds * scale():g} s")
+            slot = str(self)
+            if said["ended"] == "time":
+                nothing = f"nothing came to {slot} within {seconds * scale():g} s"
+                raise RequirementViolated(
+                    requirement, "; ".join((nothing, *instead(other for other in self._others if other is not self)))
+                )
             check(not octets, "BC-FRAME-01", f"the channel of {slot} ended within a frame: {octets.hex()}")
             return None
         return self._judge(octets)
+
+    def _doing(self) -> str:
+        """What it has been sent, read by the case or not, and has not answered."""
+        if self.unanswered is not None:
+            return f"has not answered {self.unanswered}"
+        with contextlib.suppress(ContractError):
+            if self.waiting():
+                said = self.call("read", count=frames.SIZE, seconds=0)
+                octets = bytes.fromhex(said["octets"])
+                return f"was sent {frames.Frame.parse(octets) if len(octets) == frames.SIZE else 'end-of-file'}"
+        return ""
 
     def order(self, requirement: str, seconds: float = LIMIT) -> frames.Frame:
         """The next order."""
@@ -266,3 +293,12 @@ class StubWorker:
         with contextlib.suppress(OSError):
             self._lines.close()
         self._control.close()
+
+
+def instead(workers: Iterable[StubWorker]) -> Iterator[str]:
+    """What the parent has done instead of what was due: who was sent what, and what went over the channels last."""
+    for worker in workers:
+        if doing := worker._doing():
+            yield f"{worker} {doing}"
+    if last := transcript.lines()[-LAST:]:
+        yield "the last frames:\n  " + "\n  ".join(last)

@@ -6,13 +6,17 @@ that, a case makes an exchange that comes after it, or reads a counter.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TypeVar
 
 from .port_output import printable
 
-__all__ = ["TimedOut", "deadline_in", "scale", "until"]
+__all__ = ["TimedOut", "deadline_in", "no_longer_than", "scale", "until"]
 
 T = TypeVar("T")
 
@@ -49,3 +53,26 @@ def until(ask: Callable[[], T], seconds: float = 10.0, *, what: str) -> T:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
     return answer
+
+
+@contextlib.contextmanager
+def no_longer_than(seconds: float, what: str) -> Iterator[None]:
+    """Raise :class:`TimedOut`, from wherever the main thread is, if this context lasts longer than ``seconds``.
+
+    A call that blocks is interrupted: a port may have cleared O_NONBLOCK of what it shares with the suite.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread alone
+        return
+
+    def late(_number: int, frame: FrameType | None) -> None:
+        where = f", in line {frame.f_lineno} of {frame.f_code.co_filename}" if frame else ""
+        raise TimedOut(f"{what} after {seconds:g} s{where}")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

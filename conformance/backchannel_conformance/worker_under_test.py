@@ -23,7 +23,7 @@ from .errors import ContractError, RequirementViolated, check
 from .kernel import handles
 from .manifest import Manifest, unless_set
 from .port_output import tail
-from .waiting import TimedOut, deadline_in, scale, until
+from .waiting import TimedOut, deadline_in, no_longer_than, scale, until
 
 __all__ = ["HELLO_LIMIT", "WorkerUnderTest"]
 
@@ -261,6 +261,20 @@ class WorkerUnderTest:
     def half_close(self) -> None:
         """Drain it."""
         self.channel.shutdown(socket.SHUT_WR)
+
+    def rest(self) -> int:
+        """How many connections are pending on its first listener: the suite takes them.
+
+        The worker shares the listener's O_NONBLOCK with the suite, whose own accept would block for ever without it.
+        """
+        found = 0
+        listener = self.listeners[0]
+        with contextlib.suppress(BlockingIOError), no_longer_than(LIMIT * scale(), "an accept of the suite's own"):
+            while True:
+                check(not os.get_blocking(listener.fileno()), "BC-WORK-05", "the worker has made the listener block")
+                listener.accept()[0].close()
+                found += 1
+        return found
 
     def lets_go(self, requirement: str) -> None:
         """It must close its first listener; the suite closes its own as well. So the worker has read what was sent."""

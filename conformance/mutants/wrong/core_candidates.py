@@ -46,3 +46,12 @@ def choice_by_chance() -> None:
     rewrite(
         candidates._lowest, "    return worker.slot\n", ("    import random\n\n    return random.randrange(1000)\n")
     )
+
+
+@wrong("BC-SHORT-07", role="parent", kills=["test_all_are_available_again"])
+def one_is_available_again() -> None:
+    rewrite(
+        Candidates.best,
+        "        for entry in aside:\n            workers",
+        "        for entry in aside[:1]:\n            workers",
+    )

@@ -142,3 +142,108 @@ def late_lack_of_resources_is_ignored() -> None:
         "if reason is Reason.WORKER or rows",
         "if reason is Reason.WORKER and not order.expired or rows",
     )
+
+
+@wrong("BC-SHORT-20", role="parent", kills=["test_worker_rests_and_not_the_listener"])
+def worker_rests_its_listener() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "        worker.cooling = True\n",
+        (
+            "        worker.cooling = True\n"
+            "        backlog = self.backlogs[order.listener]\n"
+            "        backlog.cooling = True\n"
+            "        self._deadlines.set(backlog.cool_down, now + cool_down)\n"
+        ),
+    )
+
+
+@wrong(
+    "BC-SHORT-18",
+    role="parent",
+    kills=["test_worker_rests_for_every_listener", "test_series_rests_for_every_listener"],
+)
+def worker_rests_for_one_listener() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "        worker.cooling = True\n",
+        "        worker.cooling = sum(backlog.left > 0 for backlog in self.backlogs) < 1 and len(self.backlogs) == 1\n",
+    )
+
+
+@wrong("BC-SHORT-20", role="parent", kills=["test_one_listener_rests"])
+def system_rests_every_listener() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "        backlog.cooling = True\n        self._deadlines.set(backlog.cool_down, now + cool_down)\n",
+        (
+            "        for backlog in self.backlogs:\n"
+            "            backlog.cooling = True\n"
+            "            self._deadlines.set(backlog.cool_down, now + cool_down)\n"
+        ),
+    )
+
+
+@wrong("BC-SHORT-15", role="parent", kills=["test_one_listener_rests"])
+def system_rests_the_first_listener() -> None:
+    rewrite(Dispatch._fell_short, "backlog = self.backlogs[order.listener]", "backlog = self.backlogs[0]")
+
+
+@wrong("BC-SHORT-03", role="parent", kills=["test_rest_after_a_part_of_an_order"])
+def part_of_an_order_needs_no_rest() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "    worker.passed_over.add(order.listener)\n",
+        "    if busy.accepted:\n        return False\n    worker.passed_over.add(order.listener)\n",
+    )
+
+
+@wrong("BC-SHORT-08", role="parent", kills=["test_passed_over_for_one_listener"])
+def passed_over_for_every_listener() -> None:
+    rewrite(
+        Dispatch._fell_short,
+        "    worker.passed_over.add(order.listener)\n",
+        "    worker.passed_over.update(range(len(self.backlogs)))\n",
+    )
+
+
+@wrong("BC-SHORT-06", role="parent", kills=["test_another_listener_that_is_empty_forgives_nothing"])
+def forgiven_for_every_listener() -> None:
+    rewrite(Dispatch._seen_empty, "worker.passed_over.discard(listener)", "worker.passed_over.clear()")
+
+
+@wrong("BC-SILENT-12", role="parent", kills=["test_what_does_not_end_the_doubling"])
+def late_answer_ends_the_doubling() -> None:
+    rewrite(
+        Dispatch.answered,
+        "        self._counters.late += busy.accepted\n",
+        "        self._counters.late += busy.accepted\n        self._expired_in_row = 0\n",
+    )
+
+
+@wrong("BC-SILENT-11", role="parent", kills=["test_what_does_not_end_the_doubling"])
+def welcome_ends_the_doubling() -> None:
+    rewrite(
+        Dispatch.answered,
+        "    if not order.max:\n",
+        "    if not order.max:\n        self._expired_in_row = 0\n",
+    )
+
+
+@wrong("BC-STOP-01", role="parent", kills=["test_stop_looks_at_every_listener"])
+def stop_looks_at_the_first_listener() -> None:
+    rewrite(Dispatch.exhausted, "for backlog in self.backlogs)", "for backlog in self.backlogs[:1])")
+
+
+@wrong(
+    "BC-STOP-01",
+    role="parent",
+    kills=["test_stop_looks_at_every_listener", "test_stop_waits_for_orders_of_every_listener"],
+)
+def stop_looks_at_the_last_listener() -> None:
+    rewrite(Dispatch.exhausted, "for backlog in self.backlogs)", "for backlog in self.backlogs[-1:])")
+
+
+@wrong("BC-STOP-01", role="parent", kills=["test_stop_waits_for_orders_of_every_listener"])
+def stop_waits_for_no_order() -> None:
+    rewrite(Dispatch.exhausted, "backlog.empty and not backlog.in_flight", "backlog.empty")

@@ -58,3 +58,12 @@ def lost_worker_keeps_its_drain_deadline() -> None:
         "now + getattr(self._settings, setting)",
         "now + getattr(self._settings, 'drain_deadline' if worker.drained else setting)",
     )
+
+
+@wrong("BC-KILL-05", role="parent", kills=["test_silence_ends_in_a_kill"])
+def slot_is_free_before_the_worker_is() -> None:
+    rewrite(
+        Lifecycle.kill,
+        "    self._actions.append(Kill(worker.slot))\n",
+        "    self._slots.remove(worker)\n    self._actions.append(Kill(worker.slot))\n",
+    )

@@ -54,3 +54,42 @@ def another_newcomer_before_the_first_has_exited() -> None:
         "worker.state not in (SlotState.STARTING, SlotState.LOST)",
         "worker.state is not SlotState.STARTING",
     )
+
+
+@wrong("BC-RELOAD-04", role="parent", kills=["test_fewest_connections_drain_first"])
+def highest_slot_drains_first() -> None:
+    rewrite(Reload.proceed, "(worker.open + worker.reserved, -worker.slot)", "-worker.slot")
+
+
+@wrong("BC-RELOAD-04", role="parent", kills=["test_fewest_connections_drain_first"])
+def least_loaded_drains_first() -> None:
+    rewrite(
+        Reload.proceed,
+        "(worker.open + worker.reserved, -worker.slot)",
+        "((worker.open + worker.reserved) / worker.capacity, -worker.slot)",
+    )
+
+
+@wrong("BC-RELOAD-04", role="parent", kills=["test_fewest_connections_drain_first"])
+def reserved_is_nothing_to_a_reload() -> None:
+    rewrite(Reload.proceed, "(worker.open + worker.reserved, -worker.slot)", "(worker.open, -worker.slot)")
+
+
+@wrong("BC-RELOAD-11", role="parent", kills=["test_fewest_connections_drain_first"])
+def newest_drains_first() -> None:
+    rewrite(
+        Reload.proceed,
+        "(worker.open + worker.reserved, -worker.slot)",
+        "(worker.open + worker.reserved, -worker.spawned_at)",
+    )
+
+
+@wrong("BC-PEND-01", role="parent", kills=["test_one_order_for_one_client_during_a_reload"])
+def herd_during_a_reload() -> None:
+    rewrite(
+        Reload.begin,
+        "    self._sizing.hold(True)\n",
+        "    self._sizing.hold(True)\n"
+        "    from .backlog import Backlog\n"
+        "    Backlog.wanted = lambda self, pending: (pending, False)\n",
+    )

@@ -96,3 +96,44 @@ def spawn_rate_rises_by_one() -> None:
         "rate = min(memory.rate * 2, scaling.spawn_rate_ceiling)",
         "rate = min(memory.rate + 1, scaling.spawn_rate_ceiling)",
     )
+
+
+@wrong("BC-SCALE-24", role="parent", kills=["test_spawn_rate_falls_back"])
+def spawn_rate_never_falls() -> None:
+    rewrite(sizing.decide, "memory = replace(memory, rate=1)", "pass")
+    rewrite(Sizing.decide, "self._memory = replace(self._memory, rate=1)", "pass")
+
+
+@wrong("BC-SCALE-17", role="parent", kills=["test_who_starts_is_no_spare_for_retiring"])
+def who_starts_is_spare_for_retiring() -> None:
+    rewrite(
+        sizing.surplus,
+        "totals.room > rules.max_spare",
+        "0 < totals.room and totals.room + totals.starting > rules.max_spare",
+    )
+
+
+@wrong("BC-SCALE-17", role="parent", kills=["test_suspect_is_no_spare_for_retiring"])
+def suspect_is_spare_for_retiring() -> None:
+    rewrite(
+        Totals.add,
+        "    elif state is SlotState.READY:\n",
+        "    elif state in (SlotState.READY, SlotState.SUSPECT):\n",
+    )
+
+
+@wrong("BC-SCALE-27", role="parent", kills=["test_highest_slot_retires_and_not_the_newest"])
+def newest_retires() -> None:
+    rewrite(
+        Sizing.decide,
+        "    decision, self._memory = decide(",
+        "    for view, worker in zip(views, self._workers.values(), strict=True):\n"
+        "        Sizing.ages = {**getattr(Sizing, 'ages', {}), view.slot: worker.spawned_at}\n"
+        "    decision, self._memory = decide(",
+    )
+    rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, -Sizing.ages[worker.slot])")
+
+
+@wrong("BC-SCALE-31", role="parent", kills=["test_retiring_stops_at_min"])
+def retires_below_min() -> None:
+    rewrite(sizing.surplus, "totals.counting > rules.min", "totals.counting + totals.draining > rules.min")

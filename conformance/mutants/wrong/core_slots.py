@@ -94,3 +94,24 @@ def status_of_a_starting_worker_applied() -> None:
     rewrite(
         Worker.report, "    if self.state is SlotState.STARTING and not isinstance(frame, Busy):\n", "    if False:\n"
     )
+
+
+@wrong("BC-SCALE-10", role="parent", kills=["test_smallest_free_slot"])
+def largest_free_slot() -> None:
+    rewrite(
+        Slots.add,
+        "heapq.heappop(self._free)\n",
+        "max(self._free)\n        self._free.remove(slot)\n",
+    )
+
+
+@wrong("BC-SCALE-10", role="parent", kills=["test_smallest_free_slot"])
+def slot_that_has_been_free_for_longest() -> None:
+    rewrite(Slots.add, "heapq.heappop(self._free)", "self._free.pop(0)")
+    rewrite(Slots.remove, "heapq.heappush(self._free, worker.slot)", "self._free.append(worker.slot)")
+
+
+@wrong("BC-SCALE-10", role="parent", kills=["test_smallest_free_slot"])
+def slot_that_was_freed_last() -> None:
+    rewrite(Slots.add, "heapq.heappop(self._free)", "self._free.pop()")
+    rewrite(Slots.remove, "heapq.heappush(self._free, worker.slot)", "self._free.append(worker.slot)")

@@ -103,3 +103,12 @@ def channels_of_the_dead_are_kept() -> None:
         ("        self._loop.unwatch(channel)\n        channel.close()\n"),
         ("        self._loop.unwatch(channel)\n        globals().setdefault('kept', []).append(channel)\n"),
     )
+
+
+@wrong("BC-CHAN-15", role="parent", kills=["test_reports_come_before_the_end", "test_answer_comes_before_the_end"])
+def end_is_believed_first() -> None:
+    rewrite(
+        Channels._read,
+        "            data = channel.recv(limit or self._core.octets_per_turn)\n        except ConnectionResetError",
+        "            import select\n            poll = select.poll()\n            poll.register(channel, select.POLLIN)\n            gone = any(mask & select.POLLHUP for _, mask in poll.poll(0))\n            data = b'' if gone else channel.recv(limit or self._core.octets_per_turn)\n        except ConnectionResetError",
+    )

@@ -124,19 +124,19 @@ def test_early_exits_delay_spawning(parents: Parents) -> None:
         stub.greet()
 
 
-@pytest.mark.req("BC-SCALE-32", "BC-SCALE-37", "BC-SCALE-11")
+@pytest.mark.req("BC-SCALE-32", "BC-SCALE-11")
 def test_exit_after_serving_is_not_early(parents: Parents) -> None:
-    """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
+    """Five workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)
     (stub,) = parent.workers
     took = []
-    for _ in range(8):
+    for _ in range(5):
         parent.connect()
         stub.order("BC-PICK-01")
         stub.take()
         died = time.monotonic()
         stub.leave(1)
-        stub = parent.stub("BC-SCALE-11")
+        stub = parent.stub("BC-SCALE-32")
         took.append(time.monotonic() - died)
         stub.greet()
     # a delay would be in each of them; on a busy machine a program may take long to start, but not each time
@@ -184,3 +184,39 @@ def test_exit_of_a_drained_worker_is_not_early(parents: Parents) -> None:
         stub.greet()
     took = time.monotonic() - began
     check(took < 8, "BC-SCALE-33", f"eight workers that had been drained were replaced in {took:.1f} s")
+
+
+@pytest.mark.kernel("state")
+@pytest.mark.parametrize("how", ["exits", "closes", "half-closes"])
+@pytest.mark.req("BC-CHAN-15", "BC-DEATH-01", "BC-DEATH-04")
+def test_reports_come_before_the_end(parents: Parents, how: str) -> None:
+    """While the parent is stopped, a worker writes thirty reports and a violation, and goes: the violation is found."""
+    parent = parents.pool(2)
+    bad, good = parent.workers
+    with parent.asleep(time.monotonic()):
+        bad.write(b"".join(frames.idle(capacity).octets for capacity in range(2, 32)))
+        bad.write(frames.idle(32)._replace(reserved=1))
+        end(bad, how)
+    parent.logged("BC-CHAN-15", f"slot {bad.slot}", "BC-FRAME-03")
+    parent.connect()
+    good.order("BC-VIOL-06")
+
+
+@pytest.mark.kernel("state")
+@pytest.mark.needs("status")
+@pytest.mark.parametrize("how", ["exits", "closes", "half-closes"])
+@pytest.mark.req("BC-CHAN-15", "BC-DEATH-01", "BC-DEATH-04")
+def test_answer_comes_before_the_end(parents: Parents, how: str) -> None:
+    """While the parent is stopped, a worker accepts, answers and goes: its connection counts as accepted."""
+    parent = parents.pool(2)
+    first, second = parent.workers
+    parent.connect()
+    first.order("BC-PICK-01")
+    with parent.asleep(time.monotonic()):
+        assert first.call("accept")["accepted"] == 1
+        first.answer(1)
+        end(first, how)
+    parent.barrier(by=second)
+    counters = parent.counters()
+    found = counters["accepted"], counters["dead"]
+    check(found == (3, 0), "BC-CHAN-15", f"three connections were accepted: (accepted, dead) are {found}")

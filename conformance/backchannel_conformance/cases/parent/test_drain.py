@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
+from typing import Any
 
 import pytest
 from backchannel_conformance import kernel
-from backchannel_conformance.errors import check
+from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.waiting import scale, until
+from backchannel_conformance.waiting import TimedOut, scale, until
 
 NEVER_READY = "it has never been READY, and everybody is to go"
 
@@ -131,6 +133,85 @@ def test_stop_deadline(parents: Parents) -> None:
     second.leave(0)
     parent.wait("BC-STOP-11")
     check(not parent.more(), "BC-STOP-02", "a worker was started while the pool stopped")
+
+
+@pytest.mark.classes("listeners")
+@pytest.mark.parametrize("pending", [0, 1])
+@pytest.mark.req("BC-STOP-01", "BC-STOP-08")
+def test_stop_looks_at_every_listener(parents: Parents, pending: int) -> None:
+    """SIGTERM while a worker is full and a client waits on one of two listeners: it is ordered first."""
+    parent = parents.pool(1, stop_deadline=30, listen="127.0.0.1:0,127.0.0.1:0")
+    (stub,) = parent.workers
+    parent.connect(1, 1 - pending)
+    stub.order("BC-PICK-01")
+    stub.take()
+    parent.connect(1, pending)
+    parent.signal(signal.SIGTERM)
+    parent.barrier()
+    stub.quiet("BC-STOP-01", f"a client waits on listener {pending}")
+    stub.finish()
+    order = stub.order("BC-STOP-01")
+    check(order.listener == pending, "BC-ACCEPT-02", f"a client waits on listener {pending}: {order}")
+    parent.connect(1, 1 - pending)
+    stub.take()
+    stub.quiet("BC-STOP-01", f"a client waits on listener {1 - pending}")
+    stub.finish()
+    order = stub.order("BC-STOP-01")
+    stub.take()
+    stub.drained("BC-STOP-08")
+
+
+@pytest.mark.classes("listeners")
+@pytest.mark.parametrize("ordered", [0, 1])
+@pytest.mark.req("BC-STOP-01", "BC-STOP-08")
+def test_stop_waits_for_orders_of_every_listener(parents: Parents, ordered: int) -> None:
+    """SIGTERM while an order for one of two listeners is unanswered: nobody is drained before the answer."""
+    parent = parents.pool(2, stop_deadline=30, listen="127.0.0.1:0,127.0.0.1:0")
+    first, second = parent.workers
+    parent.connect(1, ordered)
+    first.order("BC-PICK-01")
+    assert first.call("accept", listener=ordered)["accepted"] == 1
+    parent.signal(signal.SIGTERM)
+    parent.barrier()
+    for stub in (first, second):
+        stub.quiet("BC-STOP-01", f"an order for listener {ordered} is unanswered")
+    first.answer(1)
+    for stub in (first, second):
+        stub.drained("BC-STOP-08")
+
+
+def refused(address: Any) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as client:
+        client.settimeout(5)
+        try:
+            client.connect(address)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.classes("listeners"))])
+@pytest.mark.req("BC-STOP-09")
+def test_stop_closes_every_listener(parents: Parents, count: int) -> None:
+    """At a stop, while a worker finishes that has closed its own descriptors: nobody listens any more."""
+    parent = parents(start=1, min=1, max=1, listen=",".join(["127.0.0.1:0"] * count), drain_deadline=60)
+    stub = parent.stub()
+    stub.greet()
+    parent.signal(signal.SIGTERM)
+    stub.drained("BC-STOP-08")
+    stub.call("close_listeners")
+    for index, address in enumerate(stub.addresses):
+        try:
+            until(lambda address=address: refused(address), what="it")
+        except TimedOut:
+            raise RequirementViolated("BC-STOP-09", f"all workers are drained, and listener {index} is open") from None
+    check(stub.alive(), "BC-DRAIN-07", "the worker that was to finish has gone")
+    stub.leave(0)
+    status = parent.wait("BC-STOP-11")
+    check(status == 0, "BC-STOP-11", f"exit status {status}")
 
 
 @pytest.mark.needs("stop_deadline")

@@ -8,6 +8,7 @@ import pytest
 from backchannel_conformance import frames
 from backchannel_conformance.errors import RequirementViolated, check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.waiting import scale
 
 
 @pytest.mark.req("BC-HELLO-04", "BC-HELLO-06", "BC-ACCEPT-01", "BC-ACCEPT-06", "BC-ACCEPT-08", "BC-FRAME-02")
@@ -158,3 +159,28 @@ def test_capacity_that_was_not_given(parents: Parents, capacity: int) -> None:
         parent.connect()
         stub.order("BC-HELLO-10")
         stub.take()
+
+
+@pytest.mark.req("BC-HELLO-04", "BC-CAP-03")
+def test_welcome_comes_at_once(parents: Parents) -> None:
+    """An order is unanswered and one worker idle, so nothing presses. Four newcomers say hello and retire: at least one
+    of them is welcomed and drained soon.
+    """
+    parent = parents.pool(2, order_deadline=60)
+    parent.connect()
+    parent.workers[0].order("BC-PICK-01")
+    took = []
+    for _ in range(4):
+        newcomer, parent.witness = parent.witness or parent.stub(), None
+        began = time.monotonic()
+        newcomer.hello()
+        newcomer.order("BC-HELLO-04")
+        newcomer.answer(0, capacity=0)
+        newcomer.drained("BC-CAP-03")
+        took.append(time.monotonic() - began)
+        newcomer.leave(0)
+    check(
+        min(took) < 0.4 * scale(),
+        "BC-HELLO-04",
+        f"four newcomers were welcomed and drained in no less than {min(took):.3f} s",
+    )

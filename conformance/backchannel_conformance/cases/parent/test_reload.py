@@ -161,3 +161,67 @@ def test_failed_reload_starts_nobody_more(parents: Parents) -> None:
     again.greet()
     for stub in old[:2]:
         stub.quiet("BC-RELOAD-05", "the reload has failed, and the old workers stay")
+
+
+@pytest.mark.classes("event")
+@pytest.mark.req("BC-RELOAD-04", "BC-RELOAD-11")
+def test_fewest_connections_drain_first(parents: Parents) -> None:
+    """Capacities, open and reserved differ: what counts is how many connections a worker has, open and reserved; of
+    those with equally many it is the slot, and not which of them is the newest.
+    """
+    parent = parents(start=3, min=3, max=3, capacity=8, policy="lowest", order_deadline=60)
+    old = workers(parent, 3)
+    old[1].greet(1)
+    parent.connect()
+    old[1].order("BC-PICK-01")
+    old[1].take()
+    old[1].leave(1)
+    old[1] = parent.stub("BC-SCALE-11")  # the newest
+    old[0].greet(1)
+    parent.connect()
+    old[0].order("BC-PICK-01")
+    old[0].take()
+    old[1].greet(8)
+    for _ in range(2):
+        parent.connect()
+        old[1].order("BC-PICK-01")
+        old[1].take()
+    old[1].status(2, capacity=2)
+    old[2].greet(8)
+    parent.connect()
+    old[2].order("BC-PICK-01")
+    old[2].take()
+    parent.connect()
+    old[2].order("BC-PICK-01")
+    # slot 0 has 1 of 1, slot 1 has 2 of 2, slot 2 has 1 of 8 and an order for another
+    parent.signal(signal.SIGHUP)
+    for victim in (0, 2, 1):
+        newcomer = parent.stub("BC-RELOAD-01")
+        newcomer.greet(1)
+        old[victim].drained("BC-RELOAD-11" if victim == 2 else "BC-RELOAD-04")
+        if victim == 0:
+            for stub in old[1:]:
+                stub.quiet("BC-RELOAD-04", "slot 0 has one connection, and was to drain")
+
+
+@pytest.mark.req("BC-PEND-01", "BC-RELOAD-02")
+def test_one_order_for_one_client_during_a_reload(parents: Parents) -> None:
+    """A reload is under way, and a newcomer is not READY: each client is still one worker's affair."""
+    parent = parents(start=4, min=4, max=4)
+    *old, parent.witness = workers(parent, 4)
+    for stub in old:
+        stub.greet()
+    parent.signal(signal.SIGHUP)
+    newcomer = parent.stub("BC-RELOAD-01")
+    parent.connect()
+    old[0].order("BC-RELOAD-02")
+    newcomer.hello()
+    newcomer.order("BC-HELLO-04")
+    parent.connect()
+    parent.barrier()
+    for stub, orders in ((old[1], 1), (old[2], 0)):
+        if "counted" not in parent.manifest.classes:
+            orders = 0
+        if orders:
+            stub.order("BC-RELOAD-02")
+        stub.quiet("BC-PEND-01", "two clients wait, and both have an order")

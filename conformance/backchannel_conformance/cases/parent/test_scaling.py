@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
+from backchannel_conformance import kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.model import sizing
 from backchannel_conformance.parent_under_test import ParentUnderTest
+from backchannel_conformance.stub_worker import StubWorker
 from backchannel_conformance.waiting import scale, until
 
 pytestmark = [
@@ -172,3 +175,121 @@ def test_draining_workers_take_no_place(parents: Parents) -> None:
     first.drained("BC-CAP-03")
     parent.stub("BC-SCALE-09")
     check(not parent.more(), "BC-SCALE-08", "two were started for one")
+
+
+def fill(parent: ParentUnderTest, workers: Sequence[StubWorker]) -> None:
+    """One connection for each worker of capacity 1."""
+    for stub in workers:
+        parent.connect()
+        stub.order("BC-PICK-01")
+        stub.take()
+
+
+def by_slot(parent: ParentUnderTest, count: int) -> list[StubWorker]:
+    """The first workers."""
+    return sorted((parent.stub() for _ in range(count)), key=lambda stub: stub.slot)
+
+
+@pytest.mark.classes("counted")
+@pytest.mark.kernel("state", "session_of")
+@pytest.mark.req("BC-SCALE-24", "BC-SCALE-05")
+def test_spawn_rate_falls_back(parents: Parents) -> None:
+    """The pool grows by 1 and by 2, and has enough. When it is short again it grows by 1, and by more a pass later."""
+    period = 0.4 * scale()
+    parent = parents(start=1, min=1, max=12, min_spare=4, pass_=period)
+    workers = sorted((parent.stub("BC-SCALE-05") for _ in range(4)), key=lambda stub: stub.slot)
+    for stub in workers:
+        stub.greet()
+    known = set(kernel.session_of(parent.process.pid))
+    began = time.monotonic()
+    with parent.asleep(began):  # so that it lacks four workers at once
+        parent.connect(4)
+    known.add(parent.stub("BC-SCALE-18").pid)
+    more = set(kernel.session_of(parent.process.pid)) - known
+    took = time.monotonic() - began
+    check(
+        not more or took >= period,
+        "BC-SCALE-24",
+        f"the pool was short again, and {1 + len(more)} workers were started within {took:.3f} s",
+    )
+
+
+@pytest.mark.req("BC-SCALE-17", "BC-SCALE-28")
+def test_who_starts_is_no_spare_for_retiring(parents: Parents) -> None:
+    """One worker is READY and two are STARTING, max_spare is 1: the one is all the spare that counts, and it stays."""
+    parent = parents(start=3, min=1, max=3, max_spare=1, pass_=0.02)
+    ready, _, parent.witness = by_slot(parent, 3)
+    ready.greet()
+    parent.barrier()
+    ready.quiet("BC-SCALE-28", "it is the only READY worker, and its room is not above max_spare")
+
+
+@pytest.mark.classes("event")
+@pytest.mark.needs("order_deadline", "status")
+@pytest.mark.req("BC-SCALE-17", "BC-SCALE-28")
+def test_suspect_is_no_spare_for_retiring(parents: Parents) -> None:
+    """A SUSPECT worker has room for 3 more, a READY one for 4, max_spare is 4: nobody is retired."""
+    parent = parents(
+        start=3, min=1, max=3, max_spare=4, capacity=4, policy="lowest", pass_=0.02, order_deadline=0.1 * scale()
+    )
+    suspect, ready, parent.witness = by_slot(parent, 3)
+    suspect.greet(4)
+    parent.connect()
+    suspect.order("BC-PICK-01")
+    until(lambda: parent.counters()["expired"] == 1, what="the order to expire")
+    ready.greet(4)
+    ready.order("BC-SILENT-01")
+    ready.take()
+    parent.barrier()
+    for stub in (suspect, ready):
+        stub.quiet("BC-SCALE-28", "the room of READY workers is 4 at most, and so is max_spare")
+
+
+@pytest.mark.req("BC-SCALE-27", "BC-SCALE-10")
+def test_highest_slot_retires_and_not_the_newest(parents: Parents) -> None:
+    """Slot 0 is filled anew, so its worker is the newest. All are idle then: slot 2 is retired."""
+    parent = parents(start=3, min=1, max=3, min_spare=1, max_spare=2, pass_=0.02)
+    first, second, third = by_slot(parent, 3)
+    for stub in (first, second, third):
+        stub.greet()
+        fill(parent, [stub])
+    first.leave(1)
+    newest = parent.stub("BC-SCALE-18")
+    check(newest.slot == 0, "BC-SCALE-10", f"the new worker got slot {newest.slot}")
+    newest.greet()
+    second.finish()
+    third.finish()
+    third.drained("BC-SCALE-27")
+    for stub in (newest, second):
+        stub.quiet("BC-SCALE-27", "all are idle, and slot 2 is the highest")
+
+
+@pytest.mark.req("BC-SCALE-31", "BC-SCALE-19")
+def test_retiring_stops_at_min(parents: Parents) -> None:
+    """Of three workers two are READY, min is 2, max_spare 1: one is retired. When the third is READY, both stay."""
+    parent = parents(start=3, min=2, max=3, max_spare=1, pass_=0.02, drain_deadline=60)
+    first, second, third = by_slot(parent, 3)
+    first.greet()
+    second.greet()
+    second.drained("BC-SCALE-27")
+    third.greet()
+    parent.barrier(by=first)
+    for stub in (first, third):
+        stub.quiet("BC-SCALE-31", "two workers count, and min is 2")
+
+
+@pytest.mark.req("BC-SCALE-10", "BC-SCALE-03")
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 0, 1)])
+def test_smallest_free_slot(parents: Parents, order: tuple[int, int, int]) -> None:
+    """Three of five workers die, and one is lacking then: the new one gets slot 0, whoever died first."""
+    parent = parents(start=5, min=3, max=5, pass_=0.02)
+    workers = by_slot(parent, 5)
+    for stub in workers[:4]:
+        stub.greet()
+    fill(parent, workers[:4])
+    for slot in order:
+        workers[slot].leave(1)
+    new = parent.stub("BC-SCALE-03")
+    check(
+        new.slot == 0, "BC-SCALE-10", f"slots {order} had become free, in this sequence; the new worker got {new.slot}"
+    )

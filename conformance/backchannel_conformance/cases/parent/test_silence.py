@@ -102,6 +102,29 @@ def expiry(parent: ParentUnderTest, *stubs: StubWorker) -> float:
     return took
 
 
+@pytest.mark.needs("order_deadline")
+@pytest.mark.parametrize("how", ["a late answer", "an answer to a welcome"])
+@pytest.mark.req("BC-SILENT-11", "BC-SILENT-12", "BC-SILENT-02")
+def test_what_does_not_end_the_doubling(parents: Parents, how: str) -> None:
+    """The first of three silent workers answers late, or another worker is welcomed: the deadlines double on."""
+    deadline = 0.1 * scale()
+    parent = parents.pool(4, order_deadline=deadline)
+    first, second, third, fourth = parent.workers
+    began = time.monotonic()
+    parent.connect()
+    first.order("BC-PICK-01")
+    second.order("BC-SILENT-01")
+    if how == "a late answer":
+        first.answer(0)
+    else:
+        parent.barrier()
+    third.order("BC-SILENT-01")
+    fourth.order("BC-SILENT-01")
+    took = time.monotonic() - began
+    clause = "BC-SILENT-12" if how == "a late answer" else "BC-SILENT-11"
+    check(took >= 7 * deadline, clause, f"deadlines of {deadline:g} s, its double and its quadruple took {took:.3f} s")
+
+
 @pytest.mark.classes("event", "counted")
 @pytest.mark.needs("order_deadline", "max_per_order")
 @pytest.mark.req("BC-SILENT-03", "BC-SILENT-01")
