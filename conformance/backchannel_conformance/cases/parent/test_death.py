@@ -129,16 +129,18 @@ def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     """Eight workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)
     (stub,) = parent.workers
-    began = time.monotonic()
+    took = []
     for _ in range(8):
         parent.connect()
         stub.order("BC-PICK-01")
         stub.take()
+        began = time.monotonic()
         stub.leave(1)
         stub = parent.stub("BC-SCALE-11")
+        took.append(time.monotonic() - began)
         stub.greet()
-    took = time.monotonic() - began
-    check(took < 8, "BC-SCALE-12", f"eight workers that had served were replaced in {took:.1f} s")
+    # a delay is at least a second, and grows; on a busy machine a start may take that long, but not each time
+    check(min(took[4:]) < 1, "BC-SCALE-12", f"workers that had served were replaced in {min(took[4:]):.1f} s or more")
 
 
 @pytest.mark.parametrize("status", [76, 78])
