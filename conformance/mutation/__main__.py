@@ -13,13 +13,12 @@ Among the mutants is a *blank*, which is changed nowhere. It must survive: other
 and the verdicts mean nothing.
 
 Exit status: 0 if as many as ``--least`` says were killed, 1 if fewer were or a blank was; 2 for a mistake in the
-command.
+command; 130 after Ctrl-C, with what has been judged so far in the report.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -27,13 +26,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from choice import chosen, order_for
 from sites import Site
 from targets import PARTS, PORT, TARGETS, DoesNotCompile, all_sites, prepare
-from verdicts import KILLED, NO_MUTANT, RESULTS, SURVIVED, Report, Verdict, excuses, order_for
+from verdicts import KILLED, NO_MUTANT, RESULTS, SURVIVED, Report, Verdict, excuses
 
 HERE = Path(__file__).parent
 BLANKS = {False: "backchannel.frames", True: "c.frame.h"}
@@ -65,7 +65,7 @@ class Judge:
             place = prepare(site.module, site.apply(source), self._folder / site.id.replace(":", "-"))
         except DoesNotCompile:
             return NO_MUTANT, ""
-        order = json.dumps(order_for(site, self._known))
+        order = json.dumps(order_for(site, dict(self._known)))
         command = [sys.executable, str(HERE / "one.py"), site.module, str(place), str(self._factor), str(self._limit)]
         with subprocess.Popen([*command, order], stdout=subprocess.PIPE, text=True, env=_environment()) as child:
             self._running.add(child)
@@ -120,15 +120,6 @@ def judge_all(sites: Sequence[Site], judge: Judge, jobs: int, budget: float) -> 
             judge.stop()
 
 
-def chosen(sites: Iterable[Site], number: int | None, seed: int) -> list[Site]:
-    """So many, by the digest of their names: an edit of one source changes the sample there and nowhere else."""
-
-    def place(site: Site) -> bytes:
-        return hashlib.sha256(f"{seed} {site.id}".encode()).digest()
-
-    return sorted(sites, key=place)[:number]
-
-
 def blanks(sites: Sequence[Site]) -> list[Site]:
     """One for each language."""
     languages = sorted({TARGETS[site.module].part == PORT for site in sites})
@@ -148,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write each verdict there, as JSON")
     parser.add_argument("--resume", action="store_true", help="do not judge again what the report has a verdict for")
     parser.add_argument("--again", action="store_true", help="of those, judge again what has survived")
+    parser.add_argument("--spare", action="store_true", help="believe of survivors in results/ that they survive")
     parser.add_argument("--no-blank", action="store_true", help="leave the unchanged one out")
     # what is broken is waited for, as a rule, until its time is over
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), metavar="N", help="default: %(default)s")
@@ -184,17 +176,23 @@ def main() -> int:
             print(f"{site.id}  {site}")
         return 0
     settled = {v.site for v in report.verdicts.values() if not (options.again and v.verdict == SURVIVED)}
-    to_do = [site for site in found if site.id not in settled]
-    return run(options, report, found, to_do)
+    return run(options, report, found, settled)
 
 
-def run(options: argparse.Namespace, report: Report, found: Sequence[Site], to_do: Sequence[Site]) -> int:
-    """Judge ``to_do`` of ``found``; return the exit status."""
+def run(options: argparse.Namespace, report: Report, found: Sequence[Site], settled: set[str]) -> int:
+    """Judge those of ``found`` that are not ``settled``; return the exit status."""
     known = dict(report.verdicts)
     for path in sorted(RESULTS.glob("*.json")):
         earlier = Report(path)
         earlier.load()
         known = {**earlier.verdicts, **known}
+    if options.spare:
+        # a survivor costs a whole run of its cases, and another verdict would be news, but none that fails anything
+        for site in found:
+            if site.id in known and known[site.id].verdict == SURVIVED:
+                report.add(known[site.id])
+                settled.add(site.id)
+    to_do = [site for site in found if site.id not in settled]
     began, wrong = time.monotonic(), False
     with tempfile.TemporaryDirectory() as folder:
         judge = Judge(Path(folder), options.time_scale, options.limit, known)
@@ -206,6 +204,7 @@ def run(options: argparse.Namespace, report: Report, found: Sequence[Site], to_d
                 wrong |= verdict.verdict != SURVIVED
             else:
                 report.add(verdict)
+                known[verdict.site] = verdict
             print(f"{word:<9}{verdict.seconds:5.0f} s  {verdict.site}  {verdict.what}  {verdict.by}", flush=True)
     mine = [report.verdicts[site.id] for site in found if site.id in report.verdicts]
     share = summary(mine, len(found), time.monotonic() - began)
@@ -230,4 +229,7 @@ def summary(verdicts: Sequence[Verdict], wanted: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

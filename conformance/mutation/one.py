@@ -17,10 +17,8 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
 
 import pytest
 from backchannel_conformance.cli import CASES
@@ -31,16 +29,8 @@ from targets import TARGETS, changed
 
 MEMORY = 2 << 30
 """Octets that a process of a mutant may have."""
-
-
-class Noticed(NamedTuple):
-    """That something is wrong."""
-
-    item: str
-    """pytest's id."""
-    case: str
-    broke: str
-    """The requirement, or what it was instead of a violation."""
+TIMES = 3
+"""So often a case must fail."""
 
 
 class Hung(Exception):
@@ -48,37 +38,45 @@ class Hung(Exception):
 
 
 class Conduct:
-    """The plugin of a run: which cases come when, how long each may take, and that the first that fails is the last.
+    """The plugin of the run: which cases come when, how often, and how long each may take."""
 
-    ``skipped`` are left out; with ``only``, all others are.
-    """
-
-    def __init__(self, suite: Suite, first: list[str], limit: float, skipped: set[str], only: str) -> None:
-        self._suite = suite
+    def __init__(self, first: list[str], last: str, limit: float) -> None:
         self._places = {case: place for place, case in reversed(list(enumerate(first)))}
+        self._last = last
         self._limit = limit
-        self._skipped = skipped
-        self._only = only
-        self.noticed: Noticed | None = None
+        self._noticed = ""
+        self.verdict = ""
+        """The case that has noticed the mutant, and the requirement that it names, or what came instead."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid not in self._skipped and self._only in ("", item.nodeid)]
         items.sort(key=lambda item: (self._places.get(case_of(item), len(self._places)), not _is_broad(item)))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for item in session.items:
+            # what fails once on a busy machine is no evidence, unless it is what failed the last time
+            times = 1 if case_of(item) == self._last else TIMES
+            if all(self._notices(item) for _ in range(times)):
+                self.verdict = self._noticed
+                break
+        return True
+
+    def _notices(self, item: pytest.Item) -> bool:
+        """Run it; whether anything is wrong."""
+        self._noticed = ""
         # again and again: the end of a case may be caught as well
         signal.setitimer(signal.ITIMER_REAL, self._limit, 10)
         try:
-            return (yield)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            (target,) = self._suite.report.targets.values()
-            for case in target.cases:
-                if case.status in ("fail", "error", "warn"):  # pytest goes on after advice that is not followed
-                    self.noticed = Noticed(item.nodeid, case.id, case.broke or case.status)
-                    item.session.shouldstop = "noticed"
+        return bool(self._noticed)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        case = report.case  # type: ignore[attr-defined]
+        if case["status"] in ("fail", "error", "warn") and not self._noticed:
+            self._noticed = f"{case['id']} {case['broke'] or case['status']}"
 
     def give_up(self, number: int, frame: FrameType | None) -> None:
         """End what the case waits for, in the case, so that all that it has started is ended by it."""
@@ -90,10 +88,14 @@ def _is_broad(item: pytest.Item) -> bool:
     return "histor" in item.path.name
 
 
-def run(target: str, place: Path, limit: float, first: list[str], skipped: set[str], only: str = "") -> Noticed | None:
-    """What the cases notice, if anything."""
-    suite = Suite([changed(target, place)], strict=False)
-    conduct = Conduct(suite, first, limit, skipped, only)
+def main() -> int:
+    """Run; return the exit status."""
+    target, place, factor, limit, order = sys.argv[1:]
+    scale(float(factor))
+    # inherited by all that is started: a mutant may ask for all the memory that there is
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    suite = Suite([changed(target, Path(place))], strict=False)
+    conduct = Conduct(**json.loads(order), limit=float(limit))
     signal.signal(signal.SIGALRM, conduct.give_up)
     folders = [str(CASES / case) for case in TARGETS[target].cases]
     options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
@@ -101,27 +103,11 @@ def run(target: str, place: Path, limit: float, first: list[str], skipped: set[s
         status = pytest.main(
             ["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures(), conduct]
         )
-    if not conduct.noticed and status != pytest.ExitCode.OK:
-        raise SystemExit(int(status) + 10)
-    return conduct.noticed
-
-
-def main() -> int:
-    """Run; return the exit status."""
-    target, place, factor, limit, order = sys.argv[1:]
-    scale(float(factor))
-    # inherited by all that is started: a mutant may ask for all the memory that there is
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    told: dict[str, Any] = json.loads(order)
-    skipped: set[str] = set()
-    while noticed := run(target, Path(place), float(limit), told["first"], skipped):
-        # what fails once on a busy machine is no evidence, unless it is what failed the last time
-        again = (run(target, Path(place), float(limit), [], set(), noticed.item) for _ in range(2))
-        if noticed.case == told["last"] or all(again):
-            print(f"{noticed.case} {noticed.broke}")
-            return 1
-        skipped.add(noticed.item)
-    return 0
+    if conduct.verdict:
+        print(conduct.verdict)
+        return 1
+    (target_report,) = suite.report.targets.values()
+    return 0 if target_report.cases and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else 2
 
 
 if __name__ == "__main__":

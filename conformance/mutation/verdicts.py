@@ -9,29 +9,26 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from sites import Site
+from typing import Final
 
 __all__ = [
-    "EQUIVALENT",
     "KILLED",
     "NO_MUTANT",
     "RESULTS",
     "SURVIVED",
-    "Excuse",
+    "Reason",
     "Report",
     "Verdict",
     "excuses",
-    "order_for",
+    "survivors",
 ]
 
 HERE: Final = Path(__file__).parent
 EQUIVALENT: Final = HERE / "equivalent.toml"
+SURVIVORS: Final = HERE / "survivors.toml"
 RESULTS: Final = HERE / "results"
 """Reports of the measurements that the documentation shows."""
 
@@ -83,8 +80,8 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Excuse:
-    """Why nothing outside can tell a site from the reference."""
+class Reason:
+    """What is to be said of a site."""
 
     site: str
     line: str
@@ -92,19 +89,16 @@ class Excuse:
     why: str
 
 
-def excuses() -> dict[str, Excuse]:
-    """By site."""
-    table = tomllib.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
-    return {entry["site"]: Excuse(**entry) for entry in table.get("equivalent", [])}
+def excuses() -> dict[str, Reason]:
+    """By site: why nothing outside can tell it from the reference."""
+    return _reasons(EQUIVALENT, "equivalent")
 
 
-def order_for(site: Site, known: Mapping[str, Verdict]) -> dict[str, Any]:
-    """The cases that are run first: the one that noticed this mutant the last time, then what notices most."""
-    counts = Counter(case_in(verdict) for verdict in known.values() if verdict.verdict == KILLED)
-    last = case_in(known[site.id]) if site.id in known else ""
-    return {"first": [last, *(case for case, _ in counts.most_common())], "last": last}
+def survivors() -> dict[str, Reason]:
+    """By site that has survived: which check is missing."""
+    return _reasons(SURVIVORS, "survivor")
 
 
-def case_in(verdict: Verdict) -> str:
-    """The case that failed."""
-    return verdict.by.partition(" ")[0]
+def _reasons(path: Path, key: str) -> dict[str, Reason]:
+    table = tomllib.loads(path.read_text()) if path.exists() else {}
+    return {entry["site"]: Reason(**entry) for entry in table.get(key, [])}

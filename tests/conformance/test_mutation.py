@@ -119,12 +119,13 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Its modules, by name."""
     monkeypatch.syspath_prepend(FOLDER)
     import c_sites
+    import choice
     import python_sites
     import sites
     import targets
     import verdicts
 
-    return {module.__name__: module for module in (c_sites, python_sites, sites, targets, verdicts)}
+    return {module.__name__: module for module in (c_sites, choice, python_sites, sites, targets, verdicts)}
 
 
 @pytest.mark.parametrize(
@@ -165,13 +166,42 @@ def test_cases_of_each_target_exist(tool) -> None:
         assert all((cases / case).exists() for case in target.cases)
 
 
-def test_each_excuse_is_for_a_site_and_quotes_it(tool) -> None:
+@pytest.mark.parametrize("kind", ["excuses", "survivors"])
+def test_each_reason_is_for_a_site_and_quotes_it(tool, kind: str) -> None:
     every = {site.id: site for site in tool["targets"].all_sites(list(tool["targets"].TARGETS))}
-    for name, excuse in tool["verdicts"].excuses().items():
-        assert name in every, f"{name}: there is no such site any more; {excuse.line}"
+    for name, reason in getattr(tool["verdicts"], kind)().items():
+        assert name in every, f"{name}: there is no such site any more; {reason.line}"
         lines = tool["targets"].TARGETS[every[name].module].path.read_text().splitlines()
-        assert excuse.line == lines[every[name].line - 1].strip(), name
-        assert len(excuse.why.split()) > 4, f"{name} needs a reason"
+        assert reason.line == lines[every[name].line - 1].strip(), name
+        assert len(reason.why.split()) > 4, f"{name} needs a reason"
+
+
+def test_nothing_is_both_equivalent_and_missed(tool) -> None:
+    assert not set(tool["verdicts"].excuses()) & set(tool["verdicts"].survivors())
+
+
+def test_a_sample_stays_when_sites_are_added(tool) -> None:
+    sites = tool["targets"].all_sites(["backchannel.frames", "backchannel.sizing"])
+    chosen = tool["choice"].chosen
+    all_of_them = chosen(sites, None, 1)
+    assert chosen(sites, 20, 1) == all_of_them[:20] != chosen(sites, 20, 2)
+    fewer = [site for site in sites if site.module == "backchannel.sizing"]
+    assert chosen(fewer, None, 1) == [site for site in all_of_them if site.module == "backchannel.sizing"]
+
+
+def test_the_case_that_noticed_comes_first(tool) -> None:
+    verdicts = tool["verdicts"]
+    one, two, *_ = tool["targets"].all_sites(["backchannel.frames"])
+
+    def verdict(name: str, by: str) -> Any:
+        return verdicts.Verdict(name, "core", name.partition(":")[0], "", verdicts.KILLED, by)
+
+    known = {one.id: verdict(one.id, "test_a BC-X-01"), two.id: verdict(two.id, "test_b BC-X-02")}
+    known |= {f"other:{at}": verdict(f"other:{at}", "test_c BC-X-03") for at in range(3)}
+    assert tool["choice"].order_for(two, known)["first"][0] == "test_b"
+    assert tool["choice"].order_for(two, known)["last"] == "test_b"
+    del known[two.id]
+    assert tool["choice"].order_for(two, known) == {"first": ["", "test_a", "test_c"], "last": ""}
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
