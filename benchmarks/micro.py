@@ -75,10 +75,10 @@ def time_report(workers: int, loops: int) -> float:
 def time_scaling(workers: int, loops: int) -> float:
     """Seconds for one full scaling pass, which looks at every worker."""
     views = [WorkerView(slot, SlotState.READY, slot % 3, CAPACITY) for slot in range(workers)]
-    rules = Scaling(start=1, min=1, max=workers, min_spare=1, max_spare=1)
+    scaling = Scaling(start=1, min=1, max=workers, min_spare=1, max_spare=1)
     began = time.perf_counter()
     for _ in range(loops):
-        decide(views, rules, CAPACITY, Memory(), 1.0)
+        decide(views, scaling, CAPACITY, Memory(), 1.0)
     return (time.perf_counter() - began) / loops
 
 

@@ -34,16 +34,8 @@ class CodecUnderTest:
         self._log = log
         role = manifest.roles["codec"]
         environment = {key: manifest.fill(value, DEFAULTS) for key, value in role.environment.items()}
-        with log.open("wb") as stream:
-            self._process = subprocess.Popen(
-                [manifest.fill(word, DEFAULTS) for word in role.command()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
-        processes.note(self._process.pid)
+        command = [manifest.fill(word, DEFAULTS) for word in role.command()]
+        self._process = processes.start(command, environment, log, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._buffer = b""
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:

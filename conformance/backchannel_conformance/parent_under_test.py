@@ -8,7 +8,6 @@ about it.
 
 from __future__ import annotations
 
-import os
 import re
 import selectors
 import shlex
@@ -58,17 +57,8 @@ class ParentUnderTest:
         self.options = options
         self.has_status = "status" in role.placeholders
         environment = {key: manifest.fill(value, options) for key, value in role.environment.items()}
-        with log.open("wb") as stream:
-            self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                [manifest.fill(word, options) for word in role.command()],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "BACKCHANNEL_STRAY": "1", **environment},
-                start_new_session=True,
-            )
-
-        processes.note(self.process.pid)
+        command = [manifest.fill(word, options) for word in role.command()]
+        self.process = processes.start(command, {"BACKCHANNEL_STRAY": "1", **environment}, log)
 
     # ------------------------------------------------------------------------------------ workers
 

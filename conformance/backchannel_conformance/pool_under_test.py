@@ -79,17 +79,8 @@ class PoolUnderTest:
                 *(str(sock.fileno()) for sock in passed),
                 *command,
             ]
-        with log.open("wb") as stream:
-            self.process: subprocess.Popen[bytes] = subprocess.Popen(
-                command,
-                pass_fds=[sock.fileno() for sock in passed],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env={**os.environ, **environment},
-                start_new_session=True,
-            )
-        processes.note(self.process.pid)
+        numbers = [sock.fileno() for sock in passed]
+        self.process = processes.start(command, environment, log, stdout=subprocess.PIPE, pass_fds=numbers)
         self.pid = self.process.pid
         """The parent: the process that was started, or what has replaced it."""
         self.usage = 0

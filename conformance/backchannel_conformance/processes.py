@@ -12,14 +12,15 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from . import kernel
 from .errors import ContractError
 from .kernel import handles
 from .port_output import printable
 
-__all__ = ["Ended", "alive", "claimed", "end", "ended", "forget", "held", "note", "send"]
+__all__ = ["Ended", "alive", "claimed", "end", "ended", "forget", "held", "note", "send", "start"]
 
 LARGEST = 2**31 - 1
 """Of any system's ``pid_t``."""
@@ -36,6 +37,32 @@ class Ended(ContractError, ProcessLookupError):
 def note(leader: int) -> None:
     """The suite has started ``leader``, in a session or a process group of its own."""
     _leaders.add(leader)
+
+
+def start(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a port's ``command``, as the leader of a session, with ``environment`` added to this process's own. What it
+    writes to standard error goes to ``log``, and so does its output, unless ``stdout`` says otherwise.
+    """
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command,
+            pass_fds=pass_fds,
+            stdin=stdin,
+            stdout=stream if stdout is None else stdout,
+            stderr=stream,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    note(process.pid)
+    return process
 
 
 def forget(leader: int) -> None:

@@ -109,9 +109,9 @@ class Replay:
         self.expected: list[dict[str, Any]] = []
         self.may_retire: int | None = None
         self.now = 0.0
-        self.turn = 0
+        self.next_listener = 0
         self.expired = 0
-        self.greeted = self.drained = self.gave_up = False
+        self.ever_ready = self.drained = self.gave_up = False
         self.state: str = header.get("state", "RUNNING")
         self.loose = self.state != "RUNNING"  # it waits for another parent's baton
         self.last_early_exit = float("-inf")
@@ -231,10 +231,10 @@ class Replay:
         self._end_order(worker)
         if expected:
             return
-        if status in (76, 78) and not self.greeted:
+        if status in (76, 78) and not self.ever_ready:
             self._hopeless(status)
         elif early or status in (76, 78):
-            self._exited_early()
+            self._delay_spawning()
 
     def _in_stop(self) -> None:
         if not self._become("stop"):
@@ -360,7 +360,7 @@ class Replay:
             self._step(worker, "late_answer")
         elif worker.state == "STARTING":
             self._step(worker, "welcomed")
-            self.greeted = True
+            self.ever_ready = True
         elif order["due"]:
             self.expired = 0
         if report["accepted"] == order["max"]:
@@ -379,13 +379,13 @@ class Replay:
         elif report["reason"] == "UNUSABLE":
             if worker.state == "READY":
                 self._drain(worker)
-            self._exited_early()
+            self._delay_spawning()
 
     # ---------------------------------------------------------------------------------------- decisions
 
     def _order(self, waiting: set[int]) -> None:
         while waiting:
-            listener = min(waiting, key=lambda index: (index < self.turn, index))
+            listener = min(waiting, key=lambda index: (index < self.next_listener, index))
             backlog = self.backlogs[listener]
             wanted, again = oracle.wants(backlog)
             if not wanted:
@@ -411,7 +411,7 @@ class Replay:
             if again:
                 backlog["retrying"] = True
                 backlog["owed"] -= most
-            self.turn = (listener + 1) % len(self.backlogs)
+            self.next_listener = (listener + 1) % len(self.backlogs)
             self._send(worker, listener, most, again=again)
 
     def _send(self, worker: _Worker, listener: int, most: int, *, again: bool = False) -> None:
@@ -487,18 +487,18 @@ class Replay:
         self._end_order(worker)
         self.expected.append({"out": "Kill", "slot": worker.slot})
         if early_exit and not worker.accepted and event in ("start_deadline", "violation"):
-            self._exited_early()
+            self._delay_spawning()
 
-    def _exited_early(self) -> None:
-        grown = self.now - self.sizer.rules["early_exit"]
-        if any(self.last_early_exit < worker.spawned_at < grown for worker in self.workers.values()):
+    def _delay_spawning(self) -> None:
+        outlived = self.now - self.sizer.rules["early_exit"]
+        if any(self.last_early_exit < worker.spawned_at < outlived for worker in self.workers.values()):
             self.sizer.served()
         self.last_early_exit = self.now
         self.sizer.early_exit(self.now)
 
     def _hopeless(self, status: int) -> None:
-        if self.greeted:
-            self._exited_early()
+        if self.ever_ready:
+            self._delay_spawning()
         elif not self.gave_up:
             self.gave_up = True
             self.expected.append({"out": "GiveUp", "status": status})

@@ -1,4 +1,4 @@
-"""One pool's soak: what is done to it, what is sampled meanwhile, and what must have held.
+"""One pool's soak: when it has what trouble, what is sampled meanwhile, and what must have held.
 
 In the first sixth the parent is replaced again and again. Then one parent stays and has its overload, and its memory in
 the last third is compared with that in the second: by then it has filled what an interpreter keeps for later use.
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from backchannel_conformance import kernel, processes
-from backchannel_conformance.client import Held, NoAnswer
+from backchannel_conformance.client import NoAnswer
 from backchannel_conformance.errors import ContractError
-from backchannel_conformance.load_clients import TrackedClients, kill_one, pick_victim
+from backchannel_conformance.load_clients import TrackedClients
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.pool_under_test import PoolUnderTest, Status
 from backchannel_conformance.waiting import TimedOut, until
 from sampler import Sampler
+from trouble import WORKERS, Trouble
 
 __all__ = ["Run"]
 
 KILLS_A_MINUTE = 110
-WORKERS = 4
 FLAT = 0.02
 """By how much memory may differ between the second third and the last."""
 FULL = 0.7
@@ -54,12 +54,7 @@ class Run:
         self._seconds = seconds
         self._seed = seed
         self._capacity = capacity
-        self._done: Counter[str] = Counter()
-        self._held = 0
-        self._killed: set[int] = set()
-        self._burst_failures: list[str] = []
         self._descriptors: list[tuple[int, int]] = []
-        self._parent = 0
         options = {
             "capacity": str(capacity),
             "start": str(WORKERS),
@@ -74,12 +69,13 @@ class Run:
     def go(self) -> None:
         """All of it."""
         self._began = time.monotonic()
-        self._parent = self.pool.status().pid or self.pool.pid
+        self.clients = TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5"))
+        self._trouble = trouble = Trouble(self.pool, self.clients, self._capacity, self._seed)
         try:
             try:
                 with (
-                    TrackedClients(self.pool.addresses[0], 4, ("who", "burn 2", "who", "burn 5")) as self.clients,
-                    Sampler(self.pool, self.clients, self._seconds, lambda: self._parent, self.samples),
+                    self.clients,
+                    Sampler(self.pool, self.clients, self._seconds, lambda: trouble.parent, self.samples),
                 ):
                     while self._elapsed < self._seconds:
                         self._round()
@@ -111,102 +107,27 @@ class Run:
 
     def _round(self) -> None:
         """Some of everything."""
+        trouble = self._trouble
         early = self._elapsed < self._seconds * EARLY
         if "reload" in self._target.classes:
-            self._reload()
-        self._kill(5)
-        self._stop_worker()
-        self._kill(5)
-        self._stop_parent()
+            trouble.reload()
+        trouble.kill(5)
+        trouble.stop_worker()
+        trouble.kill(5)
+        trouble.stop_parent()
         for _ in range(2):
             if early and "replace" in self._target.classes:
-                self._replace()
+                trouble.replace()
             elif not early and "reload" in self._target.classes:
-                self._reload()
-        self._burst()
-        if not early and not self._done["overloads"]:
+                trouble.reload()
+        trouble.burst()
+        if not early and not trouble.done["overloads"]:
             self._overload()
         # the rest of everything must not wait for kills that are behind
         for _ in range(20):
-            if self._done["kills"] < KILLS_A_MINUTE * self._elapsed / 60 and self._elapsed < self._seconds:
-                self._kill(1)
+            if trouble.done["kills"] < KILLS_A_MINUTE * self._elapsed / 60 and self._elapsed < self._seconds:
+                trouble.kill(1)
         self._note_descriptors()
-
-    def _experienced(self) -> list[int]:
-        """Workers that have served: the death of one that has not rightly delays the next spawn."""
-        workers = self.pool.status().workers
-        return [
-            worker["pid"]
-            for worker in workers
-            if worker["state"] == "READY" and worker["accepted"] and worker["pid"] not in self._killed
-        ]
-
-    def _kill(self, count: int) -> None:
-        for _ in range(count):
-            workers = until(self._experienced, 60, what="a worker that has served")
-            at = self._done["kills"]
-            pid = pick_victim(workers, at, self._seed)
-            self._killed.add(pid)
-            self._held += len(kill_one(pid, self.pool.port, self.clients, linger=0.01 * (at % 2)))
-            self._done["kills"] += 1
-
-    def _stop_worker(self) -> None:
-        """Longer than the order's deadline; then it goes on."""
-        pid = until(self._experienced, 60, what="a worker that has served")[0]
-        self._pause(pid, 0.5)
-        self._done["stopped workers"] += 1
-
-    def _stop_parent(self) -> None:
-        self._pause(self._parent, 0.4)
-        self._done["stopped parents"] += 1
-
-    def _pause(self, pid: int, seconds: float) -> None:
-        processes.send(pid, signal.SIGSTOP)
-        try:
-            time.sleep(seconds)
-        finally:
-            processes.send(pid, signal.SIGCONT)
-
-    def _reload(self) -> None:
-        """Killing goes on meanwhile."""
-        generation = self.pool.status().generation
-        processes.send(self._parent, signal.SIGHUP)
-        self._kill(2)
-        self.pool.until("the end of a reload", lambda s: s.generation > generation and not s.reloading, 60)
-        self._done["reloads"] += 1
-
-    def _replace(self) -> None:
-        old = self._parent
-        processes.send(old, signal.SIGUSR2)
-        until(lambda: self._successor(old), 60, what="the successor")
-        if self.pool.pid == self.pool.process.pid:
-            self.pool.wait()
-        until(lambda: kernel.state(old) in ("", "Z"), 60, what="the old parent to go")
-        self.pool.pid = self._parent
-        self._done["replacements"] += 1
-
-    def _successor(self, old: int) -> bool:
-        try:
-            status = self.pool.status()
-        except (OSError, ContractError):
-            return False  # between two owners of the status socket
-        if status.pid in (0, old):
-            return False
-        self._parent = status.pid
-        return True
-
-    def _burst(self) -> None:
-        """Ten times more clients than there is room for, at once."""
-        count = 10 * WORKERS * self._capacity
-        waiting = [Held(self.pool.addresses[0], "burn 1") for _ in range(count)]
-        for one in waiting:
-            try:
-                one.answer(60)
-                self.clients.answered_elsewhere(one.port)
-            except NoAnswer as error:
-                self._burst_failures.append(str(error))
-            one.close()
-        self._done["clients in bursts"] += count
 
     def _overload(self) -> None:
         """Ten times more clients than there is room for, for a while; as many as there is room for, before and after.
@@ -217,9 +138,9 @@ class Run:
         self.pool.until("a pool of ready workers", lambda s: len(s.slots("READY")) >= WORKERS, 60)
         before, _ = self._rate(room, seconds / 4)
         counted = self.pool.status().counters
-        used = kernel.cpu_seconds(self._parent)
+        used = kernel.cpu_seconds(self._trouble.parent)
         during, clients = self._rate(10 * room, seconds)
-        used = kernel.cpu_seconds(self._parent) - used
+        used = kernel.cpu_seconds(self._trouble.parent) - used
         counters = self.pool.status().counters
         after, _ = self._rate(room, seconds / 4)
         accepted = max(1, counters["accepted"] - counted["accepted"])
@@ -235,7 +156,7 @@ class Run:
             min(during, after) >= FULL * before
         )
         self.verdict[f"the parent woke at most {WAKEUPS:g} times for each connection of it"] = wakeups <= WAKEUPS
-        self._done["overloads"] += 1
+        self._trouble.done["overloads"] += 1
 
     def _rate(self, count: int, seconds: float) -> tuple[float, TrackedClients]:
         """Answers a second to so many clients; the others go on meanwhile, and count as well."""
@@ -245,7 +166,7 @@ class Run:
             time.sleep(seconds)
             answered = clients.answered + self.clients.answered - others
             took = time.monotonic() - began
-        self._done["clients of the overload"] += clients.totals().clients
+        self._trouble.done["clients of the overload"] += clients.totals().clients
         return answered / took, clients
 
     def _note_descriptors(self) -> None:
@@ -257,25 +178,25 @@ class Run:
 
         def calm(status: Status) -> bool:
             alive = set(status.pids().values())
-            return not alive & self._killed and len(status.workers) == len(status.slots("READY"))
+            return not alive & self._trouble.killed and len(status.workers) == len(status.slots("READY"))
 
         looks = []
         for _ in range(9):
             status = self.pool.until("a pool of ready workers", calm, 60)
-            looks.append(sum(kernel.kinds(self._parent).values()) - len(status.workers))
-        self._descriptors.append((self._parent, statistics.mode(looks)))
+            looks.append(sum(kernel.kinds(self._trouble.parent).values()) - len(status.workers))
+        self._descriptors.append((self._trouble.parent, statistics.mode(looks)))
 
     # ------------------------------------------------------------------------------ what must have held
 
     def _judge_clients(self) -> None:
-        totals = self.clients.totals()
-        self.figures |= dict(sorted(self._done.items()))
+        totals, trouble = self.clients.totals(), self._trouble
+        self.figures |= dict(sorted(trouble.done.items()))
         self.figures |= {
             "clients": totals.clients,
             "answered": totals.answered,
             "lost before accept": len(totals.before),
             "lost after accept": totals.after,
-            "held by workers when they were killed": self._held,
+            "held by workers when they were killed": trouble.held,
             "of those, answered in full": totals.spared,
         }
         if totals.before:
@@ -283,20 +204,22 @@ class Run:
                 f"{attempt.command}, {attempt.error}, {attempt.took:.2f} s" for attempt in totals.before[:5]
             ]
         self.verdict["no connection was lost before an accept"] = not totals.before
-        self.verdict["those lost after it were held by workers that died"] = totals.after == self._held - totals.spared
+        self.verdict["those lost after it were held by workers that died"] = (
+            totals.after == trouble.held - totals.spared
+        )
         self.verdict[
             "every client in a burst was answered, except where its worker was killed"
-        ] = not self._burst_failures
+        ] = not trouble.burst_failures
         if self._seconds >= LONG:
             for what, enough in ENOUGH.items():
                 if what != "replacements" or "replace" in self._target.classes:
-                    self.verdict[f"at least {enough:,} {what}"] = self._done[what] >= enough
+                    self.verdict[f"at least {enough:,} {what}"] = trouble.done[what] >= enough
 
     def _judge_pool(self) -> None:
         status = self.pool.until("a quiet pool", lambda s: s.quiet and len(s.workers) >= WORKERS, 60)
-        family = [self._parent, *status.pids().values()]
+        family = [self._trouble.parent, *status.pids().values()]
         zombies = [pid for pid in kernel.session_of(self.pool.process.pid) if kernel.state(pid) == "Z"]
-        mine = [pid for pid in zombies if kernel.parent(pid) == self._parent]
+        mine = [pid for pid in zombies if kernel.parent(pid) == self._trouble.parent]
         strangers = [
             pid
             for pid in kernel.session_of(self.pool.process.pid)
@@ -305,7 +228,7 @@ class Run:
         self.figures["zombies, processes beside the pool"] = f"{len(mine)}, {len(strangers)}"
         self.verdict["no zombie, and no process that is not of the pool"] = not mine and not strangers
         self._note_descriptors()
-        counts = [count for parent, count in self._descriptors if parent == self._parent]
+        counts = [count for parent, count in self._descriptors if parent == self._trouble.parent]
         self.figures["descriptors of the last parent besides channels"] = f"{counts[0]} at first, {counts[-1]} at last"
         self.verdict["no descriptor leaked"] = counts[0] >= counts[-1]
         for key, what in (("parent_mb", "the parent's memory"), ("worker_mb", "a worker's memory")):
@@ -339,12 +262,12 @@ class Run:
         held = [self.pool.client.hold() for _ in range(WORKERS - 1)]
         with TrackedClients(self.pool.addresses[0], 4) as clients:
             clients.wait_for(100)
-            processes.send(self._parent, signal.SIGTERM)
+            processes.send(self._trouble.parent, signal.SIGTERM)
             self.pool.until("a pool that drains", lambda s: len(s.workers) == len(s.slots("DRAINING")), 60)
             went_on = all(connection.again() == who for connection, who in held)
             for connection, _ in held:
                 connection.close()
-            until(lambda: kernel.state(self._parent) in ("", "Z"), 60, what="the parent to exit")
+            until(lambda: kernel.state(self._trouble.parent) in ("", "Z"), 60, what="the parent to exit")
         kinds = Counter(_end(attempt.error) for attempt in clients.lost)
         others = sum(kinds.values()) - kinds["reset"] - kinds["refused"]
         self.figures["after SIGTERM: answered, reset in the last gap, refused after it, anything else"] = (

@@ -229,7 +229,7 @@ static double delay_after(unsigned failures)
 }
 
 /* BC-SCALE-12: nothing is spawned for a while, and longer each time. */
-static void exited_early(const struct worker *w)
+static void delay_spawning(const struct worker *w)
 {
     double delay = delay_after(early_exits_in_a_row++);
 
@@ -293,7 +293,7 @@ static void judge_answer(struct worker *w, struct frame f, int late)
         listener_cools_until = now() + cool_down;
     if (f.reason == UNUSABLE) {
         say("slot %u cannot use the listener: drained", slot_of(w));
-        exited_early(w);
+        delay_spawning(w);
         if (w->state == READY)
             drain(w);
     }
@@ -431,7 +431,7 @@ static void judge_death(struct worker *w, int status)
         give_up(code, why);
     }
     if (early || never || (w->broke && !w->accepted))
-        exited_early(w);
+        delay_spawning(w);
 }
 
 /* Whether waitpid() has returned it. ECHILD, which nothing here brings about, says that it is no child of ours any more. */

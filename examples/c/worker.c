@@ -35,7 +35,7 @@ struct connection {
     size_t have;       /* of the line */
     char line[256];
     int holding;       /* the line was "hold" */
-    unsigned owed;     /* answers that are still to be written */
+    unsigned due;      /* answers that are still to be written */
     char answer[64];   /* the first of them */
     size_t length, written;
 };
@@ -74,12 +74,12 @@ static size_t who(char *text, size_t room)
     return (size_t)snprintf(text, room, "%ld %u\n", (long)getpid(), slot);
 }
 
-/* Write what is owed, as far as the client takes it. 0: the connection is broken. */
-static int write_owed(struct connection *c)
+/* Write the answers that are due, as far as the client takes it. 0: the connection is broken. */
+static int write_answers(struct connection *c)
 {
     struct rusage usage;
 
-    while (c->owed) {
+    while (c->due) {
         if (!c->written) { /* the figure is this answer's, and stays while it is written */
             getrusage(RUSAGE_SELF, &usage);
             c->length = (size_t)snprintf(c->answer, sizeof c->answer, "%ld %u %ld\n", (long)getpid(), slot, usage.ru_nvcsw);
@@ -90,7 +90,7 @@ static int write_owed(struct connection *c)
         c->written += (size_t)n;
         if (c->written == c->length) {
             c->written = 0;
-            c->owed--;
+            c->due--;
         }
     }
     return 1;
@@ -104,7 +104,7 @@ static int act(struct connection *c)
 
     if (strcmp(c->line, "hold") == 0) {
         c->holding = 1;
-        c->owed++;
+        c->due++;
         return 1;
     }
     if (strncmp(c->line, "exit ", 5) == 0)
@@ -127,16 +127,16 @@ static int serve(struct connection *c)
     char data[512];
     ssize_t n;
 
-    if (!write_owed(c))
+    if (!write_answers(c))
         return 0;
-    if (c->owed)
+    if (c->due)
         return 1; /* nothing more is read until it has taken its answers */
     n = read(c->fd, data, sizeof data);
     if (n <= 0)
         return n < 0 && (errno == EAGAIN || errno == EINTR);
     for (ssize_t i = 0; i < n; i++) {
         if (c->holding) {
-            c->owed += data[i] == '\n';
+            c->due += data[i] == '\n';
         } else if (data[i] == '\n') {
             c->line[c->have] = '\0';
             if (!act(c))
@@ -147,7 +147,7 @@ static int serve(struct connection *c)
             c->line[c->have++] = data[i];
         }
     }
-    return write_owed(c);
+    return write_answers(c);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the protocol */
@@ -309,8 +309,8 @@ static void carry_out(struct frame order)
             end(i);
 }
 
-/* What the parent has sent. While an answer does not fit into the channel nothing more is read, so at most one is ever
- * owed (BC-CHAN-08). */
+/* What the parent has sent. While an answer does not fit into the channel nothing more is read, so at most one ever
+ * waits (BC-CHAN-08). */
 static void take_orders(void)
 {
     uint8_t octets[FRAME_SIZE];
@@ -359,7 +359,7 @@ static void turn(void)
     int timeout = -1;
 
     for (size_t i = 0; i < count; i++)
-        polled[i] = (struct pollfd){.fd = connections[i].fd, .events = connections[i].owed ? POLLOUT : POLLIN};
+        polled[i] = (struct pollfd){.fd = connections[i].fd, .events = connections[i].due ? POLLOUT : POLLIN};
     /* a channel at its end would wake us for ever: it is watched only while there is something to read or to write */
     polled[count] = (struct pollfd){.fd = draining && !unsent ? -1 : CHANNEL, .events = unsent ? POLLOUT : POLLIN};
     if (draining) {

@@ -26,7 +26,7 @@ from backchannel_server.exec_worker import inherit
 from backchannel_server.handlers import load_to_serve
 from backchannel_server.leaving import end_within
 from backchannel_server.signals import leave_to_the_parent
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.worker_channel import read, write_outgoing
 
 log = logging.getLogger("worker")
 
@@ -126,10 +126,10 @@ class Worker:
             await writer.wait_closed()
 
     def flush(self) -> None:
-        """Write what is owed. What the channel does not take is made up anew when it does."""
+        """Write what there is to say. What the channel does not take is made up anew when it does."""
         loop = asyncio.get_running_loop()
         loop.remove_writer(self.channel)
-        if not write_owed(self.side, self.channel):
+        if not write_outgoing(self.side, self.channel):
             loop.add_writer(self.channel, self.flush)
 
 

@@ -9,30 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 from backchannel_conformance.cli import main
+from faulty_codec import CODEC, install
 
 ROOT = Path(__file__).parents[2]
-MANIFEST = f"""
-contract = "1.0"
-spec = "1.0"
-
-[implementation]
-name = "mine"
-language = "Python"
-
-[codec]
-command = ["{{python}}", "{{here}}/codec.py"]
-environment = {{ PYTHONPATH = "{ROOT}/reference/core:{ROOT}/conformance/adapters" }}
-"""
-CODEC = """
-import json, sys
-from sync_codec import answer
-
-for line in sys.stdin:
-    said = answer(json.loads(line))
-    if said.get("reject") == "BC-VER-02":
-        said = {"message": {"type": "IDLE", "open": 0, "capacity": 1}}
-    print(json.dumps(said), flush=True)
-"""
 
 
 @pytest.fixture(params=["broken", "whole"])
@@ -41,9 +20,7 @@ def codec(request: pytest.FixtureRequest) -> str:
 
 
 def run(tmp_path: Path, codec: str, *arguments: str) -> tuple[int, dict[str, str], list[Any]]:
-    (tmp_path / "codec.py").write_text(codec)
-    (tmp_path / "mine.toml").write_text(MANIFEST)
-    chosen = ["--manifest", str(tmp_path / "mine.toml"), "--role", "codec", "--no-controls"]
+    chosen = ["--manifest", str(install(tmp_path, codec)), "--role", "codec", "--no-controls"]
     status = main(["run", *chosen, "--report", str(tmp_path), *arguments, "--", "-q", "--no-header"])
     report = json.loads((tmp_path / "report.json").read_text())
     jsonschema.validate(report, json.loads((ROOT / "spec" / "adapter" / "report.schema.json").read_text()))

@@ -10,38 +10,13 @@ from typing import Any
 
 import pytest
 from backchannel_conformance.cli import main
-
-ROOT = Path(__file__).parents[2]
-MANIFEST = f"""
-contract = "1.0"
-spec = "1.0"
-
-[implementation]
-name = "mine"
-language = "Python"
-
-[codec]
-command = ["{{python}}", "{{here}}/codec.py"]
-environment = {{ PYTHONPATH = "{ROOT}/reference/core:{ROOT}/conformance/adapters" }}
-"""
-CODEC = """
-import json, sys
-from sync_codec import answer
-
-for line in sys.stdin:
-    said = answer(json.loads(line))
-    if said.get("reject") == "BC-VER-02":
-        said = {"message": {"type": "IDLE", "open": 0, "capacity": 1}}
-    print(json.dumps(said), flush=True)
-"""
+from faulty_codec import install
 
 
 def run(folder: Path, jobs: int, *more: str, options: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
     """A codec with one fault; what the report holds of it but for the times."""
     folder.mkdir(exist_ok=True)
-    (folder / "codec.py").write_text(CODEC)
-    (folder / "mine.toml").write_text(MANIFEST)
-    arguments = ["--manifest", str(folder / "mine.toml"), "--no-controls", "--report", str(folder), *options]
+    arguments = ["--manifest", str(install(folder)), "--no-controls", "--report", str(folder), *options]
     status = main(["run", *arguments, "--jobs", str(jobs), "--", "-q", *more])
     report = json.loads((folder / "report.json").read_text())
     cases = report["implementations"][0]["cases"]

@@ -62,7 +62,7 @@ def test_reports_may_wait_only_while_all_that_was_counted_has_an_order_of_its_ow
     made.write(0, answer)
     assert (
         made.parent.reports_can_wait is False
-    )  # the count was read while nothing was in flight, but nobody is free now
+    )  # the count was read while nothing was in flight, but no worker is free now
     made.end(0)
     assert made.parent.reports_can_wait
 
@@ -82,7 +82,7 @@ def test_an_order_that_was_not_filled_is_counted(how: str) -> None:
     assert made.parent.to_count() == [0]
 
 
-def test_who_was_passed_over_is_forgiven_by_the_next_queue_that_is_empty() -> None:
+def test_a_worker_is_passed_over_until_the_queue_is_seen_empty() -> None:
     made = world()
     made.connect(count=2)
     made.queue[0] = 1
@@ -104,7 +104,7 @@ def test_a_stop_sees_the_queue_empty_before_it_drains() -> None:
 
 
 def test_where_no_watch_was_armed_all_are_counted_when_room_returns() -> None:
-    """Nobody had room, so no level-triggered watch told of what came to the other listener."""
+    """No worker had room, so no level-triggered watch told of what came to the other listener."""
     made = World(Settings(), Scaling.fixed(1), listeners=2)
     made.greet_all()
     made.connect(0)

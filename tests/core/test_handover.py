@@ -18,7 +18,7 @@ def world() -> World:
 
 
 def hand_over(world: World) -> None:
-    assert world.parent.hand_over(world.now)
+    assert world.parent.hand_over()
     world.turn()
 
 
@@ -73,7 +73,7 @@ def test_successor_orders_nothing_before_the_baton_ends() -> None:
     world.wait(100)
     assert world.ordered() == {}
     assert world.parent.to_count() == []
-    world.parent.take_over(world.now)
+    world.parent.take_over()
     world.turn()
     assert world.ordered() == {0: 1}, "what had been pending was not found"
 
@@ -89,8 +89,8 @@ def test_successor_that_is_stopped_before_it_began() -> None:
 
 def test_only_a_running_parent_hands_over(world: World) -> None:
     world.parent.stop(world.now)
-    assert not world.parent.hand_over(world.now)
-    assert not World(standby=True).parent.hand_over(0.0)
+    assert not world.parent.hand_over()
+    assert not World(standby=True).parent.hand_over()
 
 
 def test_stop_during_the_hand_over_stops_this_parent(world: World) -> None:
@@ -115,18 +115,18 @@ def test_successor_that_was_stopped_takes_nothing_over() -> None:
     world.greet_all()
     world.parent.stop(world.now)
     world.turn()
-    assert not world.parent.take_over(world.now)
+    assert not world.parent.take_over()
     assert world.parent.state is ParentState.DRAINING
 
 
-def test_nobody_is_replaced_during_the_hand_over(world: World) -> None:
+def test_no_worker_is_replaced_during_the_hand_over(world: World) -> None:
     """But as soon as it is over without a successor."""
     world.connect()
     hand_over(world)
     world.exit(2, -9)
     world.wait(0.05)
     assert world.parent.counters.spawned == 3
-    assert world.parent.keep(world.now)
+    assert world.parent.keep()
     world.wait(10)
     assert world.parent.counters.spawned == 4
 
@@ -140,23 +140,23 @@ def test_reload_goes_on_when_there_is_no_successor(world: World) -> None:
     world.hello(3)
     world.answer(3)
     assert not any(worker.drained for worker in world.workers.values())
-    assert world.parent.keep(world.now)
+    assert world.parent.keep()
     world.turn()
     assert [slot for slot, worker in world.workers.items() if worker.drained] == [2]
     for slot in (4, 5):
         world.hello(slot)
         world.answer(slot)
     assert [done.failure for done in world.reloads] == [""]
-    assert world.parent.generations.current == 2
+    assert world.parent.generation == 2
 
 
 def inputs(world: World) -> dict[ParentEvent, Callable[[], object]]:
     """What tells a parent of each event that comes from outside."""
     parent = world.parent
     return {
-        ParentEvent.BATON: lambda: parent.take_over(world.now),
-        ParentEvent.HAND_OVER: lambda: parent.hand_over(world.now),
-        ParentEvent.KEEP: lambda: parent.keep(world.now),
+        ParentEvent.BATON: parent.take_over,
+        ParentEvent.HAND_OVER: parent.hand_over,
+        ParentEvent.KEEP: parent.keep,
         ParentEvent.RELOAD: lambda: parent.reload(world.now),
         ParentEvent.STOP: lambda: parent.stop(world.now),
     }

@@ -74,7 +74,7 @@ def test_the_targets_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         many("worker")
 
 
-def test_memory_of_a_parent_whose_worker_babbles() -> None:
+def test_memory_of_a_parent_whose_worker_never_stops_writing() -> None:
     """A worker writes a million octets that are refused from the first frame on: nothing of them is kept."""
     core = Parent(Settings(), Scaling.fixed(1))
     core.start(0.0)

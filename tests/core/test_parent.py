@@ -39,7 +39,7 @@ def test_burst_is_ordered_at_once() -> None:
     assert made.ordered() == {0: 1, 1: 1, 2: 1}
 
 
-def test_no_second_order_for_a_covered_connection() -> None:
+def test_no_second_order_for_a_connection_in_flight() -> None:
     made = world()
     made.connect()
     made.parent.readable(0)
@@ -100,7 +100,7 @@ def test_short_answer_passes_the_worker_over() -> None:
     made = world()
     made.connect()
     made.queue[0] -= 1
-    made.answer(0)  # it found nothing, and the queue was seen empty: nobody is passed over any more
+    made.answer(0)  # it found nothing, and the queue was seen empty: no worker is passed over any more
     made.connect()
     assert made.ordered() == {0: 1}
     made.workers[0].orders.clear()
@@ -109,7 +109,7 @@ def test_short_answer_passes_the_worker_over() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.WORKER, Reason.SYSTEM])
-def test_resource_failure_rests(reason: Reason) -> None:
+def test_resource_failure_cools_the_worker_down(reason: Reason) -> None:
     made = world(1)
     made.connect()
     made.workers[0].orders.clear()
@@ -120,7 +120,7 @@ def test_resource_failure_rests(reason: Reason) -> None:
     assert made.ordered() == {0: 1}
 
 
-def test_system_failure_rests_the_listener_for_all() -> None:
+def test_system_failure_cools_the_listener_down_for_all() -> None:
     made = world(2, listeners=2)
     made.connect()
     made.workers[0].orders.clear()
@@ -130,7 +130,7 @@ def test_system_failure_rests_the_listener_for_all() -> None:
     assert made.ordered() == {0: 1}
 
 
-def test_three_short_answers_in_a_row_rest_the_worker() -> None:
+def test_three_short_answers_in_a_row_cool_the_worker_down() -> None:
     made = world(1)
     made.connect()
     for order in (2, 3, 4):
@@ -166,7 +166,7 @@ def test_late_short_answer_passes_the_worker_over_too() -> None:
     assert state(made, 0) is SlotState.READY
     made.write(
         1, encode(Busy(2, 0, Reason.PEER, 0, 1))
-    )  # in time, and short as well: now nobody is passed over any more
+    )  # in time, and short as well: now no worker is passed over any more
     assert made.ordered() == {0: 1}
     made.workers[0].orders.clear()
     made.write(0, encode(Busy(3, 0, Reason.EMPTY, 0, 1)))
@@ -184,7 +184,7 @@ def test_late_answer_with_a_failure_counts_as_one_in_time(reason: Reason, after:
     assert not made.ordered()
 
 
-def test_void_order_is_ordered_again() -> None:
+def test_connection_of_an_expired_order_is_ordered_again() -> None:
     made = world()
     made.connect()
     made.wait(0.1)
@@ -209,7 +209,7 @@ def test_late_answer_counts_what_it_took() -> None:
     assert not made.ordered()
 
 
-def test_void_orders_are_retried_one_at_a_time() -> None:
+def test_owed_connections_are_ordered_again_one_at_a_time() -> None:
     made = world(6)
     made.connect(count=3)
     made.wait(0.1)
@@ -227,7 +227,7 @@ def test_arrivals_during_a_retry_are_ordered_at_once() -> None:
     assert made.ordered() == {0: 1, 1: 1, 2: 1}
 
 
-def test_deadline_doubles_with_each_void_and_falls_back() -> None:
+def test_deadline_doubles_with_each_order_that_expires_and_falls_back() -> None:
     made = world(3)
     made.connect()
     made.wait(0.1)
@@ -278,7 +278,7 @@ def test_eof_with_an_order_orders_another_before_the_exit() -> None:
     assert made.workers[0].killed
 
 
-def test_answer_before_death_is_believed() -> None:
+def test_answer_before_death_counts() -> None:
     made = world()
     made.connect()
     answer = made.attempt(0)
@@ -369,7 +369,7 @@ def test_suspicion_that_was_dispelled_leaves_no_deadline_to_the_next() -> None:
     assert check_trace(made.trace) == len(made.trace)
 
 
-def test_listener_rests_as_long_after_the_second_failure_as_after_the_first() -> None:
+def test_listener_cools_down_as_long_after_the_second_failure_as_after_the_first() -> None:
     made = world(2)
     made.connect(count=2)
     for slot in (0, 1):
@@ -531,11 +531,11 @@ def test_stop_kills_who_has_not_started() -> None:
     for slot in range(3):
         made.exit(slot)
     assert made.parent.finished
-    assert made.parent.counters.deaths == 0, "nobody died: they were put down"
+    assert made.parent.counters.deaths == 0, "none died: they were killed"
 
 
 def test_drained_worker_does_not_count_while_it_exits() -> None:
-    """Its channel ends before it exits, and passes go by in between: nobody else is retired in its stead."""
+    """Its channel ends before it exits, and passes go by in between: no other is retired in its stead."""
     world = World(scaling=Scaling(start=3, min=2, max=3, min_spare=0, max_spare=1, period=0.1))
     world.greet_all()
     world.wait(0.2)
@@ -548,7 +548,7 @@ def test_drained_worker_does_not_count_while_it_exits() -> None:
     assert len(world.workers) == 2
 
 
-def test_deaths_are_those_that_nobody_brought_about() -> None:
+def test_deaths_are_those_that_the_parent_did_not_bring_about() -> None:
     made = World(scaling=Scaling(start=3, min=2, max=3, min_spare=0, max_spare=1, period=0.1))
     made.greet_all()
     made.wait(0.2)

@@ -27,7 +27,8 @@ def test_a_deadline_is_put_off_and_cancelled_by_itself() -> None:
     deadlines.set(second, 4.0)
     deadlines.set(second, 7.0)
     assert list(deadlines.passed(6.9)) == []
-    assert deadlines.due(7.0) == {second}
+    assert deadlines.overdue(6.9) == set()
+    assert deadlines.overdue(7.0) == {1}, "the slot of the second"
     assert list(deadlines.passed(7.0)) == [second], "once, although it had two entries"
     assert deadlines.next() is None
     assert len(deadlines) == 0
@@ -62,9 +63,9 @@ def test_a_life() -> None:
     assert made.deadlines.next() == 40.0
     made.lives.step(worker, SlotEvent.HELLO, 11.0)
     assert made.deadlines.next() == 40.0, "a hello does not put it off"
-    made.lives.welcome(worker, 12.0)
+    made.lives.welcomed(worker, 12.0)
     assert made.deadlines.next() is None
-    assert made.lives.greeted == 1
+    assert made.lives.ever_ready == 1
     made.lives.drain(worker, 20.0)
     assert made.deadlines.next() == 50.0
     made.lives.lose(worker, 21.0)
@@ -117,7 +118,7 @@ def test_dispatch_alone() -> None:
     assert dispatch.in_flight == 2
     assert not dispatch.answered(workers[1], Busy(1, 0, Reason.SYSTEM, 0, 4), 1.2)
     assert dispatch.in_flight == 0
-    assert dispatch.to_count(to_the_end=False) == [0], "listener 1 rests"
+    assert dispatch.to_count(to_the_end=False) == [0], "listener 1 cools down"
     workers[0].state = SlotState.KILLED
     dispatch.changed(workers[0])
     assert workers[0].order is None
@@ -129,12 +130,12 @@ def test_a_reload_alone() -> None:
     old = made.lives.spawn(1, 0.0)
     sizing = Sizing(Scaling.fixed(1), 1, made.lives.workers)
     reload = Reload(made.lives, sizing, made.actions)
-    made.lives.welcome(old, 0.0)
+    made.lives.welcomed(old, 0.0)
     reload.begin(1.0, at_once=False)
     reload.proceed(1.0)
     new = made.lives.workers[1]
     assert (old.state, new.state, new.generation) == (SlotState.READY, SlotState.STARTING, 2)
-    made.lives.welcome(new, 2.0)
+    made.lives.welcomed(new, 2.0)
     reload.changed(new)
     reload.proceed(2.0)
     assert (old.state, new.state) == (SlotState.DRAINING, SlotState.READY)

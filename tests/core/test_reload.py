@@ -1,4 +1,4 @@
-"""Reload: a new generation is ready before the old one drains, and one that cannot start replaces nobody."""
+"""Reload: a new generation is ready before the old one drains, and one that cannot start replaces no worker."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_order_under_way_is_answered_before_the_end(world: World) -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_generation_that_cannot_start(world: World, at_once: bool) -> None:
-    """Status 78 ends the reload: the old ones go on, newcomers that replaced nobody drain."""
+    """Status 78 ends the reload: the old ones go on, newcomers that replaced no worker drain."""
     reload(world, at_once=at_once)
     newcomers = [slot for slot in counting(world) if slot > 2]
     if at_once:
@@ -256,7 +256,7 @@ def test_all_old_workers_die(world: World) -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_reload_during_reload(world: World, at_once: bool) -> None:
-    """The one under way is cut short: its newcomers have replaced nobody, and drain."""
+    """The one under way is cut short: its newcomers have replaced no worker, and drain."""
     reload(world, at_once=at_once)
     if at_once:
         ready(world, 3)
@@ -272,7 +272,7 @@ def test_reload_during_reload(world: World, at_once: bool) -> None:
     assert len(counting(world)) == 3
 
 
-def test_nobody_is_retired_meanwhile() -> None:
+def test_no_worker_is_retired_meanwhile() -> None:
     """Spare above max_spare waits until the reload is over."""
     world = World(scaling=Scaling(start=3, min=1, max=3, min_spare=0, max_spare=3))
     world.greet_all()

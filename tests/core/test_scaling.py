@@ -25,18 +25,18 @@ IDLE, HELD, STARTING, DRAINING = (
 )
 
 
-def passes(workers: list[WorkerView], count: int, rules: Scaling = RULES) -> list[Decision]:
+def passes(workers: list[WorkerView], count: int, scaling: Scaling = RULES) -> list[Decision]:
     """Decisions of passes one period apart, over a pool that does not change."""
     memory, decisions = Memory(), []
     for number in range(count):
-        decision, memory = decide(workers, rules, 1, memory, number * rules.period)
+        decision, memory = decide(workers, scaling, 1, memory, number * scaling.period)
         decisions.append(decision)
     return decisions
 
 
 def test_spawn_rate_doubles() -> None:
-    rules = Scaling(start=1, min=1, max=200, min_spare=100, max_spare=150)
-    assert [decision.spawn for decision in passes(pool(HELD), 7, rules)] == [1, 2, 4, 8, 16, 32, 32]
+    scaling = Scaling(start=1, min=1, max=200, min_spare=100, max_spare=150)
+    assert [decision.spawn for decision in passes(pool(HELD), 7, scaling)] == [1, 2, 4, 8, 16, 32, 32]
 
 
 def test_spawns_no_more_than_lacking_and_no_more_than_max() -> None:
@@ -74,7 +74,7 @@ def test_passes_are_a_period_apart() -> None:
     assert decide(pool(HELD), RULES, 1, memory, 6.0)[0] == Decision(spawn=2)
 
 
-def test_young_deaths_delay_longer_each_time() -> None:
+def test_early_exits_delay_longer_each_time() -> None:
     memory = Memory()
     delays = []
     for number in range(8):
@@ -106,16 +106,16 @@ views = st.lists(
 def test_bounds(
     workers: list[tuple[SlotState, int]], capacity: int, least: int, more: int, spare: int, more_spare: int, now: float
 ) -> None:
-    rules = Scaling(start=least, min=least, max=least + more, min_spare=spare, max_spare=spare + more_spare)
+    scaling = Scaling(start=least, min=least, max=least + more, min_spare=spare, max_spare=spare + more_spare)
     views = [
         WorkerView(slot, state, min(open_, capacity), 0 if state is SlotState.STARTING else capacity)
         for slot, (state, open_) in enumerate(workers)
     ]
     counting = sum(view.state is not SlotState.DRAINING for view in views)
-    decision, _ = decide(views, rules, capacity, Memory(rate=4), now)
+    decision, _ = decide(views, scaling, capacity, Memory(rate=4), now)
     assert not (decision.spawn and decision.retire is not None)
-    assert not decision.spawn or counting + decision.spawn <= rules.max
+    assert not decision.spawn or counting + decision.spawn <= scaling.max
     if decision.retire is not None:
-        assert counting - 1 >= rules.min
+        assert counting - 1 >= scaling.min
         left = [view for view in views if view.state is SlotState.READY and view.slot != decision.retire]
-        assert sum(view.room for view in left) >= rules.min_spare
+        assert sum(view.room for view in left) >= scaling.min_spare

@@ -22,7 +22,7 @@ def fall_short(world: World, slot: int, listener: int) -> None:
 
 
 @pytest.mark.parametrize("edges", [True, False])
-def test_an_idle_listener_forgives_nothing_of_a_busy_one(edges: bool) -> None:
+def test_an_empty_queue_excuses_no_short_answer_for_another_listener(edges: bool) -> None:
     """Listener 1 is seen empty after each answer. If that broke the series of listener 0, the two would spin for ever:
     an order, nothing taken, the next order.
     """
@@ -66,7 +66,7 @@ def test_who_accepts_for_one_listener_begins_anew_for_all() -> None:
     assert made.ordered() == {0: 1}, "it cools down, though it has accepted something since"
 
 
-def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
+def test_answer_to_the_welcome_breaks_no_series_of_expired_orders() -> None:
     """The welcome cannot expire, so an answer to it says nothing of orders; not even from a worker that was
     drained meanwhile.
     """
@@ -78,7 +78,7 @@ def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
     made.wait(0.1)
     assert made.parent.counters.expired == 1
     assert made.ordered() == {0: 1, 1: 1}
-    assert made.parent.reload(made.now)  # the first newcomer has replaced nobody, and is drained
+    assert made.parent.reload(made.now)  # the first newcomer has replaced no worker, and is drained
     made.turn()
     assert made.workers[2].drained
     made.answer(2)

@@ -191,8 +191,8 @@ class Pool(RuleBasedStateMachine):
         assert counters.orders == outcomes + under_way
 
     @invariant()
-    def nobody_is_stranded(self) -> None:
-        """Something pending, somebody free: it is in flight, owed to an expired order, or its listener cools down."""
+    def no_connection_is_stranded(self) -> None:
+        """Something pending, a worker free: it is in flight, owed to an expired order, or its listener cools down."""
         parent = self.world.parent
         free = any(worker.may_be_chosen for worker in parent.workers.values())
         for listener, backlog in enumerate(parent.backlogs):

@@ -130,7 +130,7 @@ def test_dispatch(vector: dict[str, Any]) -> None:
     for backlog, item in zip(parent.backlogs, vector["listeners"], strict=True):
         backlog.in_flight, backlog.owed, backlog.dirty = item["in_flight"], item["owed"], True
         backlog.cooling, backlog.retrying = item.get("cooling", False), item.get("retrying", False)
-    parent._dispatch.turn = vector["turn"]
+    parent._dispatch.next_listener = vector["turn"]
     pending = [item["pending"] for item in vector["listeners"]]
     parent.dispatch({index: pending[index] for index in parent.to_count()})
     sent = [(action.slot, decode(action.data)) for action in parent.take_actions() if isinstance(action, Send)]
@@ -140,16 +140,16 @@ def test_dispatch(vector: dict[str, Any]) -> None:
 
 @each("scaling", "histories")
 def test_scaling(vector: dict[str, Any]) -> None:
-    rules = Scaling(**{"period" if name == "pass" else name: value for name, value in vector["rules"].items()})
+    scaling = Scaling(**{"period" if name == "pass" else name: value for name, value in vector["rules"].items()})
     memory = Memory()
     for step in vector["steps"]:
         if step.get("event") == "early_exit":
-            memory = delayed(memory, rules, step["at"])
+            memory = delayed(memory, scaling, step["at"])
         elif step.get("event") == "served":
             memory = Memory(memory.rate, memory.last)
         else:
             pool = [WorkerView(**{**worker, "state": SlotState[worker["state"]]}) for worker in step["pool"]]
-            decision, memory = decide(pool, rules, vector["capacity"], memory, step["at"])
+            decision, memory = decide(pool, scaling, vector["capacity"], memory, step["at"])
             assert (decision.spawn, decision.retire) == (step["spawn"], step["retire"]), step["at"]
 
 

@@ -127,8 +127,8 @@ def test_drain() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 50)), max_size=60))
 def test_partial_writes_give_a_whole_stream(steps: list[tuple[bool, int]]) -> None:
-    """However little the channel takes: whole frames, the owed BUSY first, figures that its orders allow, the last ones
-    true.
+    """However little the channel takes: whole frames, a BUSY before a status, figures that its orders allow, the last
+    ones true.
     """
     side = serving(5)
     out = b""

@@ -30,7 +30,7 @@ from backchannel import (
 from backchannel_server import StartError
 from backchannel_server.driver import Driver
 from backchannel_server.opening import Opened, open_all
-from backchannel_server.upgrade import READY, Successor
+from backchannel_server.successor import READY, Successor
 from plain_loop import PlainLoop
 
 pytestmark = pytest.mark.timeout(30)
@@ -412,7 +412,7 @@ def test_process_1_is_not_replaced(
     monkeypatch.setattr(os, "getpid", lambda: 1)
     world.driver.obey(signal.SIGUSR2)
     monkeypatch.undo()
-    assert world.driver.handover.successor is None
+    assert world.driver.handover.successor_pid is None
     assert "this is process 1" in caplog.text
 
 
@@ -426,5 +426,5 @@ def test_successor_that_cannot_be_started(
     world = make()
     world.driver.begin()
     world.driver.obey(signal.SIGUSR2)
-    assert world.driver.handover.successor is None
+    assert world.driver.handover.successor_pid is None
     assert "SIGUSR2: cannot start a successor" in caplog.text

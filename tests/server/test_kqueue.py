@@ -21,6 +21,7 @@ from backchannel_server.listeners import bind
 from backchannel_server.platform import kqueue
 from backchannel_server.platform.watching import LevelWatch
 from plain_loop import PlainLoop
+from real_listener import listening
 
 
 @dataclass
@@ -164,17 +165,9 @@ REAL = pytest.mark.skipif(not hasattr(select, "kqueue"), reason="this system has
 @pytest.fixture
 def real() -> Iterator[tuple[socket.socket, Callable[[], socket.socket]]]:
     """A listener, and what connects to it."""
-    clients: list[socket.socket] = []
-
-    def arrive() -> socket.socket:
-        clients.append(socket.create_connection(made.getsockname()))
-        return clients[-1]
-
-    with bind("127.0.0.1:0") as made:
-        yield made, arrive
-        for client in clients:
-            client.close()
-        kqueue.forget()
+    with listening() as made:
+        yield made
+    kqueue.forget()
 
 
 @REAL

@@ -18,24 +18,16 @@ import pytest
 from backchannel import FRAME_SIZE, Accept, Idle, Reason, WorkerSide, decode, encode
 from backchannel_server.accepting import attempt
 from backchannel_server.channels import Channels
-from backchannel_server.listeners import bind
 from backchannel_sync import blocking, events
 from plain_loop import PlainLoop
+from real_listener import listening
 
 
 @pytest.fixture
 def real() -> Iterator[tuple[socket.socket, Callable[[], socket.socket]]]:
     """A listener, and what connects to it."""
-    clients: list[socket.socket] = []
-
-    def arrive() -> socket.socket:
-        clients.append(socket.create_connection(made.getsockname()))
-        return clients[-1]
-
-    with bind("127.0.0.1:0") as made:
-        yield made, arrive
-        for client in clients:
-            client.close()
+    with listening() as made:
+        yield made
 
 
 # ------------------------------------------------------------------------- accepted connections

@@ -20,7 +20,7 @@ from backchannel_server.channels import Channels
 from backchannel_server.fork_binding import WAITED_FOR_BY_ANOTHER, dead_children
 from backchannel_server.handover import Handover
 from backchannel_server.status_socket import StatusSocket
-from backchannel_server.upgrade import READY, Successor
+from backchannel_server.successor import READY, Successor
 from plain_loop import PlainLoop
 from test_server import Server
 
@@ -188,7 +188,7 @@ def test_no_room_to_watch_a_channel_is_a_worker_that_cannot_be_started(core: Par
     channels.spawn(0)
     assert not channels.pids
     assert not core.workers
-    assert any("room to watch its channel" in str(action) for action in core.take_actions())
+    assert any("watching its channel failed" in str(action) for action in core.take_actions())
     core.scale(100.0)
     channels.spawn(0)
     assert list(channels.pids) == [0]

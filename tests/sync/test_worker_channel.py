@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from backchannel import FRAME_SIZE, WorkerSide
 from backchannel_server.signals import WakeUp
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.worker_channel import read, write_outgoing
 from backchannel_sync import blocking
 
 FOR_A_MOMENT = [errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM]
@@ -50,8 +50,8 @@ def side() -> WorkerSide:
 @pytest.mark.parametrize("number", FOR_A_MOMENT)
 def test_no_room_for_a_moment(side: WorkerSide, number: int) -> None:
     channel = Channel(number)
-    assert not write_owed(side, channel)  # type: ignore[arg-type]
-    assert write_owed(side, channel)  # type: ignore[arg-type]
+    assert not write_outgoing(side, channel)  # type: ignore[arg-type]
+    assert write_outgoing(side, channel)  # type: ignore[arg-type]
     assert len(channel.sent) == FRAME_SIZE, "the hello is written, in pieces even"
     channel = Channel(number)
     assert read(channel) is None  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_no_room_for_a_moment(side: WorkerSide, number: int) -> None:
 @pytest.mark.parametrize("number", FOR_GOOD)
 def test_nobody_is_there(side: WorkerSide, number: int) -> None:
     channel = Channel(number)
-    assert write_owed(side, channel)  # type: ignore[arg-type]
+    assert write_outgoing(side, channel)  # type: ignore[arg-type]
     assert not side.outgoing(), "nothing is written any more (BC-CHAN-06)"
     assert channel.sent == b""
     assert read(Channel(number)) == b""  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ async def greet(stream: trio.SocketStream) -> None:
 
 async def test_serves_when_started(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(monkeypatch, greet, Scaling.fixed(3)) as (pool, workers):
-        assert pool.driver.core.greeted == 3
+        assert pool.driver.core.ever_ready == 3
         for _ in range(10):
             assert await ask(pool) == b"hello"
         assert pool.driver.core.counters.orders == 10
@@ -210,8 +210,8 @@ async def test_pool_grows_by_demand(monkeypatch: pytest.MonkeyPatch, autojump_cl
         await stream.send_all(b"held")
         await release.wait()
 
-    rules = Scaling(start=1, min=1, max=6, min_spare=1, max_spare=2, period=1.0)
-    async with running(monkeypatch, hold, rules) as (pool, workers):
+    scaling = Scaling(start=1, min=1, max=6, min_spare=1, max_spare=2, period=1.0)
+    async with running(monkeypatch, hold, scaling) as (pool, workers):
         clients = []
         host, _, port = pool.addresses[0].rpartition(":")
         for _ in range(4):
@@ -236,7 +236,7 @@ async def test_refused_process_is_asked_for_again(
         workers.scopes[FIRST_PID].cancel()
         workers.exit(FIRST_PID, 1 << 8)
         await trio.sleep(5)
-        assert "the system gives no process" in caplog.text
+        assert "starting its process failed" in caplog.text
         assert await ask(pool) == b"hello"
         workers.refuse = False
         await trio.sleep(60)

@@ -23,7 +23,7 @@ def first_come_takes_all() -> None:
 
 @wrong("BC-PICK-04", role="parent", kills=["test_orders_rotate_over_listeners"])
 def first_listener_first() -> None:
-    rewrite(Dispatch._order_one, "    self.turn = (listener + 1) % len(self.backlogs)\n", "")
+    rewrite(Dispatch._order_one, "    self.next_listener = (listener + 1) % len(self.backlogs)\n", "")
 
 
 @wrong("BC-SHORT-01", role="parent", kills=["test_forgiven_when_the_queue_was_empty"])
@@ -87,12 +87,14 @@ def order_outlives_its_worker() -> None:
 
 @wrong("BC-WATCH-03", role="pool", kills=["test_listeners_take_turns"])
 def pool_room_returns_unseen() -> None:
-    rewrite(Dispatch.changed, "    if nobody and candidates.count and not self.edges:\n", "    if nobody and False:\n")
+    rewrite(
+        Dispatch.changed, "    if had_none and candidates.count and not self.edges:\n", "    if had_none and False:\n"
+    )
 
 
 @wrong("BC-PICK-04", role="pool", kills=["test_listeners_take_turns"])
 def pool_first_listener_first() -> None:
-    rewrite(Dispatch._order_one, "    self.turn = (listener + 1) % len(self.backlogs)\n", "")
+    rewrite(Dispatch._order_one, "    self.next_listener = (listener + 1) % len(self.backlogs)\n", "")
 
 
 @wrong("BC-DEATH-02", role="pool", kills=["test_death_before_accept", "test_killed_as_it_accepts"])

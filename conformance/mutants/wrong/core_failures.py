@@ -12,7 +12,7 @@ def hopeless_workers_respawned() -> None:
     rewrite(
         Failures._hopeless,
         ("    elif not self._gave_up:\n        self._gave_up = True\n"),
-        ("    elif not self._gave_up:\n        self._sizing.exited_early(now)\n        return\n"),
+        ("    elif not self._gave_up:\n        self._sizing.delay_spawning(now)\n        return\n"),
     )
 
 
@@ -26,7 +26,7 @@ def gives_up_on_a_serving_pool() -> None:
     rewrite(
         Failures.exited,
         "    hopeless = status in NEVER_AGAIN\n",
-        ("    hopeless = status in NEVER_AGAIN\n    if hopeless:\n        self._lives.greeted = 0\n"),
+        ("    hopeless = status in NEVER_AGAIN\n    if hopeless:\n        self._lives.ever_ready = 0\n"),
     )
 
 

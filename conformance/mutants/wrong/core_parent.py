@@ -11,8 +11,8 @@ from . import rewrite, wrong
 def welcome_before_hello() -> None:
     rewrite(
         Parent.start,
-        "        self._lives.spawn(self.generations.current, now)\n",
-        "        self._dispatch.welcome(self._lives.spawn(self.generations.current, now))\n",
+        "        self._lives.spawn(self._reload.current, now)\n",
+        "        self._dispatch.welcome(self._lives.spawn(self._reload.current, now))\n",
     )
 
 
@@ -30,8 +30,8 @@ def stop_without_deadline() -> None:
 def stopping_pool_spawns() -> None:
     rewrite(
         Parent.scale,
-        ("    if self.state not in _SIZING:\n        return\n"),
-        ("    if self.state not in (*_SIZING, ParentState.STOPPING):\n        return\n"),
+        ("    if self.state not in SIZING:\n        return\n"),
+        ("    if self.state not in (*SIZING, ParentState.STOPPING):\n        return\n"),
     )
 
 
@@ -58,9 +58,9 @@ def retires_two_at_once() -> None:
 @wrong("BC-SILENT-01", role="pool", kills=["test_stopped_worker", "test_silent_worker_is_replaced"])
 def orders_never_expire() -> None:
     rewrite(
-        Parent._late,
-        ("        self._dispatch.expired(worker)\n        self._lives.suspect(worker, now)\n"),
-        "        pass\n",
+        Parent.judge,
+        ("                self._dispatch.expired(worker)\n                self._lives.suspect(worker, now)\n"),
+        "",
     )
 
 
@@ -80,7 +80,7 @@ def two_for_one_that_died() -> None:
 
 @wrong("BC-SCALE-01", role="parent", kills=["test_start_is_spawned_at_once"])
 def starts_with_one() -> None:
-    rewrite(Parent.start, "    for _ in range(self.rules.start):\n", "    for _ in range(1):\n")
+    rewrite(Parent.start, "    for _ in range(self.scaling.start):\n", "    for _ in range(1):\n")
 
 
 @wrong("BC-WATCH-02", role="parent", kills=["test_first_order_after_room_returns"])
@@ -88,7 +88,7 @@ def arrivals_forgotten_while_all_are_full() -> None:
     rewrite(
         Parent.readable,
         "    self.backlogs[listener].dirty = True\n",
-        "    self.backlogs[listener].dirty = self._dispatch.somebody\n",
+        "    self.backlogs[listener].dirty = self._dispatch.has_candidate\n",
     )
 
 
@@ -97,7 +97,7 @@ def second_reload_waits_for_the_first() -> None:
     rewrite(
         Parent.reload,
         "    if not self._step(ParentEvent.RELOAD):\n",
-        "    if self.generations.active or not self._step(ParentEvent.RELOAD):\n",
+        "    if self._reload.active or not self._step(ParentEvent.RELOAD):\n",
     )
 
 
@@ -105,6 +105,6 @@ def second_reload_waits_for_the_first() -> None:
 def yielding_pool_spawns() -> None:
     rewrite(
         Parent.scale,
-        ("    if self.state not in _SIZING:\n        return\n"),
-        ("    if self.state not in (*_SIZING, ParentState.YIELDING):\n        return\n"),
+        ("    if self.state not in SIZING:\n        return\n"),
+        ("    if self.state not in (*SIZING, ParentState.YIELDING):\n        return\n"),
     )

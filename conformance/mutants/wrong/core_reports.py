@@ -14,7 +14,7 @@ def ready_at_hello() -> None:
         "        self._dispatch.welcome(worker)\n",
         (
             "        self._dispatch.welcome(worker)\n"
-            "        self._lives.welcome(worker, now)\n"
+            "        self._lives.welcomed(worker, now)\n"
             "        worker.order = None\n"
         ),
     )

@@ -10,15 +10,19 @@ from . import rewrite, wrong
 
 @wrong("BC-SCALE-12", role="parent", kills=["test_early_exits_delay_spawning", "test_one_cannot_start_any_more"])
 def early_exits_cost_nothing() -> None:
-    rewrite(sizing.delayed, "        not_before=max(memory.not_before, now + delay),\n", "")
+    rewrite(
+        sizing.delayed,
+        "        not_before=max(memory.not_before, now + _back_off(scaling, memory.early_exits)),\n",
+        "",
+    )
 
 
 @wrong("BC-SCALE-04", role="parent", kills=["test_spawning_doubles"])
 def scaling_off_by_one() -> None:
     rewrite(
         sizing.lacking,
-        "    return max(rules.min - totals.counting, by_spare, 0)\n",
-        "    return max(rules.min - totals.counting, by_spare and by_spare + 1, 0)\n",
+        "    return max(scaling.min - totals.counting, by_spare, 0)\n",
+        "    return max(scaling.min - totals.counting, by_spare and by_spare + 1, 0)\n",
     )
 
 
@@ -31,10 +35,10 @@ def starting_workers_are_no_spare() -> None:
 def one_above_max() -> None:
     rewrite(
         sizing.short,
-        "return totals.counting < rules.max and (totals.counting < rules.min",
-        "return totals.counting <= rules.max and (totals.counting < rules.min",
+        "return lacks and totals.counting < scaling.max",
+        "return lacks and totals.counting <= scaling.max",
     )
-    rewrite(sizing.decide, "rules.max - totals.counting)", "rules.max + 1 - totals.counting)")
+    rewrite(sizing.decide, "scaling.max - totals.counting)", "scaling.max + 1 - totals.counting)")
 
 
 @wrong("BC-SCALE-07", role="parent", kills=["test_retirement_goes_from_the_top"])
@@ -49,7 +53,7 @@ def retires_with_an_order_under_way() -> None:
 
 @wrong("BC-SCALE-07", role="parent", kills=["test_retirement_leaves_min_spare"])
 def retires_the_last_spare() -> None:
-    rewrite(sizing.decide, "        if totals.room - victim.room >= rules.min_spare:\n", "        if True:\n")
+    rewrite(sizing.decide, "        if totals.room - victim.room >= scaling.min_spare:\n", "        if True:\n")
 
 
 @wrong("BC-SCALE-09", role="parent", kills=["test_draining_workers_take_no_place", "test_retiring_worker_is_drained"])
@@ -70,7 +74,9 @@ def retires_the_most_loaded() -> None:
 @wrong("BC-SCALE-14", role="pool", kills=["test_no_process_for_a_worker", "test_no_descriptor_for_a_channel"])
 def never_tries_to_start_again() -> None:
     rewrite(
-        Sizing.could_not_start, "    self._no_start_before = now + delay\n", "    self._no_start_before = now + 1e6\n"
+        Sizing.could_not_start,
+        "    self._no_start_before = now + _back_off(self._scaling, self._failures)\n",
+        "    self._no_start_before = now + 1e6\n",
     )
 
 
@@ -78,8 +84,8 @@ def never_tries_to_start_again() -> None:
 def max_never_reached() -> None:
     rewrite(
         sizing.short,
-        "return totals.counting < rules.max and (totals.counting < rules.min",
-        "return totals.counting < rules.max - 1 and (totals.counting < rules.min",
+        "return lacks and totals.counting < scaling.max",
+        "return lacks and totals.counting < scaling.max - 1",
     )
 
 
@@ -87,6 +93,6 @@ def max_never_reached() -> None:
 def spawn_rate_rises_by_one() -> None:
     rewrite(
         sizing.decide,
-        "rate = min(memory.rate * 2, rules.spawn_rate_ceiling)",
-        "rate = min(memory.rate + 1, rules.spawn_rate_ceiling)",
+        "rate = min(memory.rate * 2, scaling.spawn_rate_ceiling)",
+        "rate = min(memory.rate + 1, scaling.spawn_rate_ceiling)",
     )

@@ -74,8 +74,8 @@ def slots_never_reused() -> None:
 def order_numbers_skip() -> None:
     rewrite(
         Worker.new_order,
-        "self.last_order + 1 if self.last_order < LAST_ORDER else 1",
-        "self.last_order + 2 if self.last_order < LAST_ORDER else 1",
+        "self.last_order + 1 if self.last_order < MAX_ORDER_NUMBER else 1",
+        "self.last_order + 2 if self.last_order < MAX_ORDER_NUMBER else 1",
     )
 
 

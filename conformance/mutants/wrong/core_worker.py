@@ -11,8 +11,8 @@ from . import rewrite, wrong
 def capacity_always_1() -> None:
     rewrite(
         WorkerSide.hello,
-        "self._owed.append(encode(Idle(self.capacity, hello)))",
-        "self._owed.append(encode(Idle(1, hello)))",
+        "self._queued.append(encode(Idle(self.capacity, hello)))",
+        "self._queued.append(encode(Idle(1, hello)))",
     )
 
 
@@ -29,8 +29,8 @@ def every_idle_is_a_hello() -> None:
 def status_before_welcome() -> None:
     rewrite(
         WorkerSide.hello,
-        "self._owed.append(encode(Idle(self.capacity, hello)))",
-        "self._owed.append(encode(Idle(self.capacity, hello)) + encode(Idle(self.capacity + 1)))",
+        "self._queued.append(encode(Idle(self.capacity, hello)))",
+        "self._queued.append(encode(Idle(self.capacity, hello)) + encode(Idle(self.capacity + 1)))",
     )
 
 
@@ -118,10 +118,10 @@ def orders_must_be_in_sequence() -> None:
 def no_answer_to_an_empty_order() -> None:
     rewrite(
         WorkerSide.answer,
-        "    self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n",
+        "    self._queued.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n",
         (
             "    if accepted or not order.max:\n"
-            "        self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n"
+            "        self._queued.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n"
         ),
     )
 
@@ -130,10 +130,10 @@ def no_answer_to_an_empty_order() -> None:
 def no_answer_when_full() -> None:
     rewrite(
         WorkerSide.answer,
-        "    self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n",
+        "    self._queued.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n",
         (
             "    if accepted or self.open < self.capacity:\n"
-            "        self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n"
+            "        self._queued.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))\n"
         ),
     )
 
@@ -173,7 +173,7 @@ def status_before_answer() -> None:
         (
             "    self.open += accepted - ended\n"
             "    if accepted and order.order > 1:\n"
-            "        self._owed.append(encode_status(self.open, self.capacity))\n"
+            "        self._queued.append(encode_status(self.open, self.capacity))\n"
         ),
     )
 
@@ -186,7 +186,7 @@ def every_status_is_queued() -> None:
         (
             "    self.open -= count\n"
             "    if self.open:\n"
-            "        self._owed.append(encode_status(self.open, self.capacity))\n"
+            "        self._queued.append(encode_status(self.open, self.capacity))\n"
             "        self._reported = (self.open, self.capacity)\n"
         ),
     )
@@ -196,6 +196,6 @@ def every_status_is_queued() -> None:
 def hello_without_versions() -> None:
     rewrite(
         WorkerSide.hello,
-        "self._owed.append(encode(Idle(self.capacity, hello)))",
-        "self._owed.append(encode(Idle(self.capacity)))",
+        "self._queued.append(encode(Idle(self.capacity, hello)))",
+        "self._queued.append(encode(Idle(self.capacity)))",
     )

@@ -27,7 +27,7 @@ def inherited_poller_modified() -> None:
     rewrite(
         Arrivals.forget,
         "        self.watch.forget()\n",
-        "        (self.watch.close if self._core.greeted >= self._core.rules.start else self.watch.forget)()\n",
+        "        (self.watch.close if self._core.ever_ready >= self._core.scaling.start else self.watch.forget)()\n",
     )
 
 

@@ -57,8 +57,10 @@ def reset_is_an_error() -> None:
 def answer_lost_in_a_full_channel() -> None:
     rewrite(
         _Worker.flush,
-        "    blocked = not write_owed(self.side, self.channel)\n",
-        ("    blocked = not write_owed(self.side, self.channel)\n    if blocked:\n        self.side._owed.clear()\n"),
+        "    blocked = not write_outgoing(self.side, self.channel)\n",
+        (
+            "    blocked = not write_outgoing(self.side, self.channel)\n    if blocked:\n        self.side._queued.clear()\n"
+        ),
     )
 
 

@@ -15,7 +15,7 @@ def dispatch_before_reading() -> None:
         (
             "    events = self.selector.select(timeout)\n"
             "    driver = self.driver\n"
-            "    if driver.core.greeted > 2:\n"
+            "    if driver.core.ever_ready > 2:\n"
             "        driver.core.dispatch({0: driver.arrivals._counts.pending(0, False)})\n"
             "    for key, _mask in events:\n"
         ),

@@ -90,7 +90,7 @@ class Backlog:
         self.left = pending - self.in_flight
         self.sure = not self.in_flight
         if self.empty:
-            self.owed = 0  # somebody has taken them, or their clients have left
+            self.owed = 0  # workers have taken them, or their clients have left
 
     def _not_in_flight(self, order: Order) -> None:
         self.in_flight -= order.max

@@ -1,4 +1,4 @@
-"""Who may be chosen, best first.
+"""The workers that may be chosen, best first.
 
 A heap of (key, slot) for the workers that may be given an order. Entries are never searched for: when a worker
 changes, its old entry becomes stale, because the worker's ticket names another one, and is thrown away when it comes
@@ -67,7 +67,7 @@ class Candidates:
             heapq.heapify(self._heap)
 
     def best(self, listener: int) -> Worker | None:
-        """The best worker for ``listener``; ``None`` when nobody may be chosen.
+        """The best worker for ``listener``; ``None`` when no worker may be chosen.
 
         Workers that were passed over for the listener come last: they may be chosen only when all have been
         (BC-SHORT-01).
@@ -86,7 +86,7 @@ class Candidates:
             else:
                 aside.append(heapq.heappop(heap))
         if found is None and aside:
-            # whoever could take it fell short of late: it is no use to prefer anybody, and somebody has to try
+            # all that could take it fell short of late: none is to be preferred, and one of them has to try
             for entry in aside:
                 workers[entry[1]].passed_over.discard(listener)
             found = workers[aside[0][1]]

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 __all__ = ["Deadline", "Deadlines", "Kind"]
 
@@ -23,6 +24,9 @@ class Kind(Enum):
     COOL_DOWN = "the cool-down of a worker"
     LISTENER_COOL_DOWN = "the cool-down of a listener"
     STOP = "the stop of the pool"
+
+
+_OF_NO_WORKER: Final = frozenset({Kind.LISTENER_COOL_DOWN, Kind.STOP})
 
 
 @dataclass(slots=True, eq=False)
@@ -87,11 +91,13 @@ class Deadlines:
             deadline.when = deadline.entry = None
             yield deadline
 
-    def due(self, now: float) -> frozenset[Deadline]:
-        """Those that :meth:`passed` would take out, left where they are."""
+    def overdue(self, now: float) -> frozenset[int]:
+        """Slots of the workers whose deadlines :meth:`passed` would take out; they are left where they are."""
+        if not self.may_have_passed(now):
+            return frozenset()
         found: list[tuple[float, int, int, Deadline]] = []
         while (first := self.next()) is not None and first <= now:
             found.append(heapq.heappop(self._heap))
         for entry in found:
             heapq.heappush(self._heap, entry)
-        return frozenset(entry[-1] for entry in found)
+        return frozenset(deadline.subject for *_, deadline in found if deadline.kind not in _OF_NO_WORKER)

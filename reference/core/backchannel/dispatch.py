@@ -13,7 +13,7 @@ from .actions import Action, Note, Send
 from .backlog import Backlog
 from .candidates import Candidates
 from .counters import Counters
-from .deadlines import Deadlines
+from .deadlines import Deadline, Deadlines, Kind
 from .frames import Busy, Reason, encode_accept
 from .settings import Settings
 from .slots import Order, Worker
@@ -40,9 +40,10 @@ class Dispatch:
         self.backlogs = backlogs
         self.edges = False
         """Each arrival makes an event, and counts are exact."""
-        self.turn = 0
-        """The listener that is served next, if something is pending on several."""
+        self.next_listener = 0
+        """Is served first, if something is pending on several."""
         self._settings = settings
+        self._workers = workers
         self._candidates = Candidates(settings.policy, workers)
         self._deadlines = deadlines
         self._counters = counters
@@ -55,7 +56,7 @@ class Dispatch:
     # ----------------------------------------------------------------------------------------------------- what it sees
 
     @property
-    def somebody(self) -> bool:
+    def has_candidate(self) -> bool:
         """Whether there is a worker that may be chosen."""
         return self._candidates.count > 0
 
@@ -94,16 +95,16 @@ class Dispatch:
         if worker.state not in READING:
             self._lost(worker)
         candidates = self._candidates
-        nobody = not candidates.count
+        had_none = not candidates.count
         candidates.refresh(worker)
-        if nobody and candidates.count and not self.edges:
+        if had_none and candidates.count and not self.edges:
             # no watch was armed (BC-WATCH-05): who waits is known of none of the listeners (BC-WATCH-03)
             self.look_again()
 
     # ----------------------------------------------------------------------------------------------------------- orders
 
     def welcome(self, worker: Worker) -> None:
-        """Order nothing: the answer shows that ``worker`` reads (BC-HELLO-04). *start_deadline* covers it."""
+        """Order nothing: the answer shows that ``worker`` reads (BC-HELLO-04). *start_deadline* limits it."""
         self._counters.probes += 1
         order = worker.new_order(0, 0)
         self._actions.append(Send(worker.slot, encode_accept(order.id, order.listener, order.max)))
@@ -118,12 +119,12 @@ class Dispatch:
         while waiting:
             listener = next(iter(waiting))
             if len(waiting) > 1:  # rotation: the next one after the one that was served last (BC-PICK-04)
-                listener = min(waiting, key=lambda index: (index < self.turn, index))
+                listener = min(waiting, key=lambda index: (index < self.next_listener, index))
             if not self._order_one(listener, waiting[listener], now):
                 del waiting[listener]
 
     def _order_one(self, listener: int, pending: int, now: float) -> bool:
-        """Send one order for ``listener``; ``False`` when none is wanted or nobody can take it."""
+        """Send one order for ``listener``; ``False`` when none is wanted or no worker can take it."""
         backlog = self.backlogs[listener]
         wanted, again = backlog.wanted(pending)
         if not wanted:
@@ -139,7 +140,7 @@ class Dispatch:
         order = worker.new_order(listener, most, again=again)
         backlog.sent(order)
         self._counters.orders += most
-        self.turn = (listener + 1) % len(self.backlogs)
+        self.next_listener = (listener + 1) % len(self.backlogs)
         # expired in a row show that all are slow rather than this one: longer each time (BC-SILENT-02)
         doublings = min(self._expired_in_row, self._settings.order_deadline_doublings)
         self._deadlines.set(worker.order_deadline, now + self._settings.order_deadline * 2**doublings)
@@ -156,7 +157,7 @@ class Dispatch:
         if not order.max:
             return False  # the welcome: it says nothing about a listener
         worker.accepted += busy.accepted
-        # nobody is passed over, else somebody may be waiting for what this count had left (BC-WATCH-04)
+        # not while a worker is passed over: it waits until the queue is seen empty, which takes a count (BC-WATCH-04)
         filled = self.edges and busy.accepted == order.max and not order.expired and not self._fallen_short
         self.backlogs[order.listener].ended(order, filled=filled)
         if busy.accepted:
@@ -193,7 +194,7 @@ class Dispatch:
         return False
 
     def _seen_empty(self, listener: int) -> None:
-        """Nothing was there to be taken, so nobody fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
+        """Nothing was there to be taken, so no worker fell short of anything (BC-SHORT-01, BC-SHORT-02)."""
         for worker in self._fallen_short:
             worker.passed_over.discard(listener)
             worker.short_rows.pop(listener, None)
@@ -210,6 +211,15 @@ class Dispatch:
         self._counters.expired += order.max
         worker.expired += order.max
         self.backlogs[order.listener].expired(order)
+
+    def cooled_down(self, deadline: Deadline) -> None:
+        """The cool-down of a worker or of a listener is over (BC-SHORT-02, BC-SHORT-03)."""
+        if deadline.kind is Kind.LISTENER_COOL_DOWN:
+            self.backlogs[deadline.subject].cooling = False
+        else:
+            worker = self._workers[deadline.subject]
+            worker.cooling = False
+            self._on_change(worker)
 
     def _lost(self, worker: Worker) -> None:
         """``worker`` will not answer; what was in flight by its order may be ordered again (BC-DEATH-02)."""

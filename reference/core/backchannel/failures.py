@@ -25,7 +25,7 @@ __all__ = ["Failures"]
 class Failures:
     """Decides who is to blame, and what to do about it."""
 
-    _rules: Scaling
+    _scaling: Scaling
     _lives: Lifecycle
     _sizing: Sizing
     _reload: Reload
@@ -36,25 +36,25 @@ class Failures:
     def exited(self, worker: Worker, status: int, now: float) -> None:
         """``worker`` has exited with ``status``, negative for a signal (BC-DEATH-01)."""
         expected = worker.drained or worker.state is SlotState.KILLED
-        early = not worker.accepted and now - worker.spawned_at < self._rules.early_exit
+        early = not worker.accepted and now - worker.spawned_at < self._scaling.early_exit
         self._lives.exit(worker, now)
         if expected:
             return
         self._counters.deaths += 1
         hopeless = status in NEVER_AGAIN
-        if self._lives.greeted or not hopeless:  # else the pool is given up, which says how this one ended
+        if self._lives.ever_ready or not hopeless:  # else the pool is given up, which says how this one ended
             ended = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
             self._lives.note(worker.slot, f"{ended}{', before it had accepted anything' if early else ''}")
         if hopeless:
             self._hopeless(worker, status, f"exited with status {status}", now)
         elif early:
-            self._sizing.exited_early(now)
+            self._sizing.delay_spawning(now)
 
     def violated(self, worker: Worker, why: str, now: float, *, requirement: str | None = None) -> None:
         """``worker`` broke the protocol: it is killed, and the others go on (BC-VIOL-01, BC-HARM-01)."""
         self._lives.kill(worker, SlotEvent.VIOLATION, why, now, requirement=requirement)
         if not worker.accepted:
-            self._sizing.exited_early(now)
+            self._sizing.delay_spawning(now)
 
     def of_another_version(self, worker: Worker, text: str, now: float) -> None:
         """``worker`` speaks no version of ours. It is taken to have exited with 76, as a worker does
@@ -67,7 +67,7 @@ class Failures:
         """``worker`` has been in its state for too long."""
         event = self._lives.kill_late(worker, now)
         if event is SlotEvent.START_DEADLINE:  # one that never starts is no better than one that exits
-            self._sizing.exited_early(now)
+            self._sizing.delay_spawning(now)
 
     def could_not_start(self, worker: Worker, why: str, now: float) -> None:
         """The system has no process for ``worker``: said once, until one starts again."""
@@ -86,8 +86,8 @@ class Failures:
         the worker itself has been READY: then the new code can start (BC-RELOAD-05).
         """
         text = f"worker in slot {worker.slot} {text}"
-        if self._lives.greeted:
-            self._sizing.exited_early(now)
+        if self._lives.ever_ready:
+            self._sizing.delay_spawning(now)
             newest = worker.generation == self._reload.current
             if self._reload.active and newest and not worker.was_ready:
                 self._reload.fail(text, now)

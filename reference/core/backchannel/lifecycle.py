@@ -38,8 +38,8 @@ class Lifecycle:
     _counters: Counters
     _actions: list[Action]
     _on_change: Callable[[Worker], None]
-    """Called with each worker whose state has changed, but by :meth:`step` or :meth:`welcome`."""
-    greeted: int = 0
+    """Called with each worker whose state has changed, but by :meth:`step` or :meth:`welcomed`."""
+    ever_ready: int = 0
     """Workers that have ever become READY."""
     _slots: Slots = field(default_factory=Slots)
 
@@ -73,11 +73,11 @@ class Lifecycle:
         self._on_change(worker)
         return worker
 
-    def welcome(self, worker: Worker, now: float) -> None:
+    def welcomed(self, worker: Worker, now: float) -> None:
         """It has answered the welcome: it is READY (BC-HELLO-04)."""
         self.step(worker, SlotEvent.WELCOMED, now)
         worker.was_ready = True
-        self.greeted += 1
+        self.ever_ready += 1
 
     def drain(self, worker: Worker, now: float) -> None:
         """Half-close its channel: it is to serve what it holds, and exit (BC-DRAIN-01)."""

@@ -23,7 +23,6 @@ Each part is given the parts that it needs, and none knows the parent. A part th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from .actions import Action, CloseListeners, Release
 from .backlog import Backlog
@@ -38,15 +37,9 @@ from .reports import Reports
 from .settings import Scaling, Settings
 from .sizing import Sizing
 from .slots import Worker
-from .states import NEVER_AGAIN, PARENT, READING, ParentEvent, ParentState, SlotEvent, SlotState
+from .states import DISPATCHING, ENDING, PARENT, READING, SIZING, ParentEvent, ParentState, SlotEvent, SlotState
 
-__all__ = ["NEVER_AGAIN", "Parent"]
-
-_DISPATCHING: Final = frozenset({ParentState.RUNNING, ParentState.STOPPING})
-_SIZING: Final = frozenset({ParentState.STANDBY, ParentState.RUNNING})
-_ENDING: Final = frozenset({ParentState.STOPPING, ParentState.DRAINING})
-_OF_NO_WORKER: Final = frozenset({Kind.LISTENER_COOL_DOWN, Kind.STOP})
-_NOBODY: Final[frozenset[int]] = frozenset()
+__all__ = ["Parent"]
 
 
 class Parent:
@@ -62,7 +55,7 @@ class Parent:
 
     def __init__(self, settings: Settings, scaling: Scaling, listeners: int = 1, *, standby: bool = False) -> None:
         self.settings = settings
-        self.rules = scaling
+        self.scaling = scaling
         self.state = ParentState.STANDBY if standby else ParentState.RUNNING
         self.counters = Counters()
         self._now = 0.0
@@ -77,8 +70,8 @@ class Parent:
             settings, self.workers, self.backlogs, self._deadlines, self.counters, actions, self._changed
         )
         self._sizing = Sizing(scaling, settings.capacity, self.workers)
-        self.generations = Reload(self._lives, self._sizing, actions)
-        self._failures = Failures(scaling, self._lives, self._sizing, self.generations, self.counters, actions)
+        self._reload = Reload(self._lives, self._sizing, actions)
+        self._failures = Failures(scaling, self._lives, self._sizing, self._reload, self.counters, actions)
         self._reports = Reports(
             settings.capacity_ceiling, self._lives, self._dispatch, self._sizing, self._failures, self._changed
         )
@@ -87,16 +80,16 @@ class Parent:
         """``worker`` is new, or may have changed, or has exited: tell all that keep count of it."""
         self._dispatch.changed(worker)  # first: it gives up an order that cannot be answered, and the room of that
         self._sizing.changed(worker)
-        if self.generations.active:
-            self.generations.changed(worker)
+        if self._reload.active:
+            self._reload.changed(worker)
 
     # ------------------------------------------------------------------------------------------------ what has happened
 
     def start(self, now: float) -> None:
         """Begin: spawn the first workers (BC-SCALE-01)."""
         self._dispatch.look_again()
-        for _ in range(self.rules.start):
-            self._lives.spawn(self.generations.current, now)
+        for _ in range(self.scaling.start):
+            self._lives.spawn(self._reload.current, now)
 
     def readable(self, listener: int) -> None:
         """``listener`` has news: an event of its watch."""
@@ -129,13 +122,11 @@ class Parent:
 
     # --------------------------------------------------------------------------------------------------------- one pass
 
-    def overdue(self, now: float) -> frozenset[int] | set[int]:
+    def overdue(self, now: float) -> frozenset[int]:
         """Slots whose channels must be read once more before :meth:`judge`, until they would block or
         :attr:`octets_per_turn` were taken (BC-PASS-02).
         """
-        if not self._deadlines.may_have_passed(now):
-            return _NOBODY
-        return {deadline.subject for deadline in self._deadlines.due(now) if deadline.kind not in _OF_NO_WORKER}
+        return self._deadlines.overdue(now)
 
     def judge(self, now: float) -> None:
         """Deadlines: who is late, what has cooled down; the stop's after those of workers (BC-PASS-04)."""
@@ -144,28 +135,23 @@ class Parent:
             return
         stopped_long_enough = False
         for deadline in self._deadlines.passed(now):
-            if deadline.kind is Kind.STOP:
-                stopped_long_enough = True
-            elif deadline.kind is Kind.LISTENER_COOL_DOWN:
-                self.backlogs[deadline.subject].cooling = False
-            else:
-                self._late(self.workers[deadline.subject], deadline.kind, now)
+            match deadline.kind:
+                case Kind.STOP:
+                    stopped_long_enough = True
+                case Kind.ORDER:
+                    worker = self.workers[deadline.subject]
+                    self._dispatch.expired(worker)
+                    self._lives.suspect(worker, now)
+                case Kind.STATE:
+                    self._failures.late(self.workers[deadline.subject], now)
+                case Kind.COOL_DOWN | Kind.LISTENER_COOL_DOWN:
+                    self._dispatch.cooled_down(deadline)
         if stopped_long_enough:
             self._drain_all(ParentEvent.STOP_DEADLINE, now)
 
-    def _late(self, worker: Worker, kind: Kind, now: float) -> None:
-        if kind is Kind.COOL_DOWN:
-            worker.cooling = False
-            self._changed(worker)
-        elif kind is Kind.ORDER:
-            self._dispatch.expired(worker)
-            self._lives.suspect(worker, now)
-        else:
-            self._failures.late(worker, now)
-
     def to_count(self) -> list[int]:
         """Listeners whose pending connections must be counted before :meth:`dispatch` (BC-PEND-02)."""
-        # a stop that finds nobody to choose must still see when nothing is pending any more
+        # a stop that finds no worker to choose must still see when nothing is pending any more
         if self.state is ParentState.STOPPING or self._may_order:
             return self._dispatch.to_count(to_the_end=self.state is ParentState.STOPPING)
         return []
@@ -181,19 +167,19 @@ class Parent:
             if self._dispatch.exhausted:
                 self._drain_all(ParentEvent.SETTLED, self._now)
         elif self.state is ParentState.YIELDING and not self._dispatch.in_flight:
-            # before anybody is drained: the successor is to watch while these workers finish (BC-BATON-02)
+            # before any worker is drained: the successor is to watch while these workers finish (BC-BATON-02)
             self._actions.append(Release())
             self._drain_all(ParentEvent.SETTLED, self._now)
 
     def scale(self, now: float) -> None:
-        """Spawn or retire, if it is time for a pass and the pool needs it (BC-SCALE-06), and go on with a reload."""
-        if self.state not in _SIZING:
+        """Spawn or retire, if the pool needs it and a pass may act (BC-SCALE-06), and go on with a reload."""
+        if self.state not in SIZING:
             return
-        if self.generations.active:
-            self.generations.proceed(now)
+        if self._reload.active:
+            self._reload.proceed(now)
         decision = self._sizing.decide(now)
         for _ in range(decision.spawn):
-            self._lives.spawn(self.generations.current, now)
+            self._lives.spawn(self._reload.current, now)
         if decision.retire is not None:
             self.counters.retired += 1
             self._lives.drain(self.workers[decision.retire], now)
@@ -207,22 +193,20 @@ class Parent:
     def next_deadline(self) -> float | None:
         """When the loop must turn again even if nothing happens; ``None``: not at all."""
         first = self._deadlines.next()
-        if self.state not in _SIZING:
-            return first
-        sizing = self._sizing
-        for other in (sizing.next_pass(), sizing.not_before if self.generations.waiting else None):
-            if other is not None and (first is None or other < first):
-                first = other
+        if self.state in SIZING:
+            for other in (self._sizing.next_pass(), self._reload.next_step()):
+                if other is not None and (first is None or other < first):
+                    first = other
         return first
 
     # --------------------------------------------------------------------------------------------------- the whole pool
 
     def stop(self, now: float) -> None:
-        """Serve what is pending, then drain everybody (BC-STOP-01). No effect where that is under way (BC-STOP-05)."""
+        """Serve what is pending, then drain all workers (BC-STOP-01). No effect if that is under way (BC-STOP-05)."""
         if self.state is ParentState.STANDBY:  # what is pending is another parent's (BC-STOP-06)
             self._drain_all(ParentEvent.STOP, now)
         elif self._step(ParentEvent.STOP):
-            self.generations.abandon()
+            self._reload.abandon()
             self._deadlines.set(self._stop_deadline, now + self.settings.stop_deadline)
             self._dispatch.look_again()
 
@@ -234,30 +218,27 @@ class Parent:
         """
         if not self._step(ParentEvent.RELOAD):
             return False
-        self.generations.begin(now, at_once=at_once)
+        self._reload.begin(now, at_once=at_once)
         return True
 
-    def hand_over(self, now: float) -> bool:
+    def hand_over(self) -> bool:
         """Order nothing any more; when every order has ended, :class:`~backchannel.actions.Release` the baton, then
-        drain everybody (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
+        drain all workers (BC-BATON-02). ``False``, and nothing happens, unless the pool is RUNNING.
         """
-        self._now = now
         return self._step(ParentEvent.HAND_OVER)
 
-    def keep(self, now: float) -> bool:
+    def keep(self) -> bool:
         """The successor has gone before the baton was released: go on. ``False`` if there was nothing to keep."""
-        self._now = now
         if not self._step(ParentEvent.KEEP):
             return False
-        self.generations.due = True  # a reload that was under way goes on (BC-BATON-05)
+        self._reload.due = True  # a reload that was under way goes on (BC-BATON-05)
         self._dispatch.look_again()
         return True
 
-    def take_over(self, now: float) -> bool:
+    def take_over(self) -> bool:
         """The baton has ended: the listeners are this parent's (BC-BATON-01). Watch them from now on. ``False``, and
         nothing happens, unless the pool is on STANDBY: it may have been stopped meanwhile.
         """
-        self._now = now
         if not self._step(ParentEvent.BATON):
             return False
         self._dispatch.look_again()
@@ -267,7 +248,7 @@ class Parent:
         if not self._step(event):
             return
         self._stop_deadline.when = None
-        self.generations.abandon()
+        self._reload.abandon()
         self._actions.append(CloseListeners())
         for worker in list(self.workers.values()):
             if worker.state is SlotState.STARTING:
@@ -276,7 +257,7 @@ class Parent:
                 self._lives.drain_each([worker], now)
 
     def _dismiss(self, worker: Worker, now: float) -> None:
-        """``worker`` is STARTING when everybody is to go: it holds nothing, and would read of a drain when its code is
+        """``worker`` is STARTING when all are to go: it holds nothing, and would read of a drain when its code has been
         loaded, which may take long (BC-STOP-04).
         """
         self._lives.kill(worker, SlotEvent.STOP, "it was still starting when the pool came to its end", now)
@@ -295,18 +276,28 @@ class Parent:
         return self.settings.frames_per_turn * self.message_size
 
     @property
-    def greeted(self) -> int:
+    def ever_ready(self) -> int:
         """Workers that have ever become READY."""
-        return self._lives.greeted
+        return self._lives.ever_ready
+
+    @property
+    def generation(self) -> int:
+        """The newest generation, which new workers are of."""
+        return self._reload.current
+
+    @property
+    def reloading(self) -> bool:
+        """Whether a reload is under way."""
+        return self._reload.active
 
     @property
     def stopping(self) -> bool:
-        """It is going to end: it serves what is pending, or drains everybody."""
-        return self.state in _ENDING
+        """It is going to end: it serves what is pending, or drains all workers."""
+        return self.state in ENDING
 
     @property
     def finished(self) -> bool:
-        """It has ended: everybody was drained, and nobody is left."""
+        """It has ended: all workers were drained, and none is left."""
         return self.state is ParentState.DRAINING and not self.workers
 
     @property
@@ -317,7 +308,7 @@ class Parent:
     # --------------------------------------------------------------------------------------- the watch of the listeners
 
     def watching(self, listener: int) -> bool:
-        """Whether a level-triggered watch of ``listener`` is to be armed: somebody may be chosen, and what is
+        """Whether a level-triggered watch of ``listener`` is to be armed: a worker may be chosen, and what is
         pending has no order (BC-WATCH-05).
         """
         backlog = self.backlogs[listener]
@@ -325,14 +316,14 @@ class Parent:
 
     def unseen(self, listener: int) -> bool:
         """Whether an unanswered order keeps a level-triggered watch of ``listener`` from seeing what arrives meanwhile,
-        although somebody may be chosen (BC-WATCH-02).
+        although a worker may be chosen (BC-WATCH-02).
         """
         backlog = self.backlogs[listener]
         return self._may_order and backlog.in_flight > 0 and not backlog.cooling
 
     @property
     def _may_order(self) -> bool:
-        return self.state in _DISPATCHING and self._dispatch.somebody
+        return self.state in DISPATCHING and self._dispatch.has_candidate
 
     @property
     def edges(self) -> bool:
@@ -346,9 +337,9 @@ class Parent:
     @property
     def reports_can_wait(self) -> bool:
         """Whether reports may wait a little: orders are unanswered, they are for all that is known to be pending, and
-        somebody may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
+        a worker may be chosen for what comes next. Then an arrival is the next thing that needs the parent.
         """
-        return self.state is ParentState.RUNNING and self._dispatch.somebody and self._dispatch.settled
+        return self.state is ParentState.RUNNING and self._dispatch.has_candidate and self._dispatch.settled
 
     @property
     def in_flight(self) -> int:

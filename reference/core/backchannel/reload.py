@@ -42,10 +42,10 @@ class Reload:
     _at_once: bool = False
     _starting: set[Worker] = field(default_factory=set)
     _ready: set[Worker] = field(default_factory=set)
-    """Newcomers that are READY and have replaced nobody yet."""
+    """Newcomers that are READY and have replaced no worker yet."""
 
     def begin(self, now: float, *, at_once: bool) -> None:
-        """Begin the next generation. Newcomers of a reload that is cut short by this one have replaced nobody, and are
+        """Begin the next generation. Newcomers of a reload that this one cuts short have replaced no worker, and are
         drained (BC-RELOAD-07).
         """
         surplus = self._end()
@@ -61,11 +61,11 @@ class Reload:
         self._over(why)
 
     def abandon(self) -> None:
-        """Everybody is to go: there is nobody to replace any more."""
+        """All workers are to go: there is none to replace any more."""
         self._end()
 
     def _end(self) -> list[Worker]:
-        """Returns newcomers that have replaced nobody."""
+        """End it. Returns newcomers that have replaced no worker."""
         surplus = sorted(self._starting | self._ready, key=lambda worker: worker.slot)
         self._starting.clear()
         self._ready.clear()
@@ -89,8 +89,14 @@ class Reload:
         if worker.state is SlotState.EXITED:
             self.due = True  # an old worker less to replace, or a newcomer less to wait for
 
+    def next_step(self) -> float | None:
+        """When :meth:`proceed` has something to do although nothing has changed."""
+        return self._sizing.not_before if self.waiting else None
+
     def proceed(self, now: float) -> None:
-        """One pass. There is nothing to do unless something has changed, or spawning was delayed and no longer is."""
+        """Go on with it, in each pass. There is nothing to do unless something has changed, or spawning was delayed and
+        no longer is.
+        """
         may_spawn = now >= self._sizing.not_before
         if not self.due and not (self.waiting and may_spawn):
             return
@@ -98,7 +104,7 @@ class Reload:
         workers = self._lives.workers.values()
         old = [worker for worker in workers if worker.generation < self.current and worker.state in _COUNTING]
         drain: list[Worker] = []
-        # all at once: nobody is drained before the whole new generation is READY (BC-RELOAD-01)
+        # all at once: no worker is drained before the whole new generation is READY (BC-RELOAD-01)
         if not self._at_once or (not self._starting and len(self._ready) >= len(old)):
             # as in BC-SCALE-07, and for its reason: least is lost where least is held
             old.sort(key=lambda worker: (worker.open + worker.reserved, -worker.slot))

@@ -80,10 +80,10 @@ class Reports:
         if order.expired:
             self._lives.step(worker, SlotEvent.LATE_ANSWER, now)
         elif worker.state is SlotState.STARTING:
-            self._lives.welcome(worker, now)
+            self._lives.welcomed(worker, now)
         if busy.accepted:
             self._sizing.served()
         if self._dispatch.answered(worker, busy, now):
             if worker.state is SlotState.READY:
                 self._lives.drain(worker, now)
-            self._sizing.exited_early(now)  # the next one may be able to use the listener no better (BC-SHORT-04)
+            self._sizing.delay_spawning(now)  # the next one may be able to use the listener no better (BC-SHORT-04)

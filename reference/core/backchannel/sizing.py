@@ -1,8 +1,8 @@
 """How many workers there should be, and when to ask.
 
-:func:`decide` is one pass, as a pure function: it takes the pool as it is, the rules, what the last pass remembered and
-the time, and returns what to do and what to remember (BC-RULE-01). The unit is spare capacity, so that the same rules
-serve capacity 1 (where it counts idle workers, as Apache does) and event-based workers.
+What one pass does about it is :func:`decide`, a pure function: it takes the pool as it is, the settings, what the last
+pass remembered and the time, and returns what to do and what to remember (BC-RULE-01). The unit is spare capacity, so
+that the same rules serve capacity 1 (where it counts idle workers, as Apache does) and event-based workers.
 
 :class:`Sizing` is the pool over time. Every order and every answer changes the pool's spare room, so it keeps the sums
 up to date rather than take them anew, and looks at single workers only when the sums say that the pool is short or has
@@ -94,59 +94,64 @@ def spare(totals: Totals, capacity: int) -> int:
     return totals.room + totals.starting * capacity
 
 
-def lacking(totals: Totals, rules: Scaling, capacity: int) -> int:
+def lacking(totals: Totals, scaling: Scaling, capacity: int) -> int:
     """Workers that the pool lacks, whatever ``max`` and the spawn rate say (BC-SCALE-04)."""
     spared = spare(totals, capacity)
-    by_spare = -((spared - rules.min_spare) // capacity) if spared < rules.min_spare else 0
-    return max(rules.min - totals.counting, by_spare, 0)
+    by_spare = -((spared - scaling.min_spare) // capacity) if spared < scaling.min_spare else 0
+    return max(scaling.min - totals.counting, by_spare, 0)
 
 
-def short(totals: Totals, rules: Scaling, capacity: int) -> bool:
+def short(totals: Totals, scaling: Scaling, capacity: int) -> bool:
     """Whether the pool has fewer workers than it should and may have more (BC-SCALE-03)."""
-    return totals.counting < rules.max and (totals.counting < rules.min or spare(totals, capacity) < rules.min_spare)
+    lacks = totals.counting < scaling.min or spare(totals, capacity) < scaling.min_spare
+    return lacks and totals.counting < scaling.max
 
 
-def surplus(totals: Totals, rules: Scaling) -> bool:
+def surplus(totals: Totals, scaling: Scaling) -> bool:
     """Whether a worker may be retired, as far as the sums tell (BC-SCALE-07)."""
-    return totals.room > rules.max_spare and totals.counting > rules.min and totals.draining < rules.max_draining
+    return totals.room > scaling.max_spare and totals.counting > scaling.min and totals.draining < scaling.max_draining
 
 
 def decide(
-    pool: Sequence[WorkerView], rules: Scaling, capacity: int, memory: Memory, now: float
+    pool: Sequence[WorkerView], scaling: Scaling, capacity: int, memory: Memory, now: float
 ) -> tuple[Decision, Memory]:
-    """One pass. ``capacity`` is the configured one, expected of workers that are STARTING."""
+    """What this pass does. ``capacity`` is the configured one, expected of workers that are STARTING."""
     totals = Totals()
     for worker in pool:
         totals.add(worker.state, worker.room)
-    is_short = short(totals, rules, capacity)
+    is_short = short(totals, scaling, capacity)
     if not is_short:
         memory = replace(memory, rate=1)  # even in a pass that comes too early to act (BC-SCALE-05)
-    if memory.last is not None and now < memory.last + rules.period:
+    if memory.last is not None and now < memory.last + scaling.period:
         return Decision(), memory
     if is_short:
         if now < memory.not_before:
             return Decision(), memory  # workers exit early: another would, too (BC-SCALE-12)
-        count = min(memory.rate, lacking(totals, rules, capacity), rules.max - totals.counting)
-        rate = min(memory.rate * 2, rules.spawn_rate_ceiling)
+        count = min(memory.rate, lacking(totals, scaling, capacity), scaling.max - totals.counting)
+        rate = min(memory.rate * 2, scaling.spawn_rate_ceiling)
         return Decision(spawn=count), replace(memory, rate=rate, last=now)
-    if surplus(totals, rules):
+    if surplus(totals, scaling):
         ready = [worker for worker in pool if worker.state is SlotState.READY]
         # least is lost where least is held; of those, the highest, so that the pool keeps to the low slots
         victim = min(ready, key=lambda worker: (worker.load, -worker.slot))
         # a large worker may take more with it than can be spared: the pool would be short at once, and spawn
-        if totals.room - victim.room >= rules.min_spare:
+        if totals.room - victim.room >= scaling.min_spare:
             return Decision(retire=victim.slot), replace(memory, last=now)
     return Decision(), memory
 
 
-def delayed(memory: Memory, rules: Scaling, now: float) -> Memory:
+def delayed(memory: Memory, scaling: Scaling, now: float) -> Memory:
     """``memory`` after one more early exit: all spawning waits, longer each time (BC-SCALE-12)."""
-    delay = min(rules.early_exit_delay * 2**memory.early_exits, rules.early_exit_delay_ceiling)
     return replace(
         memory,
-        early_exits=min(memory.early_exits + 1, 64),
-        not_before=max(memory.not_before, now + delay),
+        early_exits=memory.early_exits + 1,
+        not_before=max(memory.not_before, now + _back_off(scaling, memory.early_exits)),
     )
+
+
+def _back_off(scaling: Scaling, failures: int) -> float:
+    """Seconds to wait after one more failure than these in a row."""
+    return min(scaling.early_exit_delay * 2.0 ** min(failures, 64), scaling.early_exit_delay_ceiling)
 
 
 _NOTHING: Final = Decision()
@@ -154,9 +159,9 @@ _NOTHING: Final = Decision()
 
 @dataclass(slots=True, eq=False)
 class Sizing:
-    """Passes over the workers, and the delays after early exits and failed starts."""
+    """The size of the pool from pass to pass, and the delays after early exits and failed starts."""
 
-    _rules: Scaling
+    _scaling: Scaling
     _capacity: int
     """What a worker is expected to have while it is STARTING."""
     _workers: Mapping[int, Worker]
@@ -168,7 +173,7 @@ class Sizing:
     """Something has, since that pass found nothing to do."""
     _last_early_exit: float = float("-inf")
     _held: bool = False
-    """Nobody is retired: a reload is under way."""
+    """No worker is retired: a reload is under way."""
     _failures: int = 0
     """Workers in a row that could not be started."""
     _why: str = ""
@@ -192,7 +197,7 @@ class Sizing:
         self._changed = True
 
     def hold(self, held: bool) -> None:
-        """Retire nobody while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
+        """Retire no worker while ``held``: a reload has workers beyond the rules for a while (BC-RELOAD-06)."""
         self._held = held
         self._changed = True
 
@@ -202,24 +207,24 @@ class Sizing:
         return max(self._memory.not_before, self._no_start_before)
 
     def next_pass(self) -> float | None:
-        """When the next pass may do something; ``None`` while the pool is as it should be."""
+        """When the next pass may act; ``None`` while the pool is as it should be."""
         is_short = self._is_short()
-        if not is_short and (self._held or not (self._changed and surplus(self._totals, self._rules))):
+        if not is_short and (self._held or not (self._changed and surplus(self._totals, self._scaling))):
             return None
         last = self._memory.last
-        when = float("-inf") if last is None else last + self._rules.period
+        when = float("-inf") if last is None else last + self._scaling.period
         # a surplus that cannot be retired is looked at once a period, not at each change
-        return max(when, self.not_before if is_short else self._looked + self._rules.period)
+        return max(when, self.not_before if is_short else self._looked + self._scaling.period)
 
     def decide(self, now: float) -> Decision:
-        """One pass, if it is time for one (BC-SCALE-06)."""
+        """What this pass does, which is nothing unless it may act (BC-SCALE-06)."""
         if self._memory.rate > 1 and not self._is_short():
             self._memory = replace(self._memory, rate=1)  # it would, in each pass that looks (BC-SCALE-05)
         when = self.next_pass()
         if when is None or now < when:
             return _NOTHING
         views = [_view(worker) for worker in self._workers.values()]
-        decision, self._memory = decide(views, self._rules, self._capacity, self._memory, now)
+        decision, self._memory = decide(views, self._scaling, self._capacity, self._memory, now)
         self._looked = now
         self._changed = decision != _NOTHING
         return decision
@@ -229,22 +234,21 @@ class Sizing:
         if self._memory.early_exits:
             self._memory = Memory(self._memory.rate, self._memory.last)
 
-    def exited_early(self, now: float) -> None:
+    def delay_spawning(self, now: float) -> None:
         """Delay all spawning, longer each time; a worker that has outlived *early_exit* since breaks the series."""
-        grown = now - self._rules.early_exit
-        if any(self._last_early_exit < worker.spawned_at < grown for worker in self._workers.values()):
+        outlived = now - self._scaling.early_exit
+        if any(self._last_early_exit < worker.spawned_at < outlived for worker in self._workers.values()):
             self.served()
         self._last_early_exit = now
-        self._memory = delayed(self._memory, self._rules, now)
+        self._memory = delayed(self._memory, self._scaling, now)
 
     def could_not_start(self, why: str, now: float) -> bool:
         """The system has no process for a worker: wait, longer each time. Returns whether ``why`` is news.
 
         That others serve is no sign of better times, so it does not end this series as it ends that of early exits.
         """
-        delay = min(self._rules.early_exit_delay * 2 ** min(self._failures, 64), self._rules.early_exit_delay_ceiling)
+        self._no_start_before = now + _back_off(self._scaling, self._failures)
         self._failures += 1
-        self._no_start_before = now + delay
         news, self._why = why != self._why, why
         return news
 
@@ -254,7 +258,7 @@ class Sizing:
         return failures
 
     def _is_short(self) -> bool:
-        return short(self._totals, self._rules, self._capacity)
+        return short(self._totals, self._scaling, self._capacity)
 
 
 def _view(worker: Worker) -> WorkerView:

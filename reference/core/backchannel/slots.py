@@ -17,7 +17,7 @@ from .states import SlotState
 
 __all__ = ["Order", "Slots", "Worker"]
 
-LAST_ORDER = 0xFFFF_FFFF
+MAX_ORDER_NUMBER = 0xFFFF_FFFF
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Worker:
     """It has answered the welcome, so its program can start."""
     drained: bool = False
     """The parent half-closed its channel."""
-    orders: int = 0
+    ordered: int = 0
     """Connections it was ordered to take."""
     accepted: int = 0
     """Connections it took."""
@@ -108,9 +108,9 @@ class Worker:
 
     def new_order(self, listener: int, most: int, *, again: bool = False) -> Order:
         """Number an order, and reserve room for it (BC-ACCEPT-01)."""
-        number = self.last_order + 1 if self.last_order < LAST_ORDER else 1
+        number = self.last_order + 1 if self.last_order < MAX_ORDER_NUMBER else 1
         self.last_order = number
-        self.orders += most
+        self.ordered += most
         self.order = order = Order(number, listener, most, False, again)
         return order
 

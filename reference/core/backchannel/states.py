@@ -19,10 +19,13 @@ from typing import Final
 __all__ = [
     "CLEAN",
     "CONFIGURATION",
+    "DISPATCHING",
+    "ENDING",
     "NEVER_AGAIN",
     "PARENT",
     "PROTOCOL",
     "READING",
+    "SIZING",
     "SLOT",
     "WORKER",
     "ParentEvent",
@@ -181,7 +184,7 @@ class ParentState(Enum):
     YIELDING = "YIELDING"
     """A successor is to have the listeners: nothing is ordered any more, what was ordered is waited for."""
     STOPPING = "STOPPING"
-    """What is pending is served, then everybody is drained."""
+    """What is pending is served, then all workers are drained."""
     DRAINING = "DRAINING"
 
 
@@ -214,3 +217,10 @@ PARENT: Final[dict[ParentState, dict[ParentEvent, ParentState | None]]] = {
     _P.DRAINING: _heeds(),
 }
 """Anything may happen to a parent at any time, so every event stands in every state. ``None``: it has no effect."""
+
+DISPATCHING: Final = frozenset({ParentState.RUNNING, ParentState.STOPPING})
+"""States in which a parent orders what is pending."""
+SIZING: Final = frozenset({ParentState.STANDBY, ParentState.RUNNING})
+"""States in which a parent spawns and retires."""
+ENDING: Final = frozenset({ParentState.STOPPING, ParentState.DRAINING})
+"""States that a parent leaves only by its end."""

@@ -36,7 +36,9 @@ QUERIES: Final = frozenset(
         "stopping",
         "finished",
         "in_flight",
-        "greeted",
+        "ever_ready",
+        "generation",
+        "reloading",
         "edges",
     }
 )
@@ -77,7 +79,7 @@ def record(parent: Parent, write: Callable[[str], object]) -> None:
         trace="parent",
         spec="1.0",
         settings=asdict(parent.settings),
-        scaling=asdict(parent.rules),
+        scaling=asdict(parent.scaling),
         listeners=len(parent.backlogs),
         state=parent.state.value,
     )

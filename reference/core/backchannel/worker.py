@@ -13,7 +13,7 @@ hands out::
     side.ended()                               # a connection was closed; write outgoing()
     side.eof()                                 # recv returned nothing: close the listeners, finish, exit
 
-Nothing is queued but what the protocol owes: the rest of a frame written in part, one BUSY, and the newest status,
+Nothing is queued but what has to be said: the rest of a frame written in part, one BUSY, and the newest status,
 which is made up only when it can be written (BC-CHAN-08).
 """
 
@@ -65,7 +65,7 @@ class WorkerSide:
         self._unanswered: deque[Accept] = deque()
         self._offered = b""
         self._begun = b""
-        self._owed: deque[bytes] = deque()
+        self._queued: deque[bytes] = deque()
         self._reported = (0, capacity)
         self._unsent = self._reported
         self._mute = False
@@ -76,7 +76,7 @@ class WorkerSide:
         """Ready to serve: greet the parent (BC-HELLO-01)."""
         self._step(WorkerEvent.HELLO)
         hello = Hello(VERSION, VERSION, self._features)
-        self._owed.append(encode(Idle(self.capacity, hello)))
+        self._queued.append(encode(Idle(self.capacity, hello)))
 
     def receive(self, data: bytes) -> list[Accept]:
         """Take bytes from the channel; return the orders they complete, to be attempted in this order (BC-WORK-04).
@@ -107,7 +107,7 @@ class WorkerSide:
         if self._unanswered.popleft() is not order:
             raise LookupError("orders are answered in the order in which they were received")
         self.open += accepted - ended
-        self._owed.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))
+        self._queued.append(encode_busy(order.order, accepted, reason, self.open, self.capacity))
         self._reported = (self.open, self.capacity)
 
     def ended(self, count: int = 1) -> None:
@@ -156,10 +156,10 @@ class WorkerSide:
         return self._reported[0] >= self._reported[1]
 
     def outgoing(self) -> bytes:
-        """What to write now: the rest of a frame, an owed BUSY, the newest status. Tell :meth:`sent` how much went."""
+        """What to write now: the rest of a frame, an answer, the newest status. Tell :meth:`sent` how much went."""
         if self._mute:
             return b""
-        self._offered = self._begun + b"".join(self._owed) + self._status()
+        self._offered = self._begun + b"".join(self._queued) + self._status()
         return self._offered
 
     def sent(self, count: int) -> None:
@@ -170,14 +170,14 @@ class WorkerSide:
             self._sent_in_part(count)
             return
         self._begun = b""
-        self._owed.clear()
+        self._queued.clear()
         if not self._unanswered and self.state not in _EARLY:
             self._reported = (self.open, self.capacity)
 
     def _sent_in_part(self, count: int) -> None:
         status = self._status()
-        frames = [self._begun, *self._owed, *([status] if status else [])]
-        self._owed.clear()
+        frames = [self._begun, *self._queued, *([status] if status else [])]
+        self._queued.clear()
         if status:
             self._reported = (self.open, self.capacity)
         first = 0
@@ -193,7 +193,7 @@ class WorkerSide:
             # not even begun: it is made up anew, from the figures as they are by then
             rest.pop()
             self._reported = self._unsent
-        self._owed.extend(rest)
+        self._queued.extend(rest)
 
     # ------------------------------------------------------------------------------------ inside
 

@@ -31,7 +31,7 @@ class Channels:
 
     ``start(slot, ours, theirs)`` starts the process of a worker that is to have ``theirs``, and returns its id; it
     raises ``OSError`` when the system has none to give. ``signals``: workers do not read their channels while they
-    wait, so one that is to drain is sent SIGTERM as well, again and again until it has gone.
+    wait, so one that is to drain is sent SIGTERM as well, again and again until it has exited.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Channels:
         self._to_resend: set[int] = set()
         self._next_resend = 0.0
         self._out_of_reach: set[int] = set()
-        """Slots whose workers the system does not let us signal: said once of each."""
+        """Slots whose workers the system does not let us signal: logged once for each."""
 
     # ------------------------------------------------------------------------------------- actions
 
@@ -64,20 +64,20 @@ class Channels:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            self._core.spawn_failed(slot, f"no descriptor for its channel ({error.strerror})", self._loop.time())
+            self._core.spawn_failed(slot, f"creating its channel failed ({error.strerror})", self._loop.time())
             return
         ours.setblocking(False)
-        lacking = "room to watch its channel"
+        doing = "watching its channel"
         try:
             # before there is a process, so that none is left without a watch when the system has no room for that
             self._loop.watch(ours, lambda: self._read(slot, ours))
-            lacking = "process"
+            doing = "starting its process"
             pid = self._start(slot, ours, theirs)
         except OSError as error:
-            if lacking == "process":
+            if doing == "starting its process":
                 self._loop.unwatch(ours)
             ours.close()
-            self._core.spawn_failed(slot, f"the system gives no {lacking} ({error.strerror})", self._loop.time())
+            self._core.spawn_failed(slot, f"{doing} failed ({error.strerror})", self._loop.time())
             return
         finally:
             theirs.close()
@@ -126,18 +126,18 @@ class Channels:
             self._signal(slot, signal.SIGKILL)
 
     def _signal(self, slot: int, number: signal.Signals) -> None:
-        """Signal a worker. One that has become another user cannot be signalled: that is said once, its slot stays
-        taken until it has exited, and the others go on (BC-KILL-01).
+        """Signal a worker. One that has become another user cannot be signalled: this is logged once, the worker keeps
+        its slot until it has exited, and the others go on (BC-KILL-01).
         """
         try:
             os.kill(self.pids[slot], number)
         except ProcessLookupError:
-            pass  # somebody else has waited for it; it is missed when its death is looked for
+            pass  # another part of this process has waited for it; reap finds that it is missing
         except OSError as error:
             if slot not in self._out_of_reach:
                 self._out_of_reach.add(slot)
                 log.error(
-                    "worker in slot %d (pid %d) cannot be sent %s (%s): end it by hand, as the user it has become",
+                    "worker in slot %d (pid %d) cannot be sent %s (%s): kill it by hand, as the user that it runs as",
                     slot,
                     self.pids[slot],
                     number.name,
@@ -154,8 +154,8 @@ class Channels:
             self._read(slot, channel)
 
     def read_all(self, slot: int) -> None:
-        """Read a channel until it would block or has ended, but no more than its share of a turn: whoever never stops
-        writing may not keep us here, nor put off what is to be judged (BC-PASS-02, BC-DEATH-01).
+        """Read a channel until it would block or has ended, but no more than its share of a turn: a worker that never
+        stops writing must neither keep us here nor put off what is to be judged (BC-PASS-02, BC-DEATH-01).
         """
         channel = self._channels.get(slot)
         if channel is not None:
@@ -184,8 +184,8 @@ class Channels:
         return len(data)
 
     def _lost(self, slot: int) -> None:
-        """The worker does not hold its end any more, or reads no more: what it wrote before still counts, as far as it
-        goes into one turn (BC-CHAN-06).
+        """The worker does not hold its end any more, or reads no more: what it wrote before still counts, up to
+        its share of one turn (BC-CHAN-06).
         """
         self.read_all(slot)
         if slot in self._channels:
@@ -204,8 +204,8 @@ class Channels:
     # ------------------------------------------------------------------------------------- the end
 
     def reap(self, others: Sequence[int] = ()) -> Iterator[int]:
-        """Reap workers that have exited, each after its last reports were read (BC-DEATH-01), and of
-        ``others``. Yields the exit statuses of workers.
+        """Reap workers that have exited, each after its last reports were read (BC-DEATH-01), and ``others`` that
+        have. Yields the exit statuses of workers.
         """
         slots = {pid: slot for slot, pid in self.pids.items()}
         for pid, status in dead_children([*slots, *others]):
@@ -220,8 +220,8 @@ class Channels:
                 yield status
 
     def close(self) -> None:
-        """Kill everybody, close the channels, wait for those that can be killed: another one drains by itself, because
-        its channel has ended.
+        """Kill all workers, close the channels, and wait for the workers that could be killed. One that could not
+        drains by itself, because its channel has ended.
         """
         for slot in self.pids:
             self._signal(slot, signal.SIGKILL)

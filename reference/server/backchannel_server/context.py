@@ -116,8 +116,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 def retires_after(quota: int, slot: int) -> int:
     """After how many connections the worker in ``slot`` retires: from ``quota`` to twice as many, 0 if ``quota`` is 0.
 
-    Workers that began together and are ordered evenly would otherwise all retire together, and leave nobody to serve
-    while their successors load their code. Multiples of the golden ratio, without what is before the point, lie far
+    Workers that began together and are ordered evenly would otherwise all retire together, and leave none to serve
+    while new ones load their code. Multiples of the golden ratio, without what is before the point, lie far
     from each other however many there are, so each slot has a number of its own, and always the same. Slot 0 has
     ``quota`` itself.
     """

@@ -41,7 +41,7 @@ from backchannel import (
     Settings,
     Spawn,
 )
-from backchannel.parent import NEVER_AGAIN
+from backchannel.states import NEVER_AGAIN
 
 from .arrivals import Arrivals
 from .channels import Channels
@@ -154,7 +154,7 @@ class Driver:
         core = self.core
         if self._reap:
             self._reap = False
-            for status in self.channels.reap([self.handover.successor] if self.handover.successor else []):
+            for status in self.channels.reap([self.handover.successor_pid] if self.handover.successor_pid else []):
                 self._look_for_reasons |= status in NEVER_AGAIN
         self.handover.go_on()
         now = self._loop.time()
@@ -242,7 +242,7 @@ class Driver:
         if not self.core.reload(self._loop.time(), at_once=self._reload_at_once):
             log.warning("SIGHUP: no reload while %s", self.core.state.value)
             return
-        generation = self.core.generations.current
+        generation = self.core.generation
         where = f", in {self._place.now()}" if self._place is not None else ""
         extra = {"event": "reload", "generation": generation}
         log.info("reload: generation %d begins%s", generation, where, extra=extra)
@@ -254,7 +254,7 @@ class Driver:
 
     def document(self) -> dict[str, object]:
         """The status document of the adapter contract."""
-        pids, successor = self.channels.pids, self.handover.successor
+        pids, successor = self.channels.pids, self.handover.successor_pid
         return document(self.core, self.names, pids, self.wakeups, self._loop.time(), successor)
 
     # ------------------------------------------------------------------------------------ actions
@@ -272,7 +272,7 @@ class Driver:
             case CloseListeners():
                 self.arrivals.stop()
                 # a worker of the traditional pool sleeps in accept, and must not find its listener broken
-                self.opened.close_listeners(nobody_accepts=self.core.watches)
+                self.opened.close_listeners(shut_down=self.core.watches)
             case Release():
                 self.opened.hand_over()
                 self._stop_status()
@@ -317,7 +317,7 @@ class Driver:
 
     def _tell(self) -> None:
         """Tell whoever asked, when the first workers are ready; as a successor, the old parent first."""
-        if not self._ready and self.core.greeted >= self.core.rules.start:
+        if not self._ready and self.core.ever_ready >= self.core.scaling.start:
             self._ready = True
             self.handover.say_ready()
         if self._ready and self.core.state is not ParentState.STANDBY:

@@ -2,7 +2,7 @@
 
 The old parent serves until its successor says on the baton that it is ready, gives no more orders, and closes the
 baton when the last order has ended. The new one watches nothing before it has read that end (BC-BATON-01 to -03). How a
-successor inherits the listeners is in :mod:`.upgrade`.
+successor inherits the listeners is in :mod:`.successor`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .arrivals import Arrivals
 from .loops import Loop
 from .opening import Opened
 from .place import Place
-from .upgrade import READY, Successor
+from .successor import READY, Successor
 from .worker_channel import read
 
 __all__ = ["Handover"]
@@ -51,7 +51,7 @@ class Handover:
         """The successor has said that it is ready, and the next pass hands over."""
 
     @property
-    def successor(self) -> int | None:
+    def successor_pid(self) -> int | None:
         """The process id of the parent that is to replace this one."""
         return self._successor.pid if self._successor else None
 
@@ -78,7 +78,7 @@ class Handover:
             return
         self._waits = False
         self._loop.unwatch(baton)
-        if self._core.take_over(self._loop.time()):  # not if it was stopped meanwhile: its listeners are closed then
+        if self._core.take_over():  # not if it was stopped meanwhile: its listeners are closed then
             self._opened.take_over()
             self._own()
 
@@ -128,7 +128,7 @@ class Handover:
         if not self._yielding:
             return
         self._yielding = False
-        if self._successor is not None and self._core.hand_over(self._loop.time()):
+        if self._successor is not None and self._core.hand_over():
             self._arrivals.stop()
             self._opened.notifier.main_pid(self._successor.pid)
 
@@ -144,7 +144,7 @@ class Handover:
         if number:
             self._successor.tell(number)
         self.drop()
-        if self._core.keep(self._loop.time()):
+        if self._core.keep():
             self.resume()
 
     def resume(self) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from .errors import starting
 from .listeners import Listeners, OwnPath, name_of, passed
 from .privileges import Identity
+from .successor import Inheritance
 from .systemd import Notifier
-from .upgrade import Inheritance
 
 __all__ = ["DEFAULT_ADDRESS", "STATUS_MODE", "Opened", "open_all"]
 
@@ -52,9 +52,9 @@ class Opened:
         self.listeners.paths.clear()
         self.listeners.own = False
 
-    def close_listeners(self, *, nobody_accepts: bool = True) -> None:
-        """Close them for good, if they are this pool's and ``nobody_accepts`` from them any more."""
-        if nobody_accepts and self.baton is None:
+    def close_listeners(self, *, shut_down: bool = True) -> None:
+        """Close them. ``shut_down``: for every process that holds them, if they are this pool's."""
+        if shut_down and self.baton is None:
             self.listeners.end()
         else:
             self.listeners.close()

@@ -38,7 +38,7 @@ _STATES: Final = {
 
 def board(parent: Parent) -> str:
     """One letter for each slot: ``I`` idle, ``b`` busy with room left, ``B`` full, ``S`` starting, ``D`` draining,
-    ``?`` suspect, ``L`` has closed its channel, ``K`` killed and not gone yet, ``.`` nobody.
+    ``?`` suspect, ``L`` has closed its channel, ``K`` killed and not gone yet, ``.`` no worker.
     """
     slots = range(max(parent.workers, default=-1) + 1)
     return "".join(_letter(worker) if (worker := parent.workers.get(slot)) else "." for slot in slots)
@@ -67,11 +67,11 @@ def document(
         "spec": "1.0",
         "pid": os.getpid(),
         "state": _STATES[parent.state],
-        "generation": parent.generations.current,
-        "reloading": parent.generations.active,
+        "generation": parent.generation,
+        "reloading": parent.reloading,
         "successor": successor,
         "board": board(parent),
-        "scaling": {name: getattr(parent.rules, name) for name in ("min", "max", "min_spare", "max_spare")},
+        "scaling": {name: getattr(parent.scaling, name) for name in ("min", "max", "min_spare", "max_spare")},
         "listeners": [{"address": name} for name in names],
         "counters": {**asdict(parent.counters), "wakeups": wakeups},
         "workers": [_worker(worker, pids.get(slot), now) for slot, worker in sorted(parent.workers.items())],
@@ -86,7 +86,7 @@ def _worker(worker: Worker, pid: int | None, now: float) -> dict[str, Any]:
         "generation": worker.generation,
         "open": worker.open,
         "capacity": worker.capacity,
-        "orders": worker.orders,
+        "orders": worker.ordered,
         "accepted": worker.accepted,
         "expired": worker.expired,
         "age": round(now - worker.spawned_at, 3),

@@ -46,7 +46,7 @@ class Traditional(Parent):
                 # there is no welcome: that it waits for connections is its hello, and the answer to it
                 worker.greeted, worker.capacity = True, 1
                 self._lives.step(worker, SlotEvent.HELLO, now)
-                self._lives.welcome(worker, now)
+                self._lives.welcomed(worker, now)
         elif word == BUSY and not worker.open and worker.greeted:
             worker.open = 1
             worker.accepted += 1
@@ -57,7 +57,7 @@ class Traditional(Parent):
                 self._lives.drain(worker, now)
         else:
             self._failures.violated(worker, f"said {word!r}, which means nothing here", now)
-        self._dispatch.look_again()  # a stop waits until nothing is pending, and nobody else says that something went
+        self._dispatch.look_again()  # a stop waits until nothing is pending, and nothing else says that something went
         self._changed(worker)
 
     def _dismiss(self, worker: Worker, now: float) -> None:
@@ -79,7 +79,7 @@ class Traditional(Parent):
         return False
 
     def dispatch(self, counts: Mapping[int, int]) -> None:
-        """Order nobody; see whether a stop is over."""
+        """Order no worker; see whether a stop is over."""
         for listener, pending in counts.items():
             self.backlogs[listener].counted(pending)
         self._settle()

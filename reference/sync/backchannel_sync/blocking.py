@@ -22,7 +22,7 @@ from backchannel import Violation, WorkerSide
 from backchannel_server.accepting import attempt
 from backchannel_server.clients import claim, close, stands_for, tell
 from backchannel_server.context import is_brief, keep_from_children, leave_if_forked, tell_of_drain
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.worker_channel import read, write_outgoing
 
 __all__ = ["BlockingHandler", "has_ended", "run", "serve_one"]
 
@@ -119,5 +119,5 @@ def has_ended(channel: socket.socket) -> bool:
 
 def _flush(side: WorkerSide, channel: socket.socket) -> None:
     """The parent always reads, so this blocks for no longer than the parent is stopped."""
-    while not write_owed(side, channel):
+    while not write_outgoing(side, channel):
         time.sleep(NO_ROOM_FOR)

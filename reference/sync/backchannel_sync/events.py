@@ -33,7 +33,7 @@ from backchannel_server.accepting import attempt
 from backchannel_server.clients import claim, close, stands_for, tell
 from backchannel_server.context import is_brief, is_draining, keep_from_children, leave_if_forked, tell_of_drain
 from backchannel_server.platform import seconds_until, selector_class
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.worker_channel import read, write_outgoing
 
 __all__ = ["Connection", "EventHandler", "Wait", "Waiting", "run"]
 
@@ -222,8 +222,8 @@ class _Worker:
             self.step(task)
 
     def flush(self) -> None:
-        """Write what is owed; what the channel does not take is made up anew when it does."""
-        blocked = not write_owed(self.side, self.channel)
+        """Write what there is to say; what the channel does not take is made up anew when it does."""
+        blocked = not write_outgoing(self.side, self.channel)
         self.watch_channel((0 if self.side.draining else READ) | (WRITE if blocked else 0))
 
     def watch_channel(self, events: int) -> None:

@@ -196,7 +196,7 @@ class Pool:
         """Start a worker by the fork binding; return its process id. Raises ``OSError``."""
         find, listeners = self._find_handler, self.driver.opened.listeners.sockets
         assert find is not None
-        self._reasons.generation = self.driver.core.generations.current
+        self._reasons.generation = self.driver.core.generation
 
         def child() -> int:
             ours.close()

@@ -18,7 +18,6 @@ cancelled, and may clean up (BC-DRAIN-05).
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import math
@@ -29,24 +28,12 @@ from functools import partial
 from typing import Final
 
 import trio
-from backchannel import CONFIGURATION, Violation, WorkerSide
+from backchannel import ExecStart, Violation, WorkerSide
+from backchannel_server import exec_worker
 from backchannel_server.accepting import attempt
 from backchannel_server.clients import close, stands_for, tell
-from backchannel_server.context import (
-    WorkerInfo,
-    enter,
-    keep_from_children,
-    leave_if_forked,
-    retires_after,
-    tell_of_drain,
-)
-from backchannel_server.errors import StartError
-from backchannel_server.exec_worker import inherit
-from backchannel_server.leaving import end_within
-from backchannel_server.logs import FORMATS, configure
-from backchannel_server.signals import leave_to_the_parent
-from backchannel_server.standard import flush, say
-from backchannel_server.worker_channel import read, write_owed
+from backchannel_server.context import keep_from_children, leave_if_forked, tell_of_drain
+from backchannel_server.worker_channel import read, write_outgoing
 
 from .handlers import Handler, Service, find, living
 
@@ -156,7 +143,7 @@ class _Worker:
         self.flush()
 
     async def report(self) -> None:
-        """Write what is owed, once a turn: what ends in one turn of trio's loop is told in one frame
+        """Write what there is to say, once a turn: what ends in one turn of trio's loop is told in one frame
         (BC-STATUS-03).
         """
         while True:
@@ -165,11 +152,11 @@ class _Worker:
                 await trio.lowlevel.wait_writable(self.channel)
 
     def flush(self) -> bool:
-        """Write what is owed, without waiting; ``False`` if the channel does not take it all.
+        """Write what there is to say, without waiting; ``False`` if the channel does not take it all.
 
         What it does not take is made up anew when it does, so the parent is never told old figures (BC-CHAN-08).
         """
-        if write_owed(self.side, self.channel):
+        if write_outgoing(self.side, self.channel):
             return True
         self.due.unpark()
         return False
@@ -244,47 +231,20 @@ def _is_tls_on(stream: trio.SocketStream, thing: object) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be a worker; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m backchannel_trio.worker",
-        description="A trio worker that a parent starts by the exec binding. It is of no use without one.",
-    )
-    parser.add_argument("handler", metavar="MODULE:HANDLER", help="an async function of a stream, or a service")
-    parser.add_argument(
-        "--quota", type=int, default=0, metavar="N", help="retire after N to 2N connections, by the slot (0: never)"
-    )
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    parser.add_argument("--log-format", default="text", choices=FORMATS, help="json: one object a line")
-    options = parser.parse_args(arguments)
-    leave_to_the_parent()
-    configure(options.log_level, options.log_format)
-    try:
-        start, channel, listeners = inherit()
-    except StartError as error:
-        return _cannot_start(error)
-    try:
-        enter(WorkerInfo(start.slot, start.capacity))
-        work = partial(run, channel, listeners, capacity=start.capacity, drain_deadline=start.drain_deadline)
-        life = partial(living, find(options.handler), options.handler, start.drain_deadline)
-        status = trio.run(_live, life, partial(work, quota=retires_after(options.quota, start.slot)))
-        end_within(start.drain_deadline)  # exit functions, and threads that are not daemons
-        return status
-    except StartError as error:
-        return _cannot_start(error)
-    finally:
-        for sock in (channel, *listeners):
-            sock.close()
-        flush(last=True)
+    handler = "an async function of a stream, or a service"
+    return exec_worker.main("backchannel_trio.worker", "A trio worker", handler, _work, arguments)
+
+
+def _work(name: str, start: ExecStart, channel: socket.socket, listeners: Sequence[socket.socket], quota: int) -> int:
+    life = partial(living, find(name), name, start.drain_deadline)
+    work = partial(run, channel, listeners, capacity=start.capacity, drain_deadline=start.drain_deadline, quota=quota)
+    return trio.run(_live, life, work)
 
 
 async def _live(life: Service, work: Callable[..., Awaitable[int]]) -> int:
     """Run the worker while its handler may be called."""
     async with life() as handler:
         return await work(handler=handler)
-
-
-def _cannot_start(error: StartError) -> int:
-    say(f"backchannel_trio.worker: {error}")
-    return CONFIGURATION
 
 
 if __name__ == "__main__":
