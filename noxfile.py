@@ -103,7 +103,7 @@ def variants(session: nox.Session) -> None:
 
 @nox.session
 def mutation(session: nox.Session) -> None:
-    """Measure the suite by mechanical mutants of the sync reference: --sample N, --seed S, --module NAME, --list."""
+    """Measure the suite by mechanical mutants of the reference and the port in C: --sample N, --module NAME, --list."""
     session.install("-e", ".[conformance]")
     session.run("python", "conformance/mutation", *session.posargs)
 

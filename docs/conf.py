@@ -12,7 +12,7 @@ project = "backchannel"
 author = "the backchannel authors"
 copyright = "2026, the backchannel authors"
 
-extensions = ["requirements", "tables", "matrix", "charts", "sphinx.ext.autodoc"]
+extensions = ["requirements", "tables", "matrix", "power", "charts", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["docs/**", "spec/**"]
 exclude_patterns = ["build", ".nox", ".venv"]

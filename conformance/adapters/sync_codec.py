@@ -6,7 +6,20 @@ import json
 import sys
 from typing import Any
 
-from backchannel import Accept, Busy, Features, FrameReader, Gone, Hello, Idle, Reason, Violation, decode, decode_hello
+from backchannel import (
+    Accept,
+    Busy,
+    Features,
+    FrameReader,
+    Gone,
+    Hello,
+    Idle,
+    Reason,
+    Type,
+    Violation,
+    decode,
+    decode_hello,
+)
 from backchannel import encode as encode_frame
 from backchannel.frames import Frame
 
@@ -52,9 +65,9 @@ def read(octets: bytes, sender: str, first: bool) -> Frame:
         return decode_hello(octets)
     if first and octets[0] != 0x10:
         raise Violation("BC-VER-06", f"welcome in version {octets[0]:#04x}")
-    frame = decode(octets)
-    if isinstance(frame, Accept) is not (sender == "parent"):
+    if (octets[1] == Type.ACCEPT) is not (sender == "parent"):
         raise Violation("BC-FRAME-03", "a type that this side does not send")
+    frame = decode(octets)
     if isinstance(frame, Idle) and frame.hello is not None:
         raise Violation("BC-HELLO-03", "a second hello")
     return frame

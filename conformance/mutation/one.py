@@ -1,58 +1,113 @@
-"""Run the suite against the sync reference with one module changed, until a case fails.
+"""Run the suite against an implementation with one target changed, until a case fails: one mutant.
 
-    python one.py MODULE FILE TIME-SCALE ROLE...
+    python one.py TARGET PLACE TIME-SCALE LIMIT ORDER
 
-FILE holds the module as it is to be. Exit status: 1 if a case failed, and the last line says which; 0 if none did; any
-other: the run itself went wrong.
+PLACE is what :func:`targets.prepare` made. LIMIT is how many seconds a case may take: in one that takes longer the
+mutant has caught the suite, which counts as a failure of the case. ORDER is JSON: the cases that are to be run first,
+and the one that noticed the mutant in an earlier run. Any other that fails must fail three times: a busy machine may
+fail a case. The last line says what came of it. Exit status: 1 if a case failed; 0 if none did; any other: the run
+itself went wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
+import resource
+import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from backchannel_conformance import manifest
 from backchannel_conformance.cli import CASES
 from backchannel_conformance.fixtures import Fixtures
-from backchannel_conformance.plugin import Suite
+from backchannel_conformance.plugin import Suite, case_of
 from backchannel_conformance.waiting import scale
+from targets import TARGETS, changed
 
-PROGRAM = str(Path(__file__).parents[1] / "mutants" / "mutate.py")
+MEMORY = 2 << 30
+"""Octets that a process of a mutant may have."""
+TIMES = 3
+"""So often a case must fail."""
 
 
-def changed(module: str, file: str, roles: list[str]) -> manifest.Manifest:
-    """The sync reference, with its commands loading ``file`` as ``module``."""
-    sync = manifest.find("sync")
-    wrong = {}
-    for name in roles:
-        role = sync.roles[name]
-        commands = {key: (line[0], PROGRAM, f"{module}={file}", *line[1:]) for key, line in role.commands.items()}
-        wrong[name] = replace(role, commands=commands)
-    return replace(sync, roles=wrong)
+class Hung(Exception):
+    """A case has come to no verdict."""
+
+
+class Conduct:
+    """The plugin of the run: which cases come when, how often, and how long each may take."""
+
+    def __init__(self, first: list[str], last: str, limit: float) -> None:
+        self._places = {case: place for place, case in reversed(list(enumerate(first)))}
+        self._last = last
+        self._limit = limit
+        self._noticed = ""
+        self.verdict = ""
+        """The case that has noticed the mutant, and the requirement that it names, or what came instead."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: (self._places.get(case_of(item), len(self._places)), not _is_broad(item)))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for item in session.items:
+            # what fails once on a busy machine is no evidence, unless it is what failed the last time
+            times = 1 if case_of(item) == self._last else TIMES
+            if all(self._notices(item) for _ in range(times)):
+                self.verdict = self._noticed
+                break
+        return True
+
+    def _notices(self, item: pytest.Item) -> bool:
+        """Run it; whether anything is wrong."""
+        self._noticed = ""
+        # again and again: the end of a case may be caught as well
+        signal.setitimer(signal.ITIMER_REAL, self._limit, 10)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return bool(self._noticed)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        case = report.case  # type: ignore[attr-defined]
+        if case["status"] in ("fail", "error", "warn") and not self._noticed:
+            self._noticed = f"{case['id']} {case['broke'] or case['status']}"
+
+    def give_up(self, number: int, frame: FrameType | None) -> None:
+        """End what the case waits for, in the case, so that all that it has started is ended by it."""
+        raise Hung(f"no verdict within {self._limit:g} s")
+
+
+def _is_broad(item: pytest.Item) -> bool:
+    """Whether it looks at everything: a generated history."""
+    return "histor" in item.path.name
 
 
 def main() -> int:
     """Run; return the exit status."""
-    module, file, factor, *roles = sys.argv[1:]
+    target, place, factor, limit, order = sys.argv[1:]
     scale(float(factor))
-    suite = Suite([changed(module, file, roles)], strict=False)
-    folders = [str(CASES / role) for role in roles]
-    options = ["-x", "-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    # inherited by all that is started: a mutant may ask for all the memory that there is
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    suite = Suite([changed(target, Path(place))], strict=False)
+    conduct = Conduct(**json.loads(order), limit=float(limit))
+    signal.signal(signal.SIGALRM, conduct.give_up)
+    folders = [str(CASES / case) for case in TARGETS[target].cases]
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     with contextlib.redirect_stdout(io.StringIO()):
-        status = pytest.main(["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures()])
-    (target,) = suite.report.targets.values()
-    failed = [case for case in target.cases if case.status in ("fail", "error", "warn")]
-    if not target.cases:
-        return 2
-    if failed:
-        broke = f" ({failed[0].broke})" if failed[0].broke else f" ({failed[0].status})"
-        print(f"by {failed[0].id}{broke}")
+        status = pytest.main(
+            ["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures(), conduct]
+        )
+    if conduct.verdict:
+        print(conduct.verdict)
         return 1
-    return 0 if status == pytest.ExitCode.OK else 2
+    (target_report,) = suite.report.targets.values()
+    return 0 if target_report.cases and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else 2
 
 
 if __name__ == "__main__":

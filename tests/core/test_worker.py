@@ -90,6 +90,7 @@ def test_order_that_crossed_a_cut_is_attempted() -> None:
     ("data", "requirement"),
     [
         (encode(Idle(1)), "BC-FRAME-03"),
+        (encode(Gone(0, 1)), "BC-FRAME-03"),  # and not BC-STATUS-06, which is its other fault (BC-VIOL-04)
         (encode(Accept(2, 1, 1)), "BC-ACCEPT-04"),
         (b"\x20" + encode(Accept(2, 0, 1))[1:], "BC-FRAME-03"),
     ],

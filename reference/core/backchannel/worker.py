@@ -31,6 +31,7 @@ from .frames import (
     Hello,
     Idle,
     Reason,
+    Type,
     decode,
     encode,
     encode_busy,
@@ -209,9 +210,10 @@ class WorkerSide:
             raise Violation("BC-HELLO-06", "an order came before the hello")
         if self.state is WorkerState.GREETED and raw[0] != VERSION:
             raise Violation("BC-VER-06", f"welcome in version {raw[0]:#04x}, not {VERSION:#04x}")
+        if raw[1] != Type.ACCEPT:  # asked before what else may be wrong with it (BC-VIOL-04)
+            raise Violation("BC-FRAME-03", f"type {raw[1]:#04x} from the parent")
         frame = decode(raw)
-        if not isinstance(frame, Accept):
-            raise Violation("BC-FRAME-03", f"{type(frame).__name__.upper()} from the parent")
+        assert isinstance(frame, Accept)
         if frame.listener >= self._listeners:
             raise Violation("BC-ACCEPT-04", f"listener {frame.listener}, of {self._listeners} that were given")
         return frame
