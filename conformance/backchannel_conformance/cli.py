@@ -29,10 +29,10 @@ from . import coverage, manifest
 from .baseline import Baseline
 from .errors import UsageError
 from .fixtures import Fixtures
+from .model import Deviation, check_trace
 from .parallel import OPTION, Controller, Helper
 from .plugin import Suite, case_of, requirements_of, role_of
 from .port_output import printable
-from .replay import Deviation, check_trace
 from .requirements import Requirements
 from .smoke import smoke, try_each
 from .waiting import scale
