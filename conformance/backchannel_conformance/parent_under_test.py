@@ -37,9 +37,7 @@ STUB_PROGRAM = Path(__file__).parent / "stub_program.py"
 class ParentUnderTest:
     """A parent under test."""
 
-    def __init__(
-        self, manifest: Manifest, values: Mapping[str, str], log: Path, program: Path = STUB_PROGRAM
-    ) -> None:
+    def __init__(self, manifest: Manifest, values: Mapping[str, str], log: Path, program: Path = STUB_PROGRAM) -> None:
         self.manifest = manifest
         self._log = log
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")

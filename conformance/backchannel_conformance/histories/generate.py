@@ -107,12 +107,15 @@ def _of(rng: random.Random, slot: int, puppet: Puppet, pending: dict[int, int]) 
     leaving = puppet.drained or puppet.ended
     statuses = (0, 0, 1, -9, -15) if puppet.greeted or rng.random() < 0.9 else (76, 78)
     ways = ("close", "before", "keep") if not puppet.ended else ("close",)
-    yield 4 if leaving else 0.15, lambda: {
-        "do": "exit",
-        "slot": slot,
-        "status": rng.choice(statuses),
-        "channel": rng.choice(ways),
-    }
+    yield (
+        4 if leaving else 0.15,
+        lambda: {
+            "do": "exit",
+            "slot": slot,
+            "status": rng.choice(statuses),
+            "channel": rng.choice(ways),
+        },
+    )
     if puppet.ended:
         return
     yield 0.5 if leaving else 0.1, lambda: {"do": "end", "slot": slot, "how": rng.choice(("half", "close"))}

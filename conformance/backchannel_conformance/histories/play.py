@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..manifest import DEFAULTS, Manifest
-from ..requirements import folder
+from ..model import Action, Model
+from ..model import Deviation as Wrong
+from ..model.workers import protocol
 from ..waiting import scale
-from .compare import Beliefs, TooMany, Way
-from .interim import Model
+from .compare import Beliefs, Seen, TooMany
 from .scenario import Scenario
 from .stage import Line, Stage
 
@@ -24,49 +25,55 @@ CLOSE = 0.03
 """Seconds before a deadline in which nothing is done: it could not be told what came first."""
 SOON = 1.6
 """Seconds that a step waits for a deadline, at most."""
-WINDOW = 0.1
+WINDOW = 0.2
 
 
 class Deviation(Exception):
     """The parent has done what the specification does not lead to, or has not done what it leads to."""
 
-    def __init__(self, player: Player, seen: list[Line], expected: list[Line]) -> None:
-        super().__init__(f"expected {expected}, seen {seen}")
-        self.seen, self.expected, self.player = seen, expected, player
+    def __init__(self, player: Player, seen: list[Line], expected: list[Action], clause: str, what: str) -> None:
+        super().__init__(what)
+        self.player, self.seen, self.expected, self.clause, self.what = player, seen, expected, clause, what
 
 
 class Abandoned(Exception):
     """The machine was too slow, or too much was possible at once: this history says nothing."""
 
 
-def header(options: Mapping[str, str], listeners: int) -> Line:
-    """The first line of a trace: all settings of a parent that is started with ``options``."""
-    protocol = tomllib.loads((folder() / "protocol.toml").read_text())
+def models(manifest: Manifest, options: Mapping[str, str], listeners: int) -> list[Model]:
+    """What a parent that is started with ``options`` may be: it watches by edges or by levels."""
+    tables = protocol()
     known = {**DEFAULTS, **options}
-    settings, scaling = dict(protocol["defaults"]), dict(protocol["scaling"])
-    for table in (settings, scaling):
-        for name in table:
+    given: dict[str, dict[str, Any]] = {"defaults": {}, "scaling": {}}
+    for part, settings in given.items():
+        for name, value in tables[part].items():
             if name in known:
-                table[name] = float(known[name]) if isinstance(table[name], float) else int(known[name])
-    settings["capacity"] = int(known["capacity"])
-    settings["policy"] = known["policy"] or ("lowest" if settings["capacity"] == 1 else "least-loaded")
-    head = {"trace": "parent", "spec": "1.0", "settings": settings, "scaling": scaling, "listeners": listeners}
-    return {**head, "state": "RUNNING"}
+                settings[name] = float(known[name]) if isinstance(value, float) else int(known[name])
+    given["defaults"] |= {"capacity": int(known["capacity"]), "policy": known["policy"] or None}
+    classes = {"counted": "counted" in manifest.classes, "scales": "scaling" in manifest.classes}
+    return [
+        Model(given["defaults"], given["scaling"], listeners, edges=edges, prompt=False, **classes)
+        for edges in (True, False)
+    ]
 
 
 class Player:
     """A parent under test that plays ``scenario.options``; :meth:`step` by step."""
 
     def __init__(self, manifest: Manifest, scenario: Scenario, log: Path) -> None:
-        self.header = header(scenario.options, scenario.listeners)
+        self.scenario = scenario
         self.done: list[Line] = []
         self.story: list[tuple[Line, list[Line], list[Line]]] = []
         """Of each step: what was done, what the parent had to read of it, what it did."""
-        self.beliefs = Beliefs(Model(self.header))
+        self.beliefs = Beliefs(models(manifest, scenario.options, scenario.listeners))
         self.over = False
+        self._early: float = self.beliefs.model.pool.sizer.rules["early_exit"]
+        self._born: list[tuple[float, float]] = []
+        """When workers may have been spawned, at the earliest and at the latest."""
         begun = time.monotonic()
         self.stage = Stage(manifest, scenario.options, log)
         try:
+            self.stage.expect(self.beliefs.model.pool.sizer.rules["start"])
             self._explain({"do": "start"}, begun, [{"in": "start"}])
         except BaseException:
             self.close()
@@ -120,7 +127,14 @@ class Player:
         time.sleep(max(0.0, due + self.beliefs.slack + 0.01 - time.monotonic()))
 
     def _keep_clear(self) -> None:
-        """Let a deadline pass that is so close that it could not be told what came first."""
+        """Let a deadline pass that is so close that it could not be told what came first; let a worker pass the age at
+        which its exit ceases to be early, if it is about to.
+        """
+        for earliest, latest in list(self._born):
+            end = latest + self._early + WINDOW * scale()
+            if time.monotonic() > earliest + self._early - WINDOW * scale():
+                self._born.remove((earliest, latest))
+                time.sleep(max(0.0, end - time.monotonic()))
         while not self.over:
             now = time.monotonic()
             due = self.beliefs.next_time(now)
@@ -138,9 +152,8 @@ class Player:
             ended = time.monotonic()
             seen += stage.look()
             try:
-                ways = beliefs.explain(
-                    begun, asleep, ended, inputs, stage.pending, seen, stage.is_blind, stage.is_told
-                )
+                found = Seen.of(seen, stage.is_blind, stage.is_told)
+                ways = beliefs.explain(begun, asleep, ended, inputs, stage.pending, found)
                 if ways:
                     beliefs.keep(ways, ended)
                     break
@@ -149,12 +162,35 @@ class Player:
             until = until or ended + GRACE * scale()
             if ended > until:
                 self.story.append((step, inputs, seen))
-                raise Deviation(self, seen, self._expected(begun, inputs))
+                raise self._deviation(begun, inputs, seen)
             time.sleep(0.01)
         self.over = any(line["out"] == "Exit" for line in seen)
+        if any(line["out"] == "Spawn" for line in seen):
+            self._born.append((begun, ended))
+        died = any(line["in"] == "exited" for line in inputs) or any(line["out"] == "Kill" for line in seen)
+        if died and any(earliest + self._early < ended for earliest, _ in self._born):
+            raise Abandoned("the machine was too slow: it cannot be told whether an exit was early")
         self.story.append((step, inputs, seen))
 
-    def _expected(self, begun: float, inputs: list[Line]) -> list[Line]:
+    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line]) -> Deviation:
+        """What is wrong, by the plainest way to read the step: all of it in one pass."""
         model = self.beliefs.model.copy()
-        found: list[Line] = model.turn(begun, [dict(line) for line in inputs], self.stage.pending)
-        return found
+        known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
+        expected = model.turn(begun, known, self.stage.pending)
+        for line in seen:
+            if line["out"] == "Exit":
+                continue
+            try:
+                model.saw(Action.of(line))
+            except Wrong as wrong:
+                return Deviation(self, seen, expected, _clause(str(wrong), expected), str(wrong))
+        try:
+            model.settled()
+        except Wrong as wrong:
+            return Deviation(self, seen, expected, _clause(str(wrong), expected), str(wrong))
+        return Deviation(self, seen, expected, "BC-RULE-01", "this cannot have come of what the parent has read")
+
+
+def _clause(what: str, expected: list[Action]) -> str:
+    found = re.search(r"BC-[A-Z]+-\d\d", what + "".join(action.clause for action in expected))
+    return found[0] if found else "BC-RULE-01"

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Scenario"]
+__all__ = ["Line", "Scenario"]
 
 Line = dict[str, Any]
 

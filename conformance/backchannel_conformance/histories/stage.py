@@ -7,6 +7,7 @@ last. Inputs and actions have the form of the traces in ``spec/1.0/vectors/paren
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import struct
@@ -19,7 +20,7 @@ from typing import Any
 from .. import frames, kernel
 from ..manifest import Manifest
 from ..parent_under_test import ParentUnderTest
-from ..waiting import deadline_in, scale, until
+from ..waiting import TimedOut, deadline_in, scale, until
 from .puppet import Puppet, introduce
 
 __all__ = ["Line", "Stage"]
@@ -29,6 +30,7 @@ Line = dict[str, Any]
 
 PUPPET_PROGRAM = Path(__file__).parent / "puppet_program.py"
 SETTLED = 10.0
+BEGUN = 20.0
 QUIET = 0.05
 """Seconds without news after which the parent is taken to have settled, where the system does not show it."""
 PAUSE = 0.002
@@ -70,6 +72,16 @@ class Stage:
                 client.close()
         for listener in self.listeners:
             listener.close()
+
+    def expect(self, count: int) -> None:
+        """Wait until so many workers have been started, or the parent has ended: it may take long to begin."""
+
+        def begun() -> bool:
+            self._welcome()
+            return len(self.workers) >= count or self.parent.process.poll() is not None
+
+        with contextlib.suppress(TimedOut):
+            until(begun, BEGUN, what="the first workers")
 
     # --------------------------------------------------------------------------------------------- steps
 
