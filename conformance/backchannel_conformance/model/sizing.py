@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = ["NEVER", "Sizer", "growth", "room"]
@@ -55,7 +55,9 @@ class Sizer:
 
     def copy(self) -> Sizer:
         """The same sizer, apart from this one."""
-        return replace(self)
+        other = Sizer.__new__(Sizer)
+        other.__dict__.update(self.__dict__)
+        return other
 
     # ----------------------------------------------------------------------------------- what delays spawning
 
