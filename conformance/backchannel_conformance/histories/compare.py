@@ -142,8 +142,8 @@ class Way:
                 return
             if not model.pool.due.came(action):
                 raise AssertionError(f"{action} is due, but may not come")
-            if action.do == "Kill" and not any(_exits(thread, action.slot) for thread in rest):
-                rest = (*rest, ({"in": "exited", "slot": action.slot, "status": -9},))
+            if action.do == "Kill" and action.slot in model.pool.workers:
+                rest = _with_exit(rest, action.slot)
             if action.do == "GiveUp":
                 rest = ()
             done = (*done, action)
@@ -170,6 +170,10 @@ class Beliefs:
         self.models: list[tuple[Model, float]] = [(model, float("-inf")) for model in models]
         """Each with the time of its last turn."""
         self.slack = 0.0
+        self.first = 0.0
+        """When they were, at the earliest."""
+        self.extra = 0.0
+        """What the slack is more, while nobody knows well when the first workers were spawned."""
 
     @property
     def model(self) -> Model:
@@ -190,7 +194,7 @@ class Beliefs:
         found: list[Way] = []
         tried = 0
         met: dict[Any, list[tuple[float | None, ...]]] = {}
-        certain = asleep - self.slack - LATE * scale()
+        certain = asleep - self.slack - self.extra - LATE * scale()
         todo = [Way(model, at, threads_of(inputs), seen) for model, at in self.models]
         while todo:
             way = todo.pop()
@@ -216,6 +220,8 @@ class Beliefs:
         if len(ways) > MOST:
             raise TooMany(f"{len(ways)} beliefs")
         self.models = [(way.model, way.at) for way in ways]
+        if not any(worker.state == "STARTING" and worker.born == self.first for worker in self.model.pool.workers.values()):
+            self.extra = 0.0
         self.slack = max([self.slack, *(ended - now for way in ways for now, _, _ in way.turns)])
 
 
@@ -303,5 +309,10 @@ def _subsets(threads: tuple[Thread, ...]) -> Iterator[tuple[Thread, tuple[Thread
                 yield tuple(taken), tuple(thread for thread in left.values() if thread)
 
 
-def _exits(thread: Thread, slot: int | None) -> bool:
-    return any(line["in"] == "exited" and line["slot"] == slot for line in thread)
+def _with_exit(threads: tuple[Thread, ...], slot: int | None) -> tuple[Thread, ...]:
+    """``threads``, and the exit of a worker that has been killed, after whatever else is to be read of it."""
+    mine = next((thread for thread in threads if thread[0].get("slot") == slot), ())
+    if any(line["in"] == "exited" for line in mine):
+        return threads
+    others = tuple(thread for thread in threads if thread is not mine)
+    return (*others, (*mine, {"in": "exited", "slot": slot, "status": -9}))

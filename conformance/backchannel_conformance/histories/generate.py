@@ -52,7 +52,9 @@ def begin(rng: random.Random, manifest: Manifest) -> Scenario:
     short = set(rng.sample(DEADLINES, rng.choice((0, 0, 1, 2, 3))))
     for name in DEADLINES:
         if name in offered:
-            options[name] = f"{rng.choice((0.25, 0.6)) * scale():g}" if name in short else LONG
+            # a worker has to begin before its deadline passes, or nobody sees it
+            least = 1.2 if name == "start_deadline" else rng.choice((0.25, 0.6))
+            options[name] = f"{least * scale():g}" if name in short else LONG
     return Scenario(options)
 
 

@@ -26,6 +26,8 @@ CLOSE = 0.03
 SOON = 1.6
 """Seconds that a step waits for a deadline, at most."""
 WINDOW = 0.2
+SLOW = 0.5
+"""Seconds that a step may take on a machine that is fast enough to say something of it."""
 
 
 class Deviation(Exception):
@@ -73,13 +75,14 @@ class Player:
         begun = time.monotonic()
         self.stage = Stage(manifest, scenario.options, log)
         try:
+            self.beliefs.first = begun
             self.stage.expect(self.beliefs.model.pool.sizer.rules["start"])
+            self.beliefs.slack = time.monotonic() - begun
             self._explain({"do": "start"}, begun, [{"in": "start"}])
         except BaseException:
             self.close()
             raise
-        # until its first workers are ready, their age is known no better than the start of the parent was
-        self.beliefs.slack = 0.02 * scale()
+        self.beliefs.extra, self.beliefs.slack = self.beliefs.slack, 0.0
 
     def close(self) -> None:
         """End it."""
@@ -147,6 +150,7 @@ class Player:
         stage, beliefs = self.stage, self.beliefs
         seen: list[Line] = []
         until = None
+        late = max(begun, time.monotonic()) + SLOW * scale()
         while True:
             asleep = stage.settle()
             ended = time.monotonic()
@@ -160,6 +164,8 @@ class Player:
             except TooMany as error:
                 raise Abandoned(str(error)) from None
             until = until or ended + GRACE * scale()
+            if ended > until and asleep > late and step["do"] != "start":
+                raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append((step, inputs, seen))
                 raise self._deviation(begun, inputs, seen)

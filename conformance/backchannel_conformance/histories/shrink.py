@@ -40,6 +40,8 @@ def shrink(scenario: Scenario, play: Callable[[Scenario], Deviation | None]) -> 
     parts = 2
     while best is not None and time.monotonic() < deadline:
         steps = best.player.done
+        if not steps:
+            break
         size = -(-len(steps) // parts)
         for at in range(0, len(steps), size):
             if time.monotonic() > deadline:
