@@ -1,14 +1,16 @@
 """Whatever clients, workers and time do, the promises hold after every step.
 
 The machine plays the world: connections come, workers answer early, late or never, report, flood, die and are
-replaced. In the end the parent's trace is replayed by the suite's oracle, which must come to each decision by itself.
+replaced; the parent reloads, hands over, takes over, stops. In the end its trace is replayed by the suite's model, which
+must come to each decision by itself.
 After each step no more is in flight than pending, no worker is overfilled, the pool is within its bounds, and the
 counters add up.
 """
 
 from __future__ import annotations
 
-from backchannel import Busy, Reason, Scaling, Settings, SlotState, encode
+from backchannel import VERSION, Busy, Reason, Scaling, Settings, SlotState, encode
+from backchannel.states import ParentState
 from backchannel_conformance.model import check_trace
 from effort import at_least
 from hypothesis import strategies as st
@@ -25,16 +27,30 @@ class Pool(RuleBasedStateMachine):
 
     @initialize(
         capacity=st.integers(1, 3),
-        listeners=st.integers(1, 2),
+        listeners=st.integers(1, 3),
         most=st.integers(1, 3),
         policy=st.sampled_from(["lowest", "least-loaded"]),
         edges=st.booleans(),
         greeted=st.booleans(),
+        standby=st.integers(0, 4),
+        fixed=st.booleans(),
     )
-    def begin(self, capacity: int, listeners: int, most: int, policy: str, edges: bool, greeted: bool) -> None:
+    def begin(
+        self,
+        capacity: int,
+        listeners: int,
+        most: int,
+        policy: str,
+        edges: bool,
+        greeted: bool,
+        standby: int,
+        fixed: bool,
+    ) -> None:
         self.scaling = Scaling(start=2, min=1, max=9, min_spare=1, max_spare=2 * capacity, max_draining=2)
+        if fixed:
+            self.scaling = Scaling.fixed(3)
         settings = Settings(capacity=capacity, max_per_order=most, policy=policy)
-        self.world = World(settings, self.scaling, listeners)
+        self.world = World(settings, self.scaling, listeners, standby=standby == 4)
         self.world.parent.edges = edges
         if greeted:
             self.world.greet_all()
@@ -133,11 +149,29 @@ class Pool(RuleBasedStateMachine):
             self.world.write(worker.slot, b"\xff" + raw[1:])
             assert worker.killed
 
-    @rule(data=st.data(), status=st.sampled_from([0, 1, -9]))
+    @rule(data=st.data(), status=st.sampled_from([0, 1, -9, 76, 78]))
     def die(self, data: st.DataObject, status: int) -> None:
         worker = self.some(data, lambda w: True)
         if worker:
             self.world.exit(worker.slot, status)
+
+    @rule(data=st.data())
+    def speak_another_version(self, data: st.DataObject) -> None:
+        worker = self.some(data, lambda w: not w.killed and not self.world.parent.workers[w.slot].greeted)
+        if worker and self.state(worker) in READING:
+            self.world.hello(worker.slot, VERSION + 1, VERSION + 2)
+            assert worker.killed
+
+    @rule(data=st.data())
+    def fill_channel(self, data: st.DataObject) -> None:
+        """A worker that does not read: its channel takes no ACCEPT any more."""
+        worker = self.some(data, lambda w: not w.orders and self.state(w) in READING)
+        if worker:
+            self.world.full.add(worker.slot)
+
+    @rule(count=st.integers(1, 3))
+    def run_out_of_processes(self, count: int) -> None:
+        self.world.no_processes = count
 
     @rule(data=st.data())
     def close_channel(self, data: st.DataObject) -> None:
@@ -149,6 +183,28 @@ class Pool(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 40.0]))
     def wait(self, seconds: float) -> None:
         self.world.wait(seconds)
+
+    @rule(at_once=st.booleans())
+    def reload(self, at_once: bool) -> None:
+        self.world.parent.reload(self.world.now, at_once=at_once)
+        self.world.turn()
+
+    @rule(sure=st.integers(0, 3))
+    def hand_over(self, sure: int) -> None:
+        """A successor is READY. Mostly it is gone again before the baton is released."""
+        if self.world.parent.in_flight or sure == 3:
+            self.world.parent.hand_over(self.world.now)
+            self.world.turn()
+
+    @rule()
+    def keep(self) -> None:
+        self.world.parent.keep(self.world.now)
+        self.world.turn()
+
+    @rule()
+    def take_over(self) -> None:
+        self.world.parent.take_over(self.world.now)
+        self.world.turn()
 
     @precondition(lambda self: not self.world.parent.stopping)
     @rule(sure=st.integers(0, 20))
@@ -180,8 +236,10 @@ class Pool(RuleBasedStateMachine):
 
     @invariant()
     def within_bounds(self) -> None:
-        counting = sum(not worker.drained for worker in self.world.parent.workers.values())
-        assert counting <= self.scaling.max
+        counting = [worker for worker in self.world.parent.workers.values() if not worker.drained]
+        newest = self.world.parent.generations.current
+        # a reload has one more for each that is about to be drained (BC-RELOAD-03)
+        assert len(counting) <= self.scaling.max + sum(worker.generation < newest for worker in counting)
 
     @invariant()
     def counters_add_up(self) -> None:
@@ -194,6 +252,8 @@ class Pool(RuleBasedStateMachine):
     def nobody_is_stranded(self) -> None:
         """Something pending, somebody free: it is in flight, owed to an expired order, or its listener cools down."""
         parent = self.world.parent
+        if parent.state not in (ParentState.RUNNING, ParentState.STOPPING):
+            return  # another parent has the listeners
         free = any(worker.may_be_chosen for worker in parent.workers.values())
         for listener, backlog in enumerate(parent.backlogs):
             if (
@@ -214,8 +274,12 @@ class Pool(RuleBasedStateMachine):
             assert check_trace(world.trace) == len(world.trace) > 3
 
     def let_all_behave(self, world: World) -> None:
-        if world.closed or world.parent.stopping:
+        if world.closed or world.parent.stopping or world.gave_up:
             return
+        world.no_processes = 0
+        world.full.clear()
+        self.keep()
+        self.take_over()
         self.read_edges()
         self.read_answers()
         for _ in range(400):

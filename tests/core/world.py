@@ -65,6 +65,12 @@ class World:
         self.gave_up: GiveUp | None = None
         self.released = False
         self.reloads: list[Reloaded] = []
+        self.no_processes = 0
+        """So many spawns fail from now on."""
+        self.full: set[int] = set()
+        """Slots whose channels take no ACCEPT."""
+        self.failed: list[int] = []
+        """Those to which one was to be sent."""
         self.trace: list[str] = []
         record(self.parent, self.trace.append)
         self.parent.start(self.now)
@@ -77,18 +83,30 @@ class World:
         self.parent.judge(self.now)
         self.parent.dispatch({listener: self.queue[listener] for listener in self.parent.to_count()})
         self.parent.scale(self.now)
+        failed = len(self.failed)
         while actions := self.parent.take_actions():
             for action in actions:
                 self.do(action)
+        if len(self.failed) > failed:
+            self.turn()  # the next pass knows of it
 
     def do(self, action: object) -> None:
         match action:
             case Spawn(slot):
                 assert slot not in self.workers
+                if self.no_processes:
+                    self.no_processes -= 1
+                    self.parent.spawn_failed(slot, "no process", self.now)
+                    return
+                self.full.discard(slot)
                 self.workers[slot] = FakeWorker(slot, self.settings.capacity)
             case Send(slot, data):
                 order = decode(data)
                 assert isinstance(order, Accept)
+                if slot in self.full:
+                    self.failed.append(slot)
+                    self.parent.send_failed(slot, self.now)
+                    return
                 assert not self.workers[slot].killed
                 assert not self.workers[slot].orders, "a second order while one is unanswered (BC-ORDER-01)"
                 self.workers[slot].orders.append(order)

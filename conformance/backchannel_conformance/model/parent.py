@@ -32,9 +32,9 @@ _TRACED = {"period": "pass"}
 class Model:
     """A parent. ``settings`` and ``scaling`` are those that differ from ``protocol.toml``.
 
-    ``counted``, ``scales``: it declares these classes (else ``scaling["start"]`` is the size of its pool). ``edges``: it
-    watches edge-triggered (BC-WATCH-04, BC-WATCH-05). ``prompt``: it does not wait for the tick of a clock
-    (BC-SCALE-16). ``strict``: its decisions are seen one by one, as in a trace.
+    ``counted``, ``scales``: it declares these classes; without the second, ``scaling["start"]`` is the size of its pool.
+    ``edges``: it watches edge-triggered (BC-WATCH-04, BC-WATCH-05). ``prompt``: it does not wait for the tick of a
+    clock (BC-SCALE-16). ``strict``: its decisions are seen one by one, as in a trace.
     """
 
     def __init__(
@@ -121,7 +121,9 @@ class Model:
         pool.now = now
         pool.due.then()
         for backlog in pool.backlogs:
-            backlog.stale = backlog.stale or NEVER < backlog.cool_until <= now
+            if NEVER < backlog.cool_until <= now:
+                backlog.cool_until = NEVER
+                backlog.look_again()
         for worker in list(pool.workers.values()):
             if worker.order and worker.order.due is not None and not worker.order.expired and worker.order.due <= now:
                 pool.expire(worker)
@@ -161,7 +163,7 @@ class Model:
             sizer.spawned(pool.now)
             for _ in range(spawn):
                 pool.spawn(clause="BC-SCALE-04")
-        elif retire is not None and pool.now >= sizer.must_retire:
+        elif retire is not None and pool.now >= sizer.must_retire and not pool.reloading:
             sizer.retired(pool.now)
             pool.drain(pool.workers[retire], clause="BC-SCALE-07")
 
@@ -172,7 +174,7 @@ class Model:
             spawn, retire = pool.sizer.look(pool.now, pool.views())
         else:
             spawn, retire = pool.sizer.replace(pool.now, pool.views()), None
-        if retire is not None and pool.reloading:
+        if retire is not None and pool.reloading and not reload.may_end(pool):
             pool.sizer.surplus_since = retire = None
         return spawn, retire
 
@@ -181,7 +183,7 @@ class Model:
     def saw(self, action: Action) -> None:
         """``action`` was seen. Raises :class:`Deviation` unless it is due or may be done."""
         pool = self.pool
-        if pool.due.came(action):
+        if pool.due.came(action) or self._over:
             return
         chosen = self._choices().get(action)
         if chosen is not None:
@@ -199,8 +201,13 @@ class Model:
 
     def settled(self) -> None:
         """Nothing more is seen. Raises :class:`Deviation` if something is still due."""
-        for action in self.pool.due:
+        for action in () if self._over else self.pool.due:
             raise Deviation(f"{action.clause}: {action} was due, but it was not done")
+
+    @property
+    def _over(self) -> bool:
+        """The parent has been seen to give up (BC-SCALE-13): how it ends is its own affair."""
+        return self.pool.gave_up and not any(action.do == "GiveUp" for action in self.pool.due)
 
     def _wanted(self) -> str:
         due, may = self.pool.due.next(), self.may()
@@ -223,6 +230,8 @@ class Model:
             choices[Action("HalfClose", retire)] = lambda: self._retired(pool.workers[retire])
         if pool.reloading and pool.now >= sizer.delayed_until and reload.lacking(pool):
             choices[Action("Spawn", pool.free_slot)] = lambda: pool.spawn(newcomer=True, clause="", expect=False)
+        if reload.may_end(pool):
+            choices[Action("Reloaded")] = lambda: pool.end_reload(expect=False)
         if self.kept is not None and self.state == "RUNNING":
             choices[Action("Spawn", pool.free_slot)] = self._kept_reload
         return choices

@@ -206,13 +206,17 @@ class Pool:
             self.gave_up = True
             self.due.add(Action("GiveUp", status=status, clause="BC-SCALE-13"))
 
-    def end_reload(self, *, failed: bool = False) -> None:
-        """A reload is over; if it has failed, newcomers that have replaced nobody are drained (BC-RELOAD-05)."""
+    def end_reload(self, *, failed: bool = False, expect: bool = True) -> None:
+        """A reload is over; if it has failed, newcomers that have replaced nobody are drained (BC-RELOAD-05).
+
+        That it is over is said in a trace alone.
+        """
         surplus = [worker for worker in self.workers.values() if worker.newcomer]
         self.abandon_reload()
         if failed:
             self.drain_each(surplus, clause="BC-RELOAD-05")
-        self.due.add(Action("Reloaded", failed=failed, clause="BC-RELOAD-05" if failed else "BC-RELOAD-01"))
+        if expect and self.due.strict:
+            self.due.add(Action("Reloaded", failed=failed, clause="BC-RELOAD-05" if failed else "BC-RELOAD-01"))
 
 
 def check(holds: bool, said: str) -> None:

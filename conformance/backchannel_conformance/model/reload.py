@@ -5,10 +5,12 @@ A *newcomer* is a worker that the reload has spawned and that has replaced nobod
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .pool import Pool
 from .workers import COUNTING, Worker
 
-__all__ = ["begin", "lacking", "relieve"]
+__all__ = ["begin", "lacking", "may_end", "relieve"]
 
 
 def begin(pool: Pool, *, at_once: bool) -> None:
@@ -22,7 +24,7 @@ def begin(pool: Pool, *, at_once: bool) -> None:
 
 
 def relieve(pool: Pool) -> None:
-    """Newcomers that are READY replace old workers; nobody is left to replace: the reload is over."""
+    """Newcomers that are READY replace old workers; when nobody is left to replace, the reload is over."""
     old, ready, starting = _old(pool), _ready(pool), _starting(pool)
     # all at once: nobody is drained before the whole new generation is READY (BC-RELOAD-01)
     if not pool.at_once or (not starting and len(ready) >= len(old)):
@@ -33,28 +35,38 @@ def relieve(pool: Pool) -> None:
         del old[: len(ready)]
         for worker in ready:
             worker.newcomer = False
-    if not old and not starting:
+    if may_end(pool) and not any(worker.generation < pool.generation and not worker.drained for worker in _all(pool)):
         pool.end_reload()
+
+
+def may_end(pool: Pool) -> bool:
+    """Whether the parent may take the reload for over: nobody is left to replace.
+
+    A parent may as well wait until old workers that it has killed, or whose channels have ended, have exited.
+    """
+    return pool.reloading and not _old(pool) and not _starting(pool)
 
 
 def lacking(pool: Pool) -> int:
     """How many newcomers are to be spawned, as soon as that may be done."""
     old, ready, starting = len(_old(pool)), len(_ready(pool)), len(_starting(pool))
-    if pool.at_once:
-        return max(0, old - starting - ready)
-    return 1 if old and not starting and not ready else 0
+    # above *max*, one may count for each that is about to be drained (BC-RELOAD-03)
+    room = pool.sizer.most + old - sum(not worker.drained for worker in _all(pool))
+    wanted = old - starting - ready if pool.at_once else int(old > 0 and not starting and not ready)
+    return max(0, min(wanted, room))
+
+
+def _all(pool: Pool) -> Iterable[Worker]:
+    return pool.workers.values()
 
 
 def _old(pool: Pool) -> list[Worker]:
     """Workers that are still to be replaced. One that is LOST or KILLED goes by itself."""
-    return [
-        worker for worker in pool.workers.values() if worker.generation < pool.generation and worker.state in COUNTING
-    ]
+    return [worker for worker in _all(pool) if worker.generation < pool.generation and worker.state in COUNTING]
 
 
 def _ready(pool: Pool) -> list[Worker]:
-    workers = pool.workers.values()
-    return [worker for worker in workers if worker.newcomer and worker.state in ("READY", "SUSPECT")]
+    return [worker for worker in _all(pool) if worker.newcomer and worker.state in ("READY", "SUSPECT")]
 
 
 def _starting(pool: Pool) -> list[Worker]:
@@ -63,6 +75,6 @@ def _starting(pool: Pool) -> list[Worker]:
     """
     return [
         worker
-        for worker in pool.workers.values()
+        for worker in _all(pool)
         if worker.newcomer and not worker.was_ready and worker.state in ("STARTING", "LOST")
     ]

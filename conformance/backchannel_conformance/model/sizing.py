@@ -53,6 +53,12 @@ class Sizer:
     short_since: float | None = None
     surplus_since: float | None = None
 
+    @property
+    def most(self) -> int:
+        """The most workers that may count (BC-SCALE-08)."""
+        most: int = self.rules["max" if self.scales else "start"]
+        return most
+
     def copy(self) -> Sizer:
         """The same sizer, apart from this one."""
         other = Sizer.__new__(Sizer)

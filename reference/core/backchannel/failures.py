@@ -37,6 +37,7 @@ class Failures:
         """``worker`` has exited with ``status``, negative for a signal (BC-DEATH-01)."""
         expected = worker.drained or worker.state is SlotState.KILLED
         early = not worker.accepted and now - worker.spawned_at < self._rules.early_exit
+        self._sizing.lived(worker, now)
         self._lives.exit(worker, now)
         if expected:
             return

@@ -110,7 +110,9 @@ class Reload:
             if not self.active:
                 self._over("")
             return
-        lacking = self._lacking(len(old) - len(drain))
+        left = len(old) - len(drain)
+        # one that was killed counts until it has exited, and may do so after the delay of its successor (BC-RELOAD-03)
+        lacking = min(self._lacking(left), self._sizing.may_add(left))
         self.waiting = lacking > 0 and not may_spawn
         if may_spawn:
             for _ in range(lacking):

@@ -201,6 +201,10 @@ class Sizing:
         """No worker is to be spawned before this time."""
         return max(self._memory.not_before, self._no_start_before)
 
+    def may_add(self, above: int) -> int:
+        """How many more workers may count, if ``above`` more than *max* may (BC-SCALE-08, BC-RELOAD-03)."""
+        return max(0, self._rules.max + above - self._totals.counting)
+
     def next_pass(self) -> float | None:
         """When the next pass may do something; ``None`` while the pool is as it should be."""
         is_short = self._is_short()
@@ -229,11 +233,17 @@ class Sizing:
         if self._memory.early_exits:
             self._memory = Memory(self._memory.rate, self._memory.last)
 
-    def exited_early(self, now: float) -> None:
-        """Delay all spawning, longer each time; a worker that has outlived *early_exit* since breaks the series."""
-        grown = now - self._rules.early_exit
-        if any(self._last_early_exit < worker.spawned_at < grown for worker in self._workers.values()):
+    def lived(self, worker: Worker, now: float) -> None:
+        """``worker`` has lived until now. If it was spawned after the last early exit and has outlived *early_exit*, no
+        series of early exits goes on (BC-SCALE-12).
+        """
+        if self._last_early_exit < worker.spawned_at < now - self._rules.early_exit:
             self.served()
+
+    def exited_early(self, now: float) -> None:
+        """Delay all spawning, longer each time."""
+        for worker in self._workers.values():
+            self.lived(worker, now)
         self._last_early_exit = now
         self._memory = delayed(self._memory, self._rules, now)
 
