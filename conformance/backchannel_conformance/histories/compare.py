@@ -120,15 +120,15 @@ class Way:
         left = tuple(tuple(map(str, thread)) for thread in self.threads)
         return left, tuple(sorted((slot, actions) for slot, actions in seen.slots.items())), seen.spawns, seen.status
 
-    def turn(self, now: float, read: Thread, rest: tuple[Thread, ...], pending: Mapping[int, int]) -> Iterator[Way]:
+    def turn(
+        self, now: float, read: Thread, rest: tuple[Thread, ...], pending: Sequence[Mapping[int, int]]
+    ) -> Iterator[Way]:
         """The next pass is at ``now``, reads ``read``, and leaves ``rest``: what may come of it, if that was seen."""
-        # the earlier of two beliefs that differ in time alone is tried first, and is the one that is kept
-        for lazy in (False, True):
-            model = self.model.copy()
-            model.turn(
-                now, [line for line in read if line.get("slot", -1) in (-1, *model.pool.workers)], pending, lazy=lazy
-            )
-            yield from self._after(model, now, read, rest, ())
+        # a pass that reads nothing may come before what the step does to the queues
+        known = [line for line in read if line.get("slot", -1) in (-1, *self.model.pool.workers)]
+        for counts in pending[-1:] if read else pending:
+            for model in self.model.passes(now, known, counts):
+                yield from self._after(model, now, read, rest, ())
 
     def _after(
         self, model: Model, now: float, read: Thread, rest: tuple[Thread, ...], done: tuple[Action, ...]
@@ -166,8 +166,8 @@ class Way:
 class Beliefs:
     """The models that agree with all that was seen so far."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self.models: list[tuple[Model, float]] = [(model, float("-inf")) for model in models]
+    def __init__(self, model: Model) -> None:
+        self.models: list[tuple[Model, float]] = [(model, float("-inf"))]
         """Each with the time of its last turn."""
         self.slack = 0.0
         self.first = 0.0
@@ -186,10 +186,16 @@ class Beliefs:
         return min(times, default=None)
 
     def explain(
-        self, begun: float, asleep: float, ended: float, inputs: Sequence[Line], pending: Mapping[int, int], seen: Seen
+        self,
+        begun: float,
+        asleep: float,
+        ended: float,
+        inputs: Sequence[Line],
+        pending: Sequence[Mapping[int, int]],
+        seen: Seen,
     ) -> list[Way]:
         """The ways that lead from a belief to what was seen between ``begun`` and ``ended``. At ``asleep`` the parent
-        slept, and had read everything.
+        slept, and had read everything. ``pending`` is what was pending before and after the step.
         """
         found: list[Way] = []
         tried = 0
@@ -201,7 +207,7 @@ class Beliefs:
             if not way.threads and way.seen.is_explained and not _overdue(way.model, certain):
                 found.append(way)
             for now, read, rest in _options(way, begun, ended):
-                for on in way.turn(now, read, rest, pending):
+                for on in way.turn(now, read, rest, pending if pending[0] != pending[-1] else pending[-1:]):
                     state, times = state_of(on.model)
                     known = met.setdefault((on.key(), state), [])
                     if not any(_alike(times, others) for others in known):
@@ -247,7 +253,7 @@ _WORKER = attrgetter(
     *("said_hello", "was_ready", "drained"),
 )
 _ORDER = attrgetter("number", "listener", "max", "again", "expired")
-_BACKLOG = attrgetter("in_flight", "owed", "retrying", "stale", "drained", "alone", "left")
+_BACKLOG = attrgetter("in_flight", "owed", "retrying", "stale")
 _SIZER = attrgetter("rate", "deaths", "failures")
 
 
@@ -261,10 +267,12 @@ def state_of(model: Model) -> tuple[Any, tuple[float | None, ...]]:
 
     times = [model.stop_by, sizer.last_death, sizer.short_since, sizer.surplus_since]
     times += [ahead(sizer.last + period), ahead(sizer.last_maybe + period)]
-    times += map(ahead, (sizer.not_before, sizer.hopeless_until, sizer.no_start_before))
-    state: list[Any] = [model.state, model.edges, model.kept, _POOL(pool), _SIZER(sizer)]
+    times += map(ahead, (sizer.not_before, sizer.lifted, sizer.hopeless_until, sizer.no_start_before))
+    state: list[Any] = [model.state, model.kept, _POOL(pool), _SIZER(sizer)]
     for backlog in pool.backlogs:
-        state.append(_BACKLOG(backlog))
+        # what was read means nothing when it must be read again
+        known = not backlog.stale and (backlog.drained, backlog.alone and backlog.left <= 0)
+        state += [_BACKLOG(backlog), known]
         times.append(ahead(backlog.cool_until))
     for slot in sorted(pool.workers):
         worker = pool.workers[slot]

@@ -49,6 +49,8 @@ def begin(rng: random.Random, manifest: Manifest) -> Scenario:
     else:
         options |= dict.fromkeys(("start", "min", "max"), str(rng.choice((1, 2, 2, 3, 4))))
         options["pass"] = f"{0.02 * scale():g}"
+    if "reload" in offered and rng.random() < 0.4:
+        options["reload"] = "at-once"
     short = set(rng.sample(DEADLINES, rng.choice((0, 0, 1, 2, 3))))
     for name in DEADLINES:
         if name in offered:
@@ -94,6 +96,9 @@ def _ideas(rng: random.Random, player: Player, now: float) -> Iterator[Idea]:
     due = player.beliefs.next_time(now)
     if due is not None and due < now + 1.5 * scale():
         yield 4, lambda: {"do": "wait"}
+    if player.can_reload:
+        yield 0.25, lambda: {"do": "signal", "name": "HUP"}
+    yield 0.06, lambda: {"do": "signal", "name": "TERM"}
     for slot, puppet in stage.workers.items():
         if not puppet.told and not puppet.gone:
             yield from _of(rng, slot, puppet, pending)
@@ -148,6 +153,8 @@ def _hello(rng: random.Random, capacity: int) -> Line:
         hello |= {"lowest": 0x11, "highest": 0x1F}
     elif chance < 0.1:
         hello |= {"highest": rng.randint(0x10, 0x2F)}
+    elif chance < 0.2:
+        hello["features"] = 1
     return hello
 
 

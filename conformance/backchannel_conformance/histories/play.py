@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 from ..manifest import DEFAULTS, Manifest
 from ..model import Action, Model
-from ..model import Deviation as Wrong
 from ..model.workers import protocol
 from ..waiting import scale
+from .blame import blame
 from .compare import Beliefs, Seen, TooMany
 from .scenario import Scenario
 from .stage import Line, Stage
@@ -42,8 +41,8 @@ class Abandoned(Exception):
     """The machine was too slow, or too much was possible at once: this history says nothing."""
 
 
-def models(manifest: Manifest, options: Mapping[str, str], listeners: int) -> list[Model]:
-    """What a parent that is started with ``options`` may be: it watches by edges or by levels."""
+def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, edges: bool) -> Model:
+    """The model of a parent that is started with ``options``, and watches by ``edges`` or by levels."""
     tables = protocol()
     known = {**DEFAULTS, **options}
     given: dict[str, dict[str, Any]] = {"defaults": {}, "scaling": {}}
@@ -53,28 +52,28 @@ def models(manifest: Manifest, options: Mapping[str, str], listeners: int) -> li
                 settings[name] = float(known[name]) if isinstance(value, float) else int(known[name])
     given["defaults"] |= {"capacity": int(known["capacity"]), "policy": known["policy"] or None}
     classes = {"counted": "counted" in manifest.classes, "scales": "scaling" in manifest.classes}
-    return [
-        Model(given["defaults"], given["scaling"], listeners, edges=edges, prompt=False, **classes)
-        for edges in (True, False)
-    ]
+    return Model(given["defaults"], given["scaling"], listeners, edges=edges, prompt=False, **classes)
 
 
 class Player:
     """A parent under test that plays ``scenario.options``; :meth:`step` by step."""
 
-    def __init__(self, manifest: Manifest, scenario: Scenario, log: Path) -> None:
+    def __init__(self, manifest: Manifest, scenario: Scenario, log: Path, *, edges: bool = True) -> None:
         self.scenario = scenario
         self.done: list[Line] = []
         self.story: list[tuple[Line, list[Line], list[Line]]] = []
         """Of each step: what was done, what the parent had to read of it, what it did."""
-        self.beliefs = Beliefs(models(manifest, scenario.options, scenario.listeners))
+        self.beliefs = Beliefs(model_of(manifest, scenario.options, scenario.listeners, edges=edges))
+        self.can_reload = "reload" in manifest.classes
         self.over = False
+        self._pending: dict[int, int] = {}
         self._early: float = self.beliefs.model.pool.sizer.rules["early_exit"]
-        self._born: list[tuple[float, float]] = []
-        """When workers may have been spawned, at the earliest and at the latest."""
+        self._born: dict[int, tuple[float, float]] = {}
+        """When the worker in each slot was spawned, at the earliest and at the latest."""
         begun = time.monotonic()
         self.stage = Stage(manifest, scenario.options, log)
         try:
+            self._pending = self.stage.pending
             self.beliefs.first = begun
             self.stage.expect(self.beliefs.model.pool.sizer.rules["start"])
             self.beliefs.slack = time.monotonic() - begun
@@ -122,42 +121,43 @@ class Player:
         if due is None or due > now + SOON * scale():
             return False
         self.done.append(step)
-        self._sleep_until(due)
-        self._explain(step, now, [])
+        self._explain(step, now, [], self._sleep_until(due))
         return True
 
-    def _sleep_until(self, due: float) -> None:
-        time.sleep(max(0.0, due + self.beliefs.slack + 0.01 - time.monotonic()))
+    def _sleep_until(self, due: float) -> float:
+        """Sleep until a deadline has passed for sure; return when that was to be."""
+        planned = due + self.beliefs.slack + 0.01
+        time.sleep(max(0.0, planned - time.monotonic()))
+        return planned
 
     def _keep_clear(self) -> None:
         """Let a deadline pass that is so close that it could not be told what came first; let a worker pass the age at
         which its exit ceases to be early, if it is about to.
         """
-        for earliest, latest in list(self._born):
+        for slot, (earliest, latest) in list(self._born.items()):
             end = latest + self._early + WINDOW * scale()
             if time.monotonic() > earliest + self._early - WINDOW * scale():
-                self._born.remove((earliest, latest))
+                del self._born[slot]
                 time.sleep(max(0.0, end - time.monotonic()))
         while not self.over:
             now = time.monotonic()
             due = self.beliefs.next_time(now)
             if due is None or due > now + CLOSE * scale():
                 return
-            self._sleep_until(due)
-            self._explain({"do": "wait"}, now, [])
+            self._explain({"do": "wait"}, now, [], self._sleep_until(due))
 
-    def _explain(self, step: Line, begun: float, inputs: list[Line]) -> None:
+    def _explain(self, step: Line, begun: float, inputs: list[Line], planned: float | None = None) -> None:
         stage, beliefs = self.stage, self.beliefs
         seen: list[Line] = []
         until = None
-        late = max(begun, time.monotonic()) + SLOW * scale()
+        late = (planned or begun) + SLOW * scale()
         while True:
             asleep = stage.settle()
             ended = time.monotonic()
             seen += stage.look()
             try:
                 found = Seen.of(seen, stage.is_blind, stage.is_told)
-                ways = beliefs.explain(begun, asleep, ended, inputs, stage.pending, found)
+                ways = beliefs.explain(begun, asleep, ended, inputs, (self._pending, stage.pending), found)
                 if ways:
                     beliefs.keep(ways, ended)
                     break
@@ -170,33 +170,32 @@ class Player:
                 self.story.append((step, inputs, seen))
                 raise self._deviation(begun, inputs, seen)
             time.sleep(0.01)
+        self._pending = stage.pending
         self.over = any(line["out"] == "Exit" for line in seen)
-        if any(line["out"] == "Spawn" for line in seen):
-            self._born.append((begun, ended))
-        died = any(line["in"] == "exited" for line in inputs) or any(line["out"] == "Kill" for line in seen)
-        if died and any(earliest + self._early < ended for earliest, _ in self._born):
-            raise Abandoned("the machine was too slow: it cannot be told whether an exit was early")
+        self._know_ages(begun, ended, inputs, seen)
         self.story.append((step, inputs, seen))
+
+    def _know_ages(self, begun: float, ended: float, inputs: list[Line], seen: list[Line]) -> None:
+        """Whether an exit was early must be known: a worker of about that age makes the history say nothing."""
+        died = {line["slot"] for line in inputs if line["in"] == "exited"}
+        if any(model.pool.sizer.deaths for model, _ in self.beliefs.models) and (died or _kills(seen)):
+            died = set(self._born)  # any worker that has outlived that age ends the series
+        for slot in died & set(self._born):
+            earliest, latest = self._born[slot]
+            if earliest + self._early < ended and begun < latest + self._early:
+                raise Abandoned("the machine was too slow: it cannot be told whether an exit was early")
+        for line in seen:
+            if line["out"] == "Spawn":
+                self._born[line["slot"]] = (begun, ended)
 
     def _deviation(self, begun: float, inputs: list[Line], seen: list[Line]) -> Deviation:
         """What is wrong, by the plainest way to read the step: all of it in one pass."""
         model = self.beliefs.model.copy()
         known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
-        expected = model.turn(begun, known, self.stage.pending)
-        for line in seen:
-            if line["out"] == "Exit":
-                continue
-            try:
-                model.saw(Action.of(line))
-            except Wrong as wrong:
-                return Deviation(self, seen, expected, _clause(str(wrong), expected), str(wrong))
-        try:
-            model.settled()
-        except Wrong as wrong:
-            return Deviation(self, seen, expected, _clause(str(wrong), expected), str(wrong))
-        return Deviation(self, seen, expected, "BC-RULE-01", "this cannot have come of what the parent has read")
+        expected = model.turn(max(begun, model.pool.now), known, self.stage.pending)
+        came = [Action.of(line) for line in seen if line["out"] != "Exit"]
+        return Deviation(self, seen, expected, *blame(model, expected, came))
 
 
-def _clause(what: str, expected: list[Action]) -> str:
-    found = re.search(r"BC-[A-Z]+-\d\d", what + "".join(action.clause for action in expected))
-    return found[0] if found else "BC-RULE-01"
+def _kills(seen: list[Line]) -> bool:
+    return any(line["out"] == "Kill" for line in seen)

@@ -53,8 +53,10 @@ class Stage:
         self._news: list[Line] = []
         self._over = False
         self._strangers: set[int] = set()
+        self._odd: set[int] = set()
+        """Children of the parent that are no puppets, and puppets that are no children."""
         self._since = time.monotonic()
-        """When the children were last all known."""
+        """Since when they are the same."""
         self._sees = all(map(kernel.can, CAN_SEE))
 
     @property
@@ -161,7 +163,9 @@ class Stage:
         if self.parent.process.poll() is not None:
             return None
         self.parent.signal(getattr(signal, f"SIG{name}"))
-        return [{"in": {"TERM": "stop", "HUP": "reload"}[name]}]
+        if name == "HUP":
+            return [{"in": "reload", "at_once": self.parent.options["reload"] == "at-once"}]
+        return [{"in": "stop"}]
 
     def _speaking(self, slot: int) -> Puppet | None:
         puppet = self.workers.get(slot)
@@ -241,13 +245,14 @@ class Stage:
         slept = kernel.activity(self.pid)
         if slept is None:
             return None
+        # one that has not connected yet, or that is dead and has not been waited for
         known = {puppet.pid for puppet in puppets if not puppet.told and not puppet.gone}
-        if kernel.children(self.pid) - self._strangers == known:
-            self._since = time.monotonic()
-            return slept
-        if time.monotonic() - self._since > SETTLED / 2 * scale():
-            self._strangers = kernel.children(self.pid) - known  # processes of the port's own
-        return None
+        odd = (kernel.children(self.pid) ^ known) - self._strangers
+        if odd != self._odd:
+            self._odd, self._since = odd, time.monotonic()
+        if odd and time.monotonic() - self._since > SETTLED / 2 * scale():
+            self._strangers |= odd  # processes of the port's own
+        return None if odd else slept
 
     def _welcome(self) -> None:
         """Meet the puppets that have been started, and note who has gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from ..manifest import Manifest
 from . import chart, generate
 from .plan import CHUNK, STEPS, plan
 from .play import Abandoned, Deviation, Player
-from .scenario import Scenario
+from .scenario import Line, Scenario
 from .shrink import shrink
+from .stage import Stage
 
 __all__ = ["Found", "run"]
 
@@ -76,14 +77,44 @@ def _again(manifest: Manifest, scenario: Scenario, folder: Path) -> Deviation | 
     return None
 
 
+_watching: dict[str, bool] = {}
 _count = 0
+
+
+def watches_edges(manifest: Manifest, folder: Path) -> bool:
+    """Whether its parent counts what is pending while an order is in flight (BC-WATCH-04), and does not leave the
+    listener alone meanwhile (BC-WATCH-05): either is right, and one parent does the one or the other.
+    """
+    key = repr((manifest.path, manifest.roles["parent"].commands))
+    if "counted" not in manifest.classes:
+        return False
+    if key not in _watching:
+        options = {"start": "2", "min": "2", "max": "2", "capacity": "1", "order_deadline": "600"}
+        with closing(Stage(manifest, options, folder / "watching")) as stage:
+            stage.expect(2)
+            ordered = 0
+            for step in _TWO_ARRIVALS:
+                stage.play(step)
+                stage.settle()
+                ordered += sum(line["out"] == "Send" for line in stage.look())
+        _watching[key] = ordered > 3
+    return _watching[key]
+
+
+_GREET = [{"type": "HELLO", "capacity": 1}], [{"type": "BUSY", "accepted": 0}]
+_TWO_ARRIVALS: list[Line] = [
+    *({"do": "write", "slot": slot, "frames": frames} for slot in (0, 1) for frames in _GREET),
+    {"do": "connect"},
+    {"do": "connect"},
+]
 
 
 @contextmanager
 def _player(manifest: Manifest, scenario: Scenario, folder: Path) -> Iterator[Player]:
     global _count
     _count += 1
-    player = Player(manifest, scenario, folder / f"parent-{_count}")
+    edges = watches_edges(manifest, folder)
+    player = Player(manifest, scenario, folder / f"parent-{_count}", edges=edges)
     try:
         yield player
     finally:
