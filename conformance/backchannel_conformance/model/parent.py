@@ -97,6 +97,33 @@ class Model:
         self.scale()
         return list(self.pool.due)
 
+    def passes(
+        self, now: float, inputs: Iterable[Mapping[str, Any]] = (), pending: Mapping[int, int] | None = None
+    ) -> list[Model]:
+        """What one pass at ``now`` may come to, each a model apart from this one: it reads every count, or only those
+        that it has to read. As :meth:`turn` for both, where that makes a difference.
+        """
+        every = self.copy()
+        for line in inputs:
+            every.told({**line, "now": now})
+        every.judge(now)
+        models = [(every, every._counts(pending or {}, lazy=False))]
+        few = every._counts(pending or {}, lazy=True)
+        if any(every._tells(listener, count) for listener, count in models[0][1].items() if listener not in few):
+            models.append((every.copy(), few))
+        for model, counts in models:
+            model.dispatch(counts)
+            model.scale()
+        return [model for model, _ in models]
+
+    def _tells(self, listener: int, count: int) -> bool:
+        """Whether it makes a difference that ``count`` is read."""
+        backlog = self.pool.backlogs[listener]
+        workers = self.pool.workers.values()
+        if count or backlog.owed or backlog.stale or self.state == "STOPPING":
+            return True
+        return any(listener in worker.passed_over or listener in worker.series for worker in workers)
+
     def _counts(self, pending: Mapping[int, int], *, lazy: bool) -> dict[int, int]:
         if not self.dispatching:
             return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 __all__ = ["NEVER", "Sizer", "growth", "room"]
@@ -45,6 +45,8 @@ class Sizer:
     """Early exits in a row."""
     last_death: float = NEVER
     not_before: float = NEVER
+    lifted: float = NEVER
+    """What ``not_before`` was when a series ended."""
     hopeless_until: float = NEVER
     """As ``not_before``, but because a worker can never start (BC-SCALE-13)."""
     failures: int = 0
@@ -61,7 +63,9 @@ class Sizer:
 
     def copy(self) -> Sizer:
         """The same sizer, apart from this one."""
-        return replace(self)
+        other = Sizer.__new__(Sizer)
+        other.__dict__.update(self.__dict__)
+        return other
 
     # ----------------------------------------------------------------------------------- what delays spawning
 
@@ -78,6 +82,7 @@ class Sizer:
 
     def served(self) -> None:
         """The series of early exits is broken."""
+        self.lifted = max(self.lifted, self.not_before)
         self.deaths, self.not_before, self.hopeless_until = 0, NEVER, NEVER
 
     def _delay(self, before: int) -> float:
@@ -164,7 +169,9 @@ class Sizer:
         if self.prompt and self.scales:
             return max(self.must_act, self.delayed_until)
         since = float("inf") if self.short_since is None else self.short_since
-        return max(self.must_act, self.not_before, self.delayed_until, since + self._pass)
+        # only scaling has vectors that say that the end of a series ends its delay at once
+        lifted = NEVER if self.scales else self.lifted
+        return max(self.must_act, self.not_before, self.delayed_until, lifted, since + self._pass)
 
     @property
     def must_retire(self) -> float:

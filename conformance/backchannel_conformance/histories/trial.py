@@ -1,0 +1,121 @@
+"""A trial: the histories of one seed, on one parent; and what is found when one deviates."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..manifest import Manifest
+from . import chart, generate
+from .plan import CHUNK, STEPS, plan
+from .play import Abandoned, Deviation, Player
+from .scenario import Line, Scenario
+from .shrink import shrink
+from .stage import Stage
+
+__all__ = ["Found", "run"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A deviation: the clause that does not hold, and what to tell."""
+
+    clause: str
+    report: str
+
+
+def run(manifest: Manifest, seed: int, folder: Path) -> Found | None:
+    """Play the histories of ``seed``; shrink and report what deviates."""
+    rng = random.Random(seed)
+    left = CHUNK * STEPS
+    parents = 0
+    while left > 0 and parents < CHUNK:
+        parents += 1
+        scenario = generate.begin(rng, manifest)
+        scenario.seed = seed
+        try:
+            with _player(manifest, scenario, folder) as player:
+                while left > 0 and not player.over:
+                    left -= 1
+                    step = generate.next_step(rng, player, time.monotonic())
+                    if step is None:
+                        break
+                    player.step(step)
+        except Deviation as deviation:
+            return _found(manifest, deviation, folder)
+        except Abandoned:
+            continue  # with another parent
+    return None
+
+
+def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> Found:
+    scenario = deviation.player.scenario.but(deviation.player.done)
+    shorter = shrink(scenario, lambda less: _again(manifest, less, folder))
+    told = shorter or deviation
+    again = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
+    saved = ""
+    if (path := plan().save) is not None:
+        path.write_text(scenario.but(told.player.done).dumps(), encoding="utf-8")
+        saved = f"saved in {path}; "
+    report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
+    return Found(told.clause, report)
+
+
+def _again(manifest: Manifest, scenario: Scenario, folder: Path) -> Deviation | None:
+    try:
+        with _player(manifest, scenario, folder) as player:
+            for step in scenario.steps:
+                player.step(step)
+    except Deviation as deviation:
+        return deviation
+    except Abandoned:
+        pass
+    return None
+
+
+_watching: dict[str, bool] = {}
+_count = 0
+
+
+def watches_edges(manifest: Manifest, folder: Path) -> bool:
+    """Whether its parent counts what is pending while an order is in flight (BC-WATCH-04), and does not leave the
+    listener alone meanwhile (BC-WATCH-05): either is right, and one parent does the one or the other.
+    """
+    key = repr((manifest.path, manifest.roles["parent"].commands))
+    if "counted" not in manifest.classes:
+        return False
+    if key not in _watching:
+        options = {"start": "2", "min": "2", "max": "2", "capacity": "1", "order_deadline": "600"}
+        with closing(Stage(manifest, options, folder / "watching")) as stage:
+            stage.expect(2)
+            ordered = 0
+            for step in _TWO_ARRIVALS:
+                stage.play(step)
+                stage.settle()
+                ordered += sum(line["out"] == "Send" for line in stage.look())
+        _watching[key] = ordered > 3
+    return _watching[key]
+
+
+_GREET = [{"type": "HELLO", "capacity": 1}], [{"type": "BUSY", "accepted": 0}]
+_TWO_ARRIVALS: list[Line] = [
+    *({"do": "write", "slot": slot, "frames": frames} for slot in (0, 1) for frames in _GREET),
+    {"do": "connect"},
+    {"do": "connect"},
+]
+
+
+@contextmanager
+def _player(manifest: Manifest, scenario: Scenario, folder: Path) -> Iterator[Player]:
+    global _count
+    _count += 1
+    edges = watches_edges(manifest, folder)
+    player = Player(manifest, scenario, folder / f"parent-{_count}", edges=edges)
+    try:
+        yield player
+    finally:
+        player.close()
