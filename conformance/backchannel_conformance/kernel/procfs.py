@@ -91,6 +91,27 @@ def threads(pid: int) -> int:
     return len(os.listdir(PROC / f"{pid}/task"))
 
 
+def rest(pid: int) -> str:
+    found = []
+    try:
+        for name in os.listdir(PROC / f"{pid}/task"):
+            told = (PROC / f"{pid}/task/{name}/status").read_text()
+            match = re.search(r"^State:\s*S", told, re.MULTILINE)
+            if match is None:
+                return ""
+            found.append(name + " ".join(re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", told, re.MULTILINE)))
+    except _GONE:
+        return ""
+    return ";".join(found)
+
+
+def sockets_of(pid: int) -> set[int]:
+    try:
+        return {int(number) for link in _descriptors(pid).values() if (number := _inode(link))}
+    except _GONE:
+        return set()
+
+
 def _descriptors(pid: int) -> dict[int, str]:
     """The open descriptors, and what the kernel calls each: ``socket:[4711]``, ``/dev/null`` …"""
     found = {}
@@ -189,9 +210,9 @@ def kept_at_exec(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def no_descriptors(pid: int) -> Iterator[None]:
+def no_descriptors(pid: int, but: int = 0) -> Iterator[None]:
     used = _descriptors(pid)
-    free = next(number for number in range(len(used) + 1) if number not in used)
+    free = [number for number in range(len(used) + but + 1) if number not in used][but]
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)  # type: ignore[attr-defined,unused-ignore]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))  # type: ignore[attr-defined,unused-ignore]
     try:
