@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import ContractError, RequirementViolated
 from ..waiting import scale
 from ..worker_under_test import WorkerUnderTest
-from .shrink import shrink
+from .worker_shrink import shrink
 from .worker_scenario import History, Setting, Step, Welcome, simpler
 from .worker_stage import WorkerStage
 

@@ -277,7 +277,7 @@ class History:
 
 
 def simpler(step: Step) -> Sequence[Step]:
-    """Steps that do less than ``step``, for :mod:`~backchannel_conformance.histories.shrink`."""
+    """Steps that do less than ``step``, for :mod:`~backchannel_conformance.histories.worker_shrink`."""
     if not isinstance(step, Write):
         return []
     found: list[Step] = [
