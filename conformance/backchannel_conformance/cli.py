@@ -29,10 +29,11 @@ from . import coverage, manifest
 from .baseline import Baseline
 from .errors import UsageError
 from .fixtures import Fixtures
+from .histories.plan import Plan, plan
+from .model import Deviation, check_trace
 from .parallel import OPTION, Controller, Helper
 from .plugin import Suite, case_of, requirements_of, role_of
 from .port_output import printable
-from .replay import Deviation, check_trace
 from .requirements import Requirements
 from .smoke import smoke, try_each
 from .waiting import scale
@@ -112,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="run so many cases at once, where they permit; default: two for each processor, as cases mostly wait",
     )
+    run.add_argument(
+        "--seed", type=int, default=Plan.seed, metavar="N", help="of the first histories; default: %(default)s"
+    )
+    run.add_argument(
+        "--histories", type=int, default=Plan.histories, metavar="N", help="how many are played; default: %(default)s"
+    )
+    run.add_argument("--save", type=Path, metavar="FILE", help="write a history that fails there")
     run.add_argument("--no-smoke", action="store_true", help="do not try the commands of a --manifest before the cases")
     run.add_argument(OPTION, type=int, metavar="FD", help=argparse.SUPPRESS)
     plumbing = commands.add_parser("smoke", help="start each role once, and say in words what is wrong")
@@ -136,6 +144,7 @@ def _run(options: argparse.Namespace, given: list[str], extra: list[str]) -> int
         raise UsageError(f"--time-scale {options.time_scale}: give a number above 0")
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: give a number above 0; 1 runs one case after another")
+    plan(Plan(options.seed, options.histories, options.save))
     if options.helper is not None:
         return _help(options, extra)
     say_whose_rights()

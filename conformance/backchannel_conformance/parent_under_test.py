@@ -37,7 +37,7 @@ STUB_PROGRAM = Path(__file__).parent / "stub_program.py"
 class ParentUnderTest:
     """A parent under test."""
 
-    def __init__(self, manifest: Manifest, values: Mapping[str, str], log: Path) -> None:
+    def __init__(self, manifest: Manifest, values: Mapping[str, str], log: Path, program: Path = STUB_PROGRAM) -> None:
         self.manifest = manifest
         self._log = log
         self._directory = tempfile.TemporaryDirectory(prefix="bc-")
@@ -46,12 +46,12 @@ class ParentUnderTest:
         self.workers: list[StubWorker] = []
         """Those that :meth:`gather` greeted, by slot."""
         self.witness: StubWorker | None = None
-        self._control = socket.socket(socket.AF_UNIX)
-        self._control.bind(f"{self._directory.name}/control")
-        self._control.listen(128)
+        self.control = socket.socket(socket.AF_UNIX)
+        self.control.bind(f"{self._directory.name}/control")
+        self.control.listen(128)
         self.status_path = f"{self._directory.name}/status"
         role = manifest.roles["parent"]
-        worker = shlex.join([sys.executable, "-I", "-S", str(STUB_PROGRAM), f"{self._directory.name}/control"])
+        worker = shlex.join([sys.executable, "-I", "-S", str(program), f"{self._directory.name}/control"])
         options = {**DEFAULTS, "status": self.status_path, "worker": worker, **values}
         if not options["policy"]:
             options["policy"] = "lowest" if options["capacity"] == "1" else "least-loaded"
@@ -79,7 +79,7 @@ class ParentUnderTest:
         """
         deadline = deadline_in(seconds if requirement else 20)
         with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self.control, selectors.EVENT_READ)
             while not selector.select(0.05):
                 if not requirement and self.process.poll() is not None:
                     raise ContractError(f"the parent started no worker, and exited: {self._last_words()}")
@@ -87,7 +87,7 @@ class ParentUnderTest:
                     if requirement:
                         raise RequirementViolated(requirement, f"no worker was started within {seconds * scale():g} s")
                     raise ContractError(f"the parent started no worker within 20 s; {self._last_words()}")
-        control = self._control.accept()[0]
+        control = self.control.accept()[0]
         try:
             made = StubWorker(control, self.process)
         except BaseException:
@@ -167,7 +167,7 @@ class ParentUnderTest:
     def more(self) -> bool:
         """Whether it has started a worker that the case has not met."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self.control, selectors.EVENT_READ)
             return bool(selector.select(0))
 
     def signal(self, number: int) -> None:
@@ -193,7 +193,7 @@ class ParentUnderTest:
             stub.close()
         for client in self._clients:
             client.close()
-        self._control.close()
+        self.control.close()
         self._directory.cleanup()
 
     def _last_words(self) -> str:

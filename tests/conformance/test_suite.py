@@ -10,9 +10,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from backchannel_conformance import manifest, oracle
+from backchannel_conformance import manifest
 from backchannel_conformance.cli import main
 from backchannel_conformance.errors import RequirementViolated
+from backchannel_conformance.model import picking
 from backchannel_conformance.requirements import Requirements
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +43,10 @@ def test_every_case_names_requirements_and_says_what_it_shows() -> None:
 
 
 def test_oracle() -> None:
-    assert oracle.lowest({0: 1, 1: 0, 2: 0}, 1) == 1
-    assert oracle.lowest({0: 1}, 1) is None
-    assert oracle.least_loaded({0: 2, 1: 1, 2: 1}, 4) == 1
-    assert oracle.least_loaded({0: 4}, 4) is None
+    assert picking.lowest({0: 1, 1: 0, 2: 0}, 1) == 1
+    assert picking.lowest({0: 1}, 1) is None
+    assert picking.least_loaded({0: 2, 1: 1, 2: 1}, 4) == 1
+    assert picking.least_loaded({0: 4}, 4) is None
 
 
 def run(tmp_path: Path, text: str, *arguments: str) -> tuple[int, dict[str, object]]:

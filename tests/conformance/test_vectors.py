@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backchannel_conformance import frames, oracle
-from backchannel_conformance.replay import check_trace
+from backchannel_conformance import frames
+from backchannel_conformance.model import check_trace, picking, sizing
 from backchannel_conformance.requirements import Requirements
 from jsonschema import Draft202012Validator
 
@@ -73,12 +73,12 @@ def test_stream(vector: dict[str, Any]) -> None:
 
 @each("dispatch", "dispatch")
 def test_dispatch(vector: dict[str, Any]) -> None:
-    assert oracle.orders(vector) == vector["orders"]
+    assert picking.orders(vector) == vector["orders"]
 
 
 @each("scaling", "histories")
 def test_scaling(vector: dict[str, Any]) -> None:
-    sizer = oracle.Sizer(vector["rules"], vector["capacity"])
+    sizer = sizing.Sizer(vector["rules"], vector["capacity"])
     for step in vector["steps"]:
         if step.get("event") == "early_exit":
             sizer.early_exit(step["at"])

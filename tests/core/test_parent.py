@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from backchannel import Accept, Busy, Gone, Idle, Reason, Scaling, Settings, SlotState, encode
 from backchannel.frames import Hello
-from backchannel_conformance.replay import check_trace
+from backchannel_conformance.model import check_trace
 from world import World
 
 

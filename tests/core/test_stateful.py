@@ -9,7 +9,7 @@ counters add up.
 from __future__ import annotations
 
 from backchannel import Busy, Reason, Scaling, Settings, SlotState, encode
-from backchannel_conformance.replay import check_trace
+from backchannel_conformance.model import check_trace
 from effort import at_least
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

@@ -22,8 +22,10 @@ from . import limits, lsof, procfs, ps, sockets, strace
 
 __all__ = [
     "QUESTIONS",
+    "activity",
     "blocked_signals",
     "can",
+    "children",
     "clients",
     "cpu_seconds",
     "established",
@@ -72,6 +74,9 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "is_process": (procfs, ps),
     "faulty": (strace,),
     "room": (limits,),
+    "activity": (procfs,),
+    "children": (procfs,),
+    "unread": (procfs,),
 }
 
 
@@ -250,4 +255,24 @@ def parent(pid: int) -> int:
 def is_process(pid: int) -> bool:
     """Whether there is a process of this number, and not merely a thread: some systems number both alike."""
     found: bool = _ask("is_process", pid)
+    return found
+
+
+def activity(pid: int) -> tuple[int, ...] | None:
+    """How often each thread of a process has been switched, if all are asleep; ``None`` while one of them runs. Two
+    equal answers say that the process has slept from the first to the second.
+    """
+    found: tuple[int, ...] | None = _ask("activity", pid)
+    return found
+
+
+def children(pid: int) -> set[int]:
+    """The children of a process, dead ones that it has not waited for included."""
+    found: set[int] = _ask("children", pid)
+    return found
+
+
+def unread(descriptor: int) -> int:
+    """Whether the other end of a stream has still something to read of what was written to ``descriptor``: above 0."""
+    found: int = _ask("unread", descriptor)
     return found

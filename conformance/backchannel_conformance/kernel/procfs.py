@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import re
 import resource
 import subprocess
 import tempfile
+import termios
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,10 +22,14 @@ NEEDS: Final = f"no {PROC} as on Linux"
 TIME_WAIT: Final = " 06 "
 """That state, in a row of ``/proc/net/tcp``; no other column is padded with 0 to two digits."""
 _GONE = (FileNotFoundError, ProcessLookupError)
+_SLEEPS: Final = "\nState:\tS"
+_SWITCHES: Final = re.compile(r"ctxt_switches:\s*(\d+)")
 
 
-def can(_question: str) -> bool:
-    """All or nothing."""
+def can(question: str) -> bool:
+    """All or nothing, but for what a kernel may be built without."""
+    if question == "children":
+        return (PROC / f"self/task/{os.getpid()}/children").exists()
     return (PROC / "self" / "status").exists() and (PROC / "self" / "fdinfo").exists()
 
 
@@ -85,6 +92,33 @@ def blocked_signals(pid: int) -> set[int]:
     assert match
     mask = int(match[1], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def activity(pid: int) -> tuple[int, ...] | None:
+    found = []
+    try:
+        for name in os.listdir(PROC / f"{pid}/task"):
+            text = (PROC / f"{pid}/task/{name}/status").read_text()
+            if _SLEEPS not in text:
+                return None
+            found += [int(count) for count in _SWITCHES.findall(text)]
+    except _GONE:
+        return None
+    return tuple(found)
+
+
+def children(pid: int) -> set[int]:
+    found: set[int] = set()
+    for name in os.listdir(PROC / f"{pid}/task"):
+        with contextlib.suppress(*_GONE):
+            found.update(map(int, (PROC / f"{pid}/task/{name}/children").read_text().split()))
+    return found
+
+
+def unread(descriptor: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.TIOCOUTQ, count)
+    return count[0]
 
 
 def threads(pid: int) -> int:

@@ -4,7 +4,7 @@
 
 The first line holds the settings. Then ``{"in": "received", "slot": 0, "data": "1049...", "now": 1.5}`` is a call with
 its arguments, octets in hexadecimal, and ``{"out": "Send", "slot": 0, "data": "1041..."}`` an action handed out. What
-such a trace must look like is checked by the conformance suite (``backchannel_conformance.replay``).
+such a trace must look like is checked by the conformance suite (``backchannel_conformance.model``).
 
 The methods of one object are replaced, so a parent that is not recorded pays nothing.
 """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from backchannel_conformance import oracle
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.model import picking
 from backchannel_conformance.parent_under_test import ParentUnderTest
 
 event = pytest.mark.classes("event")
@@ -21,7 +21,7 @@ def follow(parent: ParentUnderTest, policy: str, steps: int, clause: str) -> Non
     for step in range(steps):
         held = {stub.slot: stub.open for stub in parent.workers}
         busy = [stub for stub in parent.workers if stub.open]
-        wanted = oracle.pick(policy, held, capacities)
+        wanted = picking.pick(policy, held, capacities)
         if wanted is None or (busy and dice.random() < 0.45):
             dice.choice(busy).finish()
             parent.barrier()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from backchannel_conformance import oracle
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
+from backchannel_conformance.model import sizing
 from backchannel_conformance.parent_under_test import ParentUnderTest
 from backchannel_conformance.waiting import scale, until
 
@@ -23,7 +23,7 @@ pytestmark = [
 def test_spawning_doubles(parents: Parents, capacity: int, spare: int) -> None:
     """A pool far too small grows by 1, 2, 4, a pass apart, to what it lacks; workers that start count as spare."""
     period = 0.2 * scale()
-    sizes = oracle.growth(1, 16, spare, capacity)
+    sizes = sizing.growth(1, 16, spare, capacity)
     began = time.monotonic()
     parent = parents(start=1, min=1, max=16, min_spare=spare, capacity=capacity, pass_=period)
     until(lambda: _has_status(parent), 20, what="the status document")

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Mapping
 
 import pytest
-from backchannel_conformance import oracle
 from backchannel_conformance.client import Held
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.model import picking
 
 pytestmark = pytest.mark.needs("status")
 
@@ -46,21 +46,21 @@ def follow(
 @pytest.mark.req("BC-PICK-01", "BC-ORDER-02", "BC-RULE-01")
 def test_lowest_slot(pools: Pools) -> None:
     """Policy ``lowest`` at capacity 1: the lowest slot with room, over 150 openings and closings."""
-    follow(pools, "lowest", 1, oracle.lowest, "BC-PICK-01")
+    follow(pools, "lowest", 1, picking.lowest, "BC-PICK-01")
 
 
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-PICK-01", "BC-ORDER-02", "BC-ROOM-01")
 def test_lowest_slot_at_capacity_3(pools: Pools) -> None:
     """Policy ``lowest`` at capacity 3: a worker is filled before the next one is used."""
-    follow(pools, "lowest", 3, oracle.lowest, "BC-PICK-01")
+    follow(pools, "lowest", 3, picking.lowest, "BC-PICK-01")
 
 
 @pytest.mark.classes("event")
 @pytest.mark.req("BC-PICK-02", "BC-ORDER-02", "BC-RULE-01")
 def test_least_loaded(pools: Pools) -> None:
     """Policy ``least-loaded`` at capacity 4: the smallest share, ties to the lowest slot."""
-    follow(pools, "least-loaded", 4, oracle.least_loaded, "BC-PICK-02")
+    follow(pools, "least-loaded", 4, picking.least_loaded, "BC-PICK-02")
 
 
 @pytest.mark.req("BC-PICK-01", "BC-STATUS-05", "BC-MSG-01")

@@ -1,13 +1,12 @@
-"""The suite's own idea of dispatch and scaling, written from the specification and not from any implementation."""
+"""Which worker is ordered for which listener, and for how many: pure functions, written from the specification."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Sizer", "best", "growth", "least_loaded", "lowest", "orders", "pick", "room", "wants"]
+__all__ = ["best", "choosable", "least_loaded", "lowest", "orders", "pick", "share", "wants"]
 
 
 def lowest(held: Mapping[int, int], capacity: int) -> int | None:
@@ -27,16 +26,6 @@ def pick(policy: str, held: Mapping[int, int], capacities: Mapping[int, int]) ->
     if policy == "lowest":
         return min(free, default=None)
     return min(free, key=lambda slot: (Fraction(held[slot], capacities[slot]), slot), default=None)
-
-
-def growth(start: int, most: int, min_spare: int, capacity: int) -> list[int]:
-    """BC-SCALE-04 and BC-SCALE-05: the sizes of a pool whose workers all stay STARTING, pass by pass."""
-    sizes, rate = [start], 1
-    while (spare := sizes[-1] * capacity) < min_spare and sizes[-1] < most:
-        lacking = -((spare - min_spare) // capacity)
-        sizes.append(sizes[-1] + min(rate, lacking, most - sizes[-1]))
-        rate = min(2 * rate, 32)
-    return sizes
 
 
 def choosable(pool: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -114,68 +103,3 @@ def wants(backlog: Mapping[str, Any]) -> tuple[int, bool]:
     if free > backlog["owed"]:
         return free - backlog["owed"], False
     return (1, True) if free > 0 and not backlog["retrying"] else (0, False)
-
-
-@dataclass
-class Sizer:
-    """Scaling, pass by pass (BC-SCALE-01 to BC-SCALE-12, BC-SCALE-14). ``rules`` are the ``[scaling]`` settings."""
-
-    rules: Mapping[str, Any]
-    capacity: int
-    rate: int = 1
-    last: float = float("-inf")
-    deaths: int = 0
-    not_before: float = float("-inf")
-    failures: int = 0
-    no_start_before: float = float("-inf")
-
-    def could_not_start(self, now: float) -> None:
-        """The system gave nothing to make a worker of (BC-SCALE-14)."""
-        delay = min(self.rules["early_exit_delay"] * 2**self.failures, self.rules["early_exit_delay_ceiling"])
-        self.failures += 1
-        self.no_start_before = now + delay
-
-    def early_exit(self, now: float) -> None:
-        """A worker exited early."""
-        delay = min(self.rules["early_exit_delay"] * 2**self.deaths, self.rules["early_exit_delay_ceiling"])
-        self.deaths += 1
-        self.not_before = max(self.not_before, now + delay)
-
-    def served(self) -> None:
-        """The series of early exits is broken."""
-        self.deaths, self.not_before = 0, float("-inf")
-
-    def turn(self, now: float, pool: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
-        """One pass: how many to spawn, and the slot to retire."""
-        rules = self.rules
-        count = [worker for worker in pool if worker["state"] != "DRAINING"]
-        ready = [worker for worker in pool if worker["state"] == "READY"]
-        starting = sum(worker["state"] == "STARTING" for worker in pool)
-        spare = sum(map(room, ready))
-        by_spare = -(-(rules["min_spare"] - spare - starting * self.capacity) // self.capacity)
-        lacking = max(rules["min"] - len(count), by_spare, 0)
-        left = rules["max"] - len(count)
-        short = lacking > 0 and left > 0
-        if not short:
-            self.rate = 1
-        if now < self.last + rules["pass"]:
-            return 0, None
-        if short:
-            if now < max(self.not_before, self.no_start_before):
-                return 0, None
-            spawned = min(self.rate, lacking, left)
-            self.rate, self.last = min(2 * self.rate, rules["spawn_rate_ceiling"]), now
-            return spawned, None
-        draining = len(pool) - len(count)
-        if spare <= rules["max_spare"] or len(count) <= rules["min"] or draining >= rules["max_draining"] or not ready:
-            return 0, None
-        victim = min(ready, key=lambda worker: (worker["open"] + worker["reserved"], -worker["slot"]))
-        if spare - room(victim) < rules["min_spare"]:
-            return 0, None
-        self.last = now
-        return 0, victim["slot"]
-
-
-def room(worker: Mapping[str, Any]) -> int:
-    """What it could still be given."""
-    return max(0, int(worker["capacity"] - worker["open"] - worker["reserved"]))

@@ -1,0 +1,22 @@
+"""Random histories of a pool, each step compared with what the specification leads to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from backchannel_conformance.errors import RequirementViolated
+from backchannel_conformance.histories import trial
+from backchannel_conformance.histories.plan import plan
+from backchannel_conformance.manifest import Manifest
+from backchannel_conformance.port_output import short_logs
+
+
+@pytest.mark.parametrize("seed", plan().seeds)
+@pytest.mark.req("BC-RULE-01")
+def test_histories(manifest: Manifest, tmp_path: Path, seed: int) -> None:
+    """Whatever workers, clients and time do: all that can be seen of the parent is what the model does."""
+    with short_logs(tmp_path):
+        found = trial.run(manifest, seed, tmp_path)
+        if found is not None:
+            raise RequirementViolated(found.clause, found.report)

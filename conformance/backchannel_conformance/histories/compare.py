@@ -1,0 +1,307 @@
+"""What a parent has done, compared with what the model would do: is there a way to read the inputs that leads to it?
+
+What the suite does in one step, a parent may notice in several passes, in any order that the system allows; deadlines
+may pass before it, with it, or after it. The model is told what was read in which pass, so all these *ways* are tried,
+and those are kept that lead to what was seen: one or more *beliefs* about the parent. If none is left, the parent
+deviates.
+
+Times: the model is given the earliest time at which the parent can have noticed something. So an action that comes
+before the model's time is too early for sure. One that does not come is late for sure when the parent, which was seen
+asleep, has slept through the time by more than ``slack`` (the longest that the parent took to notice something) and
+:data:`LATE`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+from ..model import Action, Model
+from ..waiting import scale
+
+__all__ = ["Beliefs", "Seen", "TooMany", "Way"]
+
+Line = dict[str, Any]
+Thread = tuple[Line, ...]
+MOST = 48
+"""Beliefs, at most."""
+TRIED = 3000
+"""Turns for one step, at most."""
+LATE = 0.1
+"""Seconds by which a parent that sleeps may miss a deadline."""
+
+
+ALIKE = 0.05
+"""Seconds by which two beliefs may differ and count as one."""
+
+
+class TooMany(Exception):
+    """It cannot be told, within reason, which way the parent took."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in a step and is not explained yet: by slot what came over the channel, and the kill; the slots of
+    new workers; the exit.
+    """
+
+    slots: Mapping[int, tuple[Action, ...]]
+    spawns: tuple[int, ...]
+    status: int | None
+    blind: Callable[[int], bool]
+    """Whether nobody can see what is written to the channel of this slot."""
+    told: Callable[[int], bool]
+    """Whether nobody can see that this worker is killed: it was told to exit."""
+
+    @classmethod
+    def of(cls, lines: Sequence[Line], blind: Callable[[int], bool], told: Callable[[int], bool]) -> Seen:
+        """Sort the lines that :meth:`Stage.look` gives."""
+        slots: dict[int, list[Action]] = {}
+        spawns, status = [], None
+        for line in lines:
+            match line["out"]:
+                case "Spawn":
+                    spawns.append(line["slot"])
+                case "Exit":
+                    status = line["status"]
+                case _:
+                    slots.setdefault(line["slot"], []).append(Action.of(line))
+        found = {slot: tuple(actions) for slot, actions in slots.items()}
+        return cls(found, tuple(sorted(spawns)), status, blind, told)
+
+    def without(self, action: Action) -> Seen | None:
+        """What is left to be explained after ``action``; ``None``: this was not done."""
+        do, slot = action.do, action.slot if action.slot is not None else -1
+        if do == "Spawn":
+            if slot not in self.spawns:
+                return None
+            at = self.spawns.index(slot)
+            return replace(self, spawns=self.spawns[:at] + self.spawns[at + 1 :])
+        if do == "GiveUp":
+            # whoever is left is killed, or finds the parent gone
+            return replace(self, slots={}, spawns=(), status=None) if self.status == action.status else None
+        if do not in ("Send", "HalfClose", "Kill"):
+            return self  # nothing to be seen
+        actions = self.slots.get(slot, ())
+        if actions[:1] == (action,):
+            return replace(self, slots={**self.slots, slot: actions[1:]})
+        if self.told(slot) if do == "Kill" else self.blind(slot):
+            return self
+        if do == "HalfClose" and actions and actions[0].do == "Kill":
+            return self  # both in this step: the half-close cannot be seen any more
+        return None
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether nothing is left."""
+        return not any(self.slots.values()) and not self.spawns and self.status is None
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to read a step, as far as it has been gone."""
+
+    model: Model
+    at: float
+    """The model's last turn."""
+    threads: tuple[Thread, ...]
+    """What is still to be read: each thread in its order, and nothing is said of the order between them."""
+    seen: Seen
+    turns: tuple[tuple[float, Thread, tuple[Action, ...]], ...] = ()
+    """What the model was told, and what it did."""
+
+    def key(self) -> Any:
+        """Equal for ways that have come to the same."""
+        seen = self.seen
+        left = tuple(tuple(map(str, thread)) for thread in self.threads)
+        return left, tuple(sorted((slot, actions) for slot, actions in seen.slots.items())), seen.spawns, seen.status
+
+    def turn(self, now: float, read: Thread, rest: tuple[Thread, ...], pending: Mapping[int, int]) -> Iterator[Way]:
+        """The next pass is at ``now``, reads ``read``, and leaves ``rest``: what may come of it, if that was seen."""
+        # the earlier of two beliefs that differ in time alone is tried first, and is the one that is kept
+        for lazy in (False, True):
+            model = self.model.copy()
+            model.turn(
+                now, [line for line in read if line.get("slot", -1) in (-1, *model.pool.workers)], pending, lazy=lazy
+            )
+            yield from self._after(model, now, read, rest, ())
+
+    def _after(
+        self, model: Model, now: float, read: Thread, rest: tuple[Thread, ...], done: tuple[Action, ...]
+    ) -> Iterator[Way]:
+        seen: Seen | None = self.seen
+        for action in done:
+            seen = seen.without(action) if seen else None
+        for action in list(model.pool.due):
+            seen = seen.without(action) if seen else None
+            if seen is None:
+                return
+            if not model.pool.due.came(action):
+                raise AssertionError(f"{action} is due, but may not come")
+            if action.do == "Kill" and not any(_exits(thread, action.slot) for thread in rest):
+                rest = (*rest, ({"in": "exited", "slot": action.slot, "status": -9},))
+            if action.do == "GiveUp":
+                rest = ()
+            done = (*done, action)
+        if seen is None:
+            return
+        if model.state == "DRAINING" and not model.pool.workers:
+            if seen.status != 0:
+                return
+            rest, seen = (), replace(seen, status=None)
+        yield Way(model, now, rest, seen, (*self.turns, (now, read, done)))
+        if seen.is_explained:
+            return
+        for action in model.may():
+            if seen.without(action) not in (None, seen):
+                other = model.copy()
+                other.saw(action)
+                yield from self._after(other, now, read, rest, (*done, action))
+
+
+class Beliefs:
+    """The models that agree with all that was seen so far."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models: list[tuple[Model, float]] = [(model, float("-inf")) for model in models]
+        """Each with the time of its last turn."""
+        self.slack = 0.0
+
+    @property
+    def model(self) -> Model:
+        """One of them."""
+        return self.models[0][0]
+
+    def next_time(self, after: float) -> float | None:
+        """When, after ``after``, the first of them has something to do."""
+        times = [when for model, _ in self.models if (when := model.next_time()) is not None and when > after]
+        return min(times, default=None)
+
+    def explain(
+        self, begun: float, asleep: float, ended: float, inputs: Sequence[Line], pending: Mapping[int, int], seen: Seen
+    ) -> list[Way]:
+        """The ways that lead from a belief to what was seen between ``begun`` and ``ended``. At ``asleep`` the parent
+        slept, and had read everything.
+        """
+        found: list[Way] = []
+        tried = 0
+        met: dict[Any, list[tuple[float | None, ...]]] = {}
+        certain = asleep - self.slack - LATE * scale()
+        todo = [Way(model, at, threads_of(inputs), seen) for model, at in self.models]
+        while todo:
+            way = todo.pop()
+            if not way.threads and way.seen.is_explained and not _overdue(way.model, certain):
+                found.append(way)
+            for now, read, rest in _options(way, begun, ended):
+                for on in way.turn(now, read, rest, pending):
+                    state, times = state_of(on.model)
+                    known = met.setdefault((on.key(), state), [])
+                    if not any(_alike(times, others) for others in known):
+                        known.append(times)
+                        todo.append(on)
+                tried += 1
+                if tried > TRIED:
+                    raise TooMany(f"more than {TRIED} ways to read {json.dumps(inputs)}")
+        return found
+
+    def keep(self, ways: Sequence[Way], ended: float) -> None:
+        """These are what may have happened."""
+        if len(ways) > MOST and __import__("os").environ.get("BHDEBUG"):
+            for way in ways[:12]:
+                print("BELIEF", way.turns, state_of(way.model))
+        if len(ways) > MOST:
+            raise TooMany(f"{len(ways)} beliefs")
+        self.models = [(way.model, way.at) for way in ways]
+        self.slack = max([self.slack, *(ended - now for way in ways for now, _, _ in way.turns)])
+
+
+def _alike(times: Sequence[float | None], others: Sequence[float | None]) -> bool:
+    for one, other in zip(times, others, strict=True):
+        if one != other and (one is None or other is None or abs(one - other) >= ALIKE * scale()):
+            return False
+    return True
+
+
+def threads_of(inputs: Sequence[Line]) -> tuple[Thread, ...]:
+    """Inputs in the order in which they can be noticed: those of one worker one after the other, as all others."""
+    found: dict[Any, list[Line]] = {}
+    for line in inputs:
+        source = ("slot", line["slot"]) if "slot" in line else (line["in"], line.get("listener"))
+        found.setdefault(source, []).append(line)
+    return tuple(map(tuple, found.values()))
+
+
+_POOL = attrgetter("turn", "expired", "was_ready", "gave_up", "generation", "reloading", "at_once")
+_WORKER = attrgetter(
+    *("slot", "generation", "newcomer", "state", "open", "capacity", "responsive", "last_order", "rest"),
+    *("said_hello", "was_ready", "drained"),
+)
+_ORDER = attrgetter("number", "listener", "max", "again", "expired")
+_BACKLOG = attrgetter("in_flight", "owed", "retrying", "stale", "drained", "alone", "left")
+_SIZER = attrgetter("rate", "deaths", "failures")
+
+
+def state_of(model: Model) -> tuple[Any, tuple[float | None, ...]]:
+    """A value that is equal for models that will do the same, times apart; and the times, as far as they matter."""
+    pool, sizer = model.pool, model.pool.sizer
+    now, period = pool.now, sizer.rules["pass"]
+
+    def ahead(when: float | None) -> float | None:
+        return when if when is not None and when > now else None
+
+    times = [model.stop_by, sizer.last_death, sizer.short_since, sizer.surplus_since]
+    times += [ahead(sizer.last + period), ahead(sizer.last_maybe + period)]
+    times += map(ahead, (sizer.not_before, sizer.hopeless_until, sizer.no_start_before))
+    state: list[Any] = [model.state, model.edges, model.kept, _POOL(pool), _SIZER(sizer)]
+    for backlog in pool.backlogs:
+        state.append(_BACKLOG(backlog))
+        times.append(ahead(backlog.cool_until))
+    for slot in sorted(pool.workers):
+        worker = pool.workers[slot]
+        order = worker.order
+        series = tuple(sorted(worker.series.items())), frozenset(worker.passed_over)
+        state += [_WORKER(worker), worker.accepted > 0, series, order and _ORDER(order)]
+        times += [worker.born, worker.until, ahead(worker.cool_until)]
+        times.append(order.due if order and not order.expired else None)
+    return tuple(state), tuple(times)
+
+
+def _overdue(model: Model, certain: float) -> bool:
+    when = model.next_time()
+    return when is not None and when < certain
+
+
+def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thread, tuple[Thread, ...]]]:
+    """What the next pass may be: its time, what it reads, and what it leaves."""
+    due = way.model.next_time()
+    times = [max(begun, way.at)]
+    if due is not None and due <= ended:
+        yield max(due, way.at), (), way.threads
+        if due > times[0]:
+            times.append(due)
+    if not way.threads and not way.turns:
+        yield times[0], (), ()  # a parent may wake for nothing
+    for now in times:
+        for read, rest in _subsets(way.threads):
+            yield now, read, rest
+
+
+def _subsets(threads: tuple[Thread, ...]) -> Iterator[tuple[Thread, tuple[Thread, ...]]]:
+    """Some of the threads, each to its end or its first line alone, in any order; and what is left of all."""
+    for count in range(1, len(threads) + 1):
+        for order in itertools.permutations(range(len(threads)), count):
+            for whole in itertools.product(*((True, False) if len(threads[at]) > 1 else (True,) for at in order)):
+                taken: list[Line] = []
+                left = dict(enumerate(threads))
+                for at, is_whole in zip(order, whole, strict=True):
+                    taken += threads[at] if is_whole else threads[at][:1]
+                    left[at] = () if is_whole else threads[at][1:]
+                yield tuple(taken), tuple(thread for thread in left.values() if thread)
+
+
+def _exits(thread: Thread, slot: int | None) -> bool:
+    return any(line["in"] == "exited" and line["slot"] == slot for line in thread)
