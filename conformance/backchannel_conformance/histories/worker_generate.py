@@ -23,6 +23,7 @@ from .worker_scenario import (
     Eof,
     Fault,
     HalfClose,
+    Halts,
     History,
     Item,
     Order,
@@ -30,7 +31,6 @@ from .worker_scenario import (
     Say,
     Setting,
     Signal,
-    SlowWrites,
     Step,
     Stop,
     Vanish,
@@ -45,7 +45,7 @@ KINDS: Final = {
     "orders": 30,
     "faults": 14,
     "descriptors": 8,
-    "slow": 8,
+    "halts": 8,
     "stopped": 12,
     "drain": 8,
     "violation": 8,
@@ -159,14 +159,11 @@ class _Plot:
         return Write(items, cuts)
 
 
-def generate(
-    seed: int, count: int, capacities: tuple[int, ...], *, listeners: int = 3, quota: bool = True
-) -> Iterator[History]:
-    """``count`` histories for workers of these capacities, with up to so many listeners."""
+def generate(seed: int, count: int, capacity: int, *, listeners: int = 3, quota: bool = True) -> Iterator[History]:
+    """``count`` histories for workers of this capacity, with up to so many listeners."""
     for number in range(count):
-        chance = random.Random(f"{seed} {number} {capacities}")
+        chance = random.Random(f"{seed} {number} {capacity}")
         kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
-        capacity = chance.choice(capacities)
         if (kind == "quota" and not quota) or (kind == "deadline" and capacity == 1):
             kind = "orders"
         yield _history(chance, kind, capacity, listeners, f"seed {seed}, history {number}, of kind {kind}")
@@ -203,9 +200,9 @@ def _descriptors(plot: _Plot) -> None:
         plot.several(1, 3)
 
 
-def _slow(plot: _Plot) -> None:
+def _halts(plot: _Plot) -> None:
     plot.several(1, 3)
-    plot.steps.append(SlowWrites())
+    plot.steps.append(Halts())
     plot.several(3, 7)
 
 
@@ -283,7 +280,7 @@ def _birth(plot: _Plot) -> None:
 
 _MIDDLES: Final = {
     "descriptors": _descriptors,
-    "slow": _slow,
+    "halts": _halts,
     "stopped": _stopped,
     "drain": _drain,
     "violation": _violation,

@@ -160,7 +160,7 @@ class WorkerModel:
     stopped: bool = False
     eof: bool = False
     violated: str = ""
-    """The class of the parent's violation."""
+    """The rule by which what the parent sent is a violation."""
     mute: bool = False
     """Nothing can come any more: after a violation, or because the parent's end is closed."""
     early: bool = False
@@ -196,7 +196,7 @@ class WorkerModel:
         try:
             frames.decode(raw, "parent", first=self._sent == 1)
         except frames.Violation as violation:
-            self.violated = violation.requirement
+            self.violated = _rule(violation.requirement, frames.Frame.parse(raw))
             return
         frame = frames.Frame.parse(raw)
         if frame.listener >= self.setting.listeners:
@@ -224,7 +224,9 @@ class WorkerModel:
     def frame(self, frame: frames.Frame) -> None:
         """Take a frame, which is right in itself. Raises :class:`RequirementViolated` if it must not come now."""
         if self.mute:
-            raise RequirementViolated("BC-VIOL-07", f"{frame} came after the parent had broken {self.violated}")
+            # an answer says that it has taken for an order what is none
+            rule = self.violated if frame.type == frames.BUSY else "BC-VIOL-07"
+            raise RequirementViolated(rule, f"{frame} came after a violation by the parent ({self.violated})")
         if not self.greeted:
             self._hello(frame)
             return
@@ -392,6 +394,15 @@ class WorkerModel:
             if visitor.ends:
                 return Due("BC-STATUS-05", f"the end of the connection of client {visitor.name}, which is served")
         return None
+
+
+def _rule(broken: str, frame: frames.Frame) -> str:
+    """Which rule makes ``frame`` a violation of this class."""
+    if broken != "BC-FRAME-03" or frame.version != frames.VERSION:
+        return broken
+    if frame.type != frames.ACCEPT:
+        return "BC-FRAME-05"
+    return "BC-FRAME-07" if frame.reason else "BC-FRAME-08"
 
 
 def _either(possible: set[tuple[int, int]]) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from ..errors import ContractError, RequirementViolated
 from ..waiting import scale
 from ..worker_under_test import WorkerUnderTest
-from .worker_shrink import shrink
 from .worker_scenario import History, Setting, Step, Welcome, simpler
+from .worker_shrink import shrink
 from .worker_stage import WorkerStage
 
 __all__ = ["Player"]

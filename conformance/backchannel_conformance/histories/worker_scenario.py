@@ -23,6 +23,7 @@ __all__ = [
     "Eof",
     "Fault",
     "HalfClose",
+    "Halts",
     "History",
     "Item",
     "Order",
@@ -30,7 +31,6 @@ __all__ = [
     "Say",
     "Setting",
     "Signal",
-    "SlowWrites",
     "Step",
     "Stop",
     "Vanish",
@@ -238,11 +238,11 @@ class Descriptors(Step):
 
 
 @dataclass(frozen=True)
-class SlowWrites(Step):
-    """From now on each of the worker's writes is followed by a pause: what it does next is seen to come after it."""
+class Halts(Step):
+    """From now on the worker is stopped after each of its writes: what comes before the next one is seen to do so."""
 
     def __str__(self) -> str:
-        return "a pause after each write of the worker"
+        return "from now on the worker is stopped after each of its writes"
 
 
 @dataclass(frozen=True)

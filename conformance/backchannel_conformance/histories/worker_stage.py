@@ -36,13 +36,13 @@ from .worker_scenario import (
     Eof,
     Fault,
     HalfClose,
+    Halts,
     Item,
     Order,
     Reset,
     Say,
     Setting,
     Signal,
-    SlowWrites,
     Step,
     Stop,
     Vanish,
@@ -54,8 +54,6 @@ __all__ = ["PATIENCE", "WorkerStage"]
 
 PATIENCE: Final = 0.3
 """Seconds that a worker sleeps before that what is due is missing: *coalesce* many times over."""
-PAUSE: Final = 0.02
-"""Seconds after each write of a worker whose writes are slow."""
 LIMIT: Final = 20.0
 BUSY_FOR: Final = 2.0
 """Seconds of processor time that no step needs."""
@@ -78,7 +76,7 @@ class WorkerStage:
         self._numbers = 0
         self._count_of_steps = 0
         self._stack = ExitStack()
-        self._slow = False
+        self._halts = False
         self._few: ExitStack | None = None
         self._drained_at: float | None = None
         self._answered = False
@@ -102,7 +100,7 @@ class WorkerStage:
 
     def _fault(self, step: Step) -> Fault | None:
         """The fault of ``step``, if it can be said which order it hits."""
-        if not isinstance(step, Write) or step.fault is None or self._slow or not kernel.can("faulty"):
+        if not isinstance(step, Write) or step.fault is None or self._halts or not kernel.can("faulty"):
             return None
         alone = len(step.items) == 1 and not step.kept and not self._kept and not self.model.orders
         return step.fault if alone and self.model.reads else None
@@ -135,10 +133,9 @@ class WorkerStage:
                     processes.send(pid, getattr(signal, name))
             case Descriptors(more):
                 self._allow(more)
-            case SlowWrites() if kernel.can("faulty") and not self._slow and not self.model.stopped:
-                slow = kernel.faulty(pid, "send", f"delay_exit={int(PAUSE * 1e6)}", "1+")
-                self._stack.enter_context(slow)
-                self._slow = True
+            case Halts() if kernel.can("faulty") and not self._halts and not self.model.stopped:
+                self._stack.enter_context(kernel.faulty(pid, "send", "signal=STOP", "1+"))
+                self._halts = True
             case Eof() if not self.model.eof:
                 self.worker.half_close()
                 self.model.eof = True
@@ -305,7 +302,7 @@ class WorkerStage:
 
     def _closed(self, left_out: list[Visitor]) -> None:
         """A report has left them out, and no client has seen its end: perhaps it is on the way."""
-        doubtful = [visitor for visitor in left_out if visitor.sees or self._slow]
+        doubtful = [visitor for visitor in left_out if visitor.sees or self._halts]
         if doubtful and kernel.can("clients"):
             for listener in {visitor.listener for visitor in doubtful}:
                 held = kernel.clients(self.worker.pid, self.worker.address(listener)[1])
@@ -360,18 +357,19 @@ class WorkerStage:
     def settle(self) -> None:
         """Wait until the worker has come to rest. Raises :class:`RequirementViolated` for what is wrong or missing."""
         model, pid = self.model, self.worker.pid
-        limit, calm_since, before = deadline_in(LIMIT), None, ""
+        limit, calm_since, before = deadline_in(LIMIT), None, None
         spent, turns, asked = self._cpu(), 0, False
         while True:
             self.look()
             if model.stopped:
                 return
+            if self._halts and self._halted():
+                continue
             gone = self._exited()
             due = self._due()
             now = time.monotonic()
-            rest = "" if gone or not kernel.can("rest") else kernel.rest(pid)
-            calm = gone or (rest and rest == before)
-            before = rest
+            slept = None if gone or not kernel.can("activity") else kernel.activity(pid)
+            calm = gone or (slept is not None and slept == before)
             unread = self._unread()
             if calm and not due and not unread:
                 break
@@ -383,7 +381,7 @@ class WorkerStage:
                 # asleep for so long with half a frame unread: it waits for something else, and owes nothing
                 self._missing(due)
                 break
-            if not kernel.can("rest") and not due and not gone:
+            if not kernel.can("activity") and not due and not gone:
                 if asked or not self._can_ask():
                     break
                 self._do(Write((Order(0),)))
@@ -398,10 +396,22 @@ class WorkerStage:
                 raise RequirementViolated(
                     rule, f"the worker took {BUSY_FOR * scale():g} s of processor time for nothing"
                 )
-            if not rest or rest != before or due or unread:
-                self._wait(0.0005 if turns < 20 else 0.005)
+            if not calm and slept is not None and not due:
+                before = slept  # asleep: ask once more at once
+                continue
+            before = slept
+            self._wait(0.0005 if turns < 20 else 0.005)
         model.settled()
         self._after()
+
+    def _halted(self) -> bool:
+        """Whether the worker has stopped after a write. Then all that it had led to was seen, and it goes on."""
+        if kernel.state(self.worker.pid) not in ("T", "t"):
+            return False
+        self.look()
+        with contextlib.suppress(processes.Ended):
+            processes.send(self.worker.pid, signal.SIGCONT)
+        return True
 
     def _missing(self, due: Due | None) -> None:
         if due is not None:
@@ -420,7 +430,9 @@ class WorkerStage:
 
     def _unread(self) -> bool:
         channel = self.worker.channel
-        return self.model.reads and kernel.can("unread") and channel.fileno() >= 0 and kernel.unread(channel)
+        return (
+            self.model.reads and kernel.can("unread") and channel.fileno() >= 0 and kernel.unread(channel.fileno()) > 0
+        )
 
     def _can_ask(self) -> bool:
         model = self.model
@@ -438,9 +450,11 @@ class WorkerStage:
         if due is not None or self.model.stopped:
             return due
         if self.model.draining and kernel.can("sockets_of"):
-            rule = "BC-VIOL-03" if self.model.violated else "BC-DRAIN-09"
             held = kernel.sockets_of(self.worker.pid)
             kept = [at for at, inode in enumerate(self._inodes) if inode in held]
+            rule = "BC-VIOL-03" if self.model.violated else "BC-DRAIN-09"
+            if self.model.violated and len(kept) == len(self._inodes):
+                rule = self.model.violated  # it has not noticed
             if kept:
                 return Due(rule, f"to close its listeners: it holds {kept} of {len(self._inodes)}")
         if self.model.overdue:
@@ -549,7 +563,7 @@ class WorkerStage:
         self.model.forget()
         self.trace.clear()
         self._stack.close()
-        self._slow, self._few = False, None
+        self._halts, self._few = False, None
 
     def close(self) -> None:
         """Let go of everything, whatever has happened."""

@@ -40,7 +40,6 @@ __all__ = [
     "no_descriptors",
     "parent",
     "pending",
-    "rest",
     "session_of",
     "shared",
     "sockets_of",
@@ -56,10 +55,8 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "cpu_seconds": (procfs, ps),
     "session_of": (procfs, ps),
     "threads": (procfs,),
-    "rest": (procfs,),
     "sockets_of": (procfs,),
     "pending": (sockets,),
-    "unread": (sockets,),
     "blocked_signals": (procfs,),
     "established": (procfs, lsof),
     "identity": (procfs,),
@@ -141,12 +138,6 @@ def threads(pid: int) -> int:
     return found
 
 
-def rest(pid: int) -> str:
-    """Not empty while every thread of a process sleeps; two answers that are equal: none has run between them."""
-    found: str = _ask("rest", pid)
-    return found
-
-
 def sockets_of(pid: int) -> set[int]:
     """The sockets that a process holds, by the numbers that ``fstat`` gives them; none when it has ended."""
     found: set[int] = _ask("sockets_of", pid)
@@ -156,12 +147,6 @@ def sockets_of(pid: int) -> set[int]:
 def pending(listener: socket) -> int:
     """How many connections wait to be accepted."""
     found: int = _ask("pending", listener)
-    return found
-
-
-def unread(sock: socket) -> bool:
-    """Whether something that was written to ``sock`` has not been read at its other end."""
-    found: bool = _ask("unread", sock)
     return found
 
 
@@ -227,9 +212,8 @@ def clients(pid: int, port: int) -> set[int]:
 
 def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[None]:
     """For a while, a fault in a process: at those of its calls that ``when`` says (``2``, ``1..3``), ``what`` happens:
-    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it, ``zeros`` for what it would have told,
-    ``delay_exit=N`` for N microseconds after it. ``call`` is ``accept``, ``send``, ``fork``, or ``count``: how many
-    connections are pending.
+    ``signal=KILL`` before the call, ``signal=STOP`` after it, ``error=ENFILE`` instead of it, ``zeros`` for what it
+    would have told. ``call`` is ``accept``, ``send``, ``fork``, or ``count``: how many connections are pending.
     """
     found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
     return _held(pid, found)

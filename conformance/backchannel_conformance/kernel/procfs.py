@@ -125,20 +125,6 @@ def threads(pid: int) -> int:
     return len(os.listdir(PROC / f"{pid}/task"))
 
 
-def rest(pid: int) -> str:
-    found = []
-    try:
-        for name in os.listdir(PROC / f"{pid}/task"):
-            told = (PROC / f"{pid}/task/{name}/status").read_text()
-            match = re.search(r"^State:\s*S", told, re.MULTILINE)
-            if match is None:
-                return ""
-            found.append(name + " ".join(re.findall(r"^(?:non)?voluntary_ctxt_switches:\s*(\d+)", told, re.MULTILINE)))
-    except _GONE:
-        return ""
-    return ";".join(found)
-
-
 def sockets_of(pid: int) -> set[int]:
     try:
         return {int(number) for link in _descriptors(pid).values() if (number := _inode(link))}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
 import sys
-import termios
 from typing import Final
 
 NEEDS: Final = "no Linux"
@@ -22,8 +20,3 @@ def pending(listener: socket.socket) -> int:
     told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     found: int = struct.unpack_from("=I", told, _UNACKED)[0]
     return found
-
-
-def unread(sock: socket.socket) -> bool:
-    left: int = struct.unpack("=i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
-    return left > 0
