@@ -64,7 +64,7 @@ SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGURG", "SIGWINCH"
 BEGINNINGS: Final = ("", "w", "who\n", "who\n", "who\n", "hold\n", "hold\n", "hold\n", "raise\n", "hold\n\n")
 CLIENTS: Final = 12
 """The most in one history."""
-DEADLINE: Final = 1.0
+DEADLINE: Final = 3.0
 """Seconds; some workers give their exit functions as much."""
 
 

@@ -10,32 +10,19 @@ leaves out is no more than what may have ended by then; when the worker has come
 
 from __future__ import annotations
 
-import errno
-import tomllib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Final
 
 from .. import frames
 from ..errors import RequirementViolated, check
-from ..requirements import folder
+from .worker_accepting import CLASSES, reason_of, results
 from .worker_scenario import Fault, Setting
+from .worker_visitor import Visitor
 
-__all__ = ["Due", "Visitor", "WorkerModel", "results"]
+__all__ = ["Due", "WorkerModel"]
 
 CLEAN, PROTOCOL = 0, 76
-
-_CLASSES: Final = {
-    "EMPTY": "BC-ERRNO-01",
-    "PEER": "BC-ERRNO-02",
-    "WORKER": "BC-ERRNO-03",
-    "SYSTEM": "BC-ERRNO-04",
-    "RETRY": "BC-ERRNO-05",
-    "UNUSABLE": "BC-ERRNO-06",
-}
-"""The rule that gives an errno of ``accept`` its reason."""
 
 
 @dataclass(frozen=True)
@@ -46,51 +33,6 @@ class Due:
     missing: str
 
 
-@dataclass(eq=False)
-class Visitor:
-    """A client, and what has become of its connection."""
-
-    name: int
-    listener: int
-    said: str = ""
-    left: str = ""
-    """How it has left: ``half`` (it still reads), ``closed`` or ``reset``."""
-    state: str = "pending"
-    """``pending``, ``held`` or, when a report has left it out, ``ended``."""
-    answers: int = 0
-    """Lines that it has read."""
-    over: bool = False
-    """It has read the end of its connection."""
-
-    @property
-    def sees(self) -> bool:
-        """Whether anybody can tell what comes to it."""
-        return self.left in ("", "half")
-
-    @property
-    def command(self) -> str | None:
-        """The line that it has sent, if it is whole."""
-        line, end, _ = self.said.partition("\n")
-        return line if end else None
-
-    @property
-    def ends(self) -> bool:
-        """Whether its service comes to an end by itself."""
-        return self.command not in (None, "hold") or bool(self.left)
-
-    @property
-    def brief(self) -> bool:
-        """Whether a worker may serve it before the answer to the order that took it (BC-BUSY-05)."""
-        return self.command not in (None, "hold")
-
-    @property
-    def owed(self) -> int:
-        """Lines that it must get, once it is served."""
-        if self.command == "who":
-            return 1
-        return self.said.count("\n") if self.command == "hold" else 0
-
-
 @dataclass
 class Sent:
     """An order that has been sent whole and has not been answered."""
@@ -99,46 +41,6 @@ class Sent:
     listener: int
     max: int
     fault: Fault | None = None
-
-
-@cache
-def reason_of(error: str) -> str:
-    """The name of the reason that an errno becomes, or ``RETRY``."""
-    table: dict[str, list[str]] = tomllib.loads((folder() / "protocol.toml").read_text())["errno"]
-    number = getattr(errno, error)
-    return next(
-        (reason for reason, names in table.items() if number in {getattr(errno, name, -1) for name in names}),
-        "UNUSABLE",
-    )
-
-
-def results(
-    most: int, pending: int, fault: Fault | None = None, descriptors: int | None = None, at_the_end: str = "EMPTY"
-) -> set[tuple[int, int]]:
-    """What an order for ``most`` may give where so many are pending: ``accepted`` and ``reason``.
-
-    ``descriptors``: so many are to be had. ``at_the_end``: what an attempt says when nothing is pending. A worker may
-    find that out without a call that the fault would hit.
-    """
-    accepted, used, call, reason = 0, 0, 0, frames.FILLED
-    found: set[tuple[int, int]] = set()
-    while used < most:
-        call += 1
-        error = fault.error if fault and fault.first <= call <= fault.last else ""
-        if accepted == pending and (error or accepted == descriptors):
-            found.add((accepted, frames.REASONS.index(at_the_end)))
-        if not error and accepted == descriptors:
-            error = "EMFILE"
-        if not error and accepted < pending:
-            accepted, used = accepted + 1, used + 1
-            continue
-        name = reason_of(error) if error else at_the_end
-        if name == "RETRY":
-            continue
-        used, reason = used + 1, frames.REASONS.index(name)
-        if name != "PEER":
-            break
-    return found | {(accepted, frames.FILLED if accepted == most else reason)}
 
 
 @dataclass
@@ -219,6 +121,11 @@ class WorkerModel:
         """The parent has closed its end. What was written before is still read, and its answers are lost."""
         self.eof = self.mute = True
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a frame has been sent."""
+        return bool(self._octets)
+
     # ------------------------------------------------------------------------------ what comes from it
 
     def frame(self, frame: frames.Frame) -> None:
@@ -278,7 +185,7 @@ class WorkerModel:
         given = f"an order for {order.max} from listener {order.listener}, where {pending} are pending"
         seen = f"{given}{''.join(f', {text}' for text in why)}, was answered with {frame}: {_either(possible)} is right"
         if order.fault:
-            requirement = _CLASSES[reason_of(order.fault.error)]
+            requirement = CLASSES[reason_of(order.fault.error)]
         elif self.descriptors is not None:
             requirement = "BC-ERRNO-03"
         elif self.setting.useless and order.listener == self.setting.listeners - 1:
