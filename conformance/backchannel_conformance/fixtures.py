@@ -56,6 +56,7 @@ class Workers:
         mine = [self.listener() for _ in range(listeners)]
         if useless:
             mine.append(socket.socket())
+            mine[-1].setblocking(False)
             self._listeners.append(mine[-1])
         _skip_unless_offered(self._manifest, "worker", {"quota": str(options.get("quota", 0))})
         worker = WorkerUnderTest(self._manifest, self._folder / f"log-{len(self._started)}", mine, **options)

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import exec_binding, frames, processes, transcript
@@ -72,6 +72,8 @@ class WorkerUnderTest:
         self.orders: deque[tuple[int, int]] = deque()
         self.statuses: list[frames.Frame] = []
         """Statuses that came before an answer that was waited for."""
+        self.at_end = False
+        """Whether :meth:`arrived` has met the end of the channel."""
         self.greeted = False
         self.welcomed = False
         self._last_order = 0
@@ -159,6 +161,23 @@ class WorkerUnderTest:
         octets, self._buffer = self._buffer[: frames.SIZE], self._buffer[frames.SIZE :]
         return self._judge(octets)
 
+    def arrived(self) -> Iterator[frames.Frame]:
+        """The frames that have come by now, without waiting; each is judged when it is taken."""
+        while not self.at_end:
+            try:
+                part = self.channel.recv(4096)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                part = b""
+            self.at_end = not part
+            self._buffer += part
+        found, self._buffer = frames.cut(self._buffer)
+        cut = self.at_end and self._buffer
+        check(not cut, "BC-FRAME-01", f"the channel ended within a frame: {self._buffer.hex()}")
+        for octets in found:
+            yield self._judge(octets)
+
     def must(self, requirement: str, seconds: float = LIMIT) -> frames.Frame:
         """The next frame. A channel that ends instead is an error, unless the exit status says why the worker ended."""
         frame = self.frame(requirement, seconds)
@@ -166,8 +185,8 @@ class WorkerUnderTest:
             with contextlib.suppress(TimedOut):
                 until(self.gone, 2, what="the worker to exit")
             if self._status in PROPER:
-                raise RequirementViolated(requirement, f"the worker ended instead; {self._last_words()}")
-            raise ContractError(f"the worker ended its channel; {self._last_words()}")
+                raise RequirementViolated(requirement, f"the worker ended instead; {self.last_words()}")
+            raise ContractError(f"the worker ended its channel; {self.last_words()}")
         return frame
 
     def answer(self, requirement: str = "BC-BUSY-01") -> frames.Frame:
@@ -205,7 +224,7 @@ class WorkerUnderTest:
             hello = self.must("BC-HELLO-01", HELLO_LIMIT)
         except NothingCame:
             raise ContractError(
-                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self._last_words()}"
+                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self.last_words()}"
             ) from None
         self.order(0)
         self.answer("BC-BUSY-01")
@@ -330,7 +349,8 @@ class WorkerUnderTest:
             self._reaped = True
         processes.forget(self.pid)
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """How it has ended, and what it wrote last."""
         last = tail(self.log)
         how = f"it exited with status {self._status}" if self.gone() else "it is still running"
         return f"{how}; its output ends:\n{last}" if last else f"{how}, and wrote nothing to its output"

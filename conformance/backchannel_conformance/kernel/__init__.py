@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
+from socket import socket
 from types import ModuleType
 from typing import Any, Final
 
-from . import limits, lsof, procfs, ps, strace
+from . import limits, lsof, procfs, ps, sockets, strace
 
 __all__ = [
     "QUESTIONS",
@@ -38,8 +39,10 @@ __all__ = [
     "missing",
     "no_descriptors",
     "parent",
+    "pending",
     "session_of",
     "shared",
+    "sockets_of",
     "state",
     "switches",
     "threads",
@@ -52,6 +55,8 @@ QUESTIONS: Final[Mapping[str, tuple[ModuleType, ...]]] = {
     "cpu_seconds": (procfs, ps),
     "session_of": (procfs, ps),
     "threads": (procfs,),
+    "sockets_of": (procfs,),
+    "pending": (sockets,),
     "blocked_signals": (procfs,),
     "established": (procfs, lsof),
     "identity": (procfs,),
@@ -133,6 +138,18 @@ def threads(pid: int) -> int:
     return found
 
 
+def sockets_of(pid: int) -> set[int]:
+    """The sockets that a process holds, by the numbers that ``fstat`` gives them; none when it has ended."""
+    found: set[int] = _ask("sockets_of", pid)
+    return found
+
+
+def pending(listener: socket) -> int:
+    """How many connections wait to be accepted."""
+    found: int = _ask("pending", listener)
+    return found
+
+
 def established(pids: Iterable[int], port: int) -> dict[int, int]:
     """How many accepted connections of local ``port`` each process holds, by the kernel's own table."""
     found: dict[int, int] = _ask("established", list(pids), port)
@@ -173,9 +190,11 @@ def kept_at_exec(pid: int) -> list[int]:
     return found
 
 
-def no_descriptors(pid: int) -> AbstractContextManager[None]:
-    """For a while, the system gives a process no new descriptor. The process must be the suite's to touch."""
-    found: AbstractContextManager[None] = _ask("no_descriptors", pid)
+def no_descriptors(pid: int, but: int = 0) -> AbstractContextManager[None]:
+    """For a while, the system gives a process no new descriptors ``but`` so many. The process must be the suite's to
+    touch.
+    """
+    found: AbstractContextManager[None] = _ask("no_descriptors", pid, but)
     return _held(pid, found)
 
 
@@ -193,8 +212,8 @@ def clients(pid: int, port: int) -> set[int]:
 
 def faulty(pid: int, call: str, what: str, when: str) -> AbstractContextManager[None]:
     """For a while, a fault in a process: at those of its calls that ``when`` says (``2``, ``1..3``), ``what`` happens:
-    ``signal=KILL`` before the call, ``error=ENFILE`` instead of it, ``zeros`` for what it would have told. ``call`` is
-    ``accept``, ``send``, ``fork``, or ``count``: how many connections are pending.
+    ``signal=KILL`` before the call, ``signal=STOP`` after it, ``error=ENFILE`` instead of it, ``zeros`` for what it
+    would have told. ``call`` is ``accept``, ``send``, ``fork``, or ``count``: how many connections are pending.
     """
     found: AbstractContextManager[None] = _ask("faulty", pid, call, what, when)
     return _held(pid, found)

@@ -125,6 +125,13 @@ def threads(pid: int) -> int:
     return len(os.listdir(PROC / f"{pid}/task"))
 
 
+def sockets_of(pid: int) -> set[int]:
+    try:
+        return {int(number) for link in _descriptors(pid).values() if (number := _inode(link))}
+    except _GONE:
+        return set()
+
+
 def _descriptors(pid: int) -> dict[int, str]:
     """The open descriptors, and what the kernel calls each: ``socket:[4711]``, ``/dev/null`` …"""
     found = {}
@@ -223,9 +230,9 @@ def kept_at_exec(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def no_descriptors(pid: int) -> Iterator[None]:
+def no_descriptors(pid: int, but: int = 0) -> Iterator[None]:
     used = _descriptors(pid)
-    free = next(number for number in range(len(used) + 1) if number not in used)
+    free = [number for number in range(len(used) + but + 1) if number not in used][but]
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)  # type: ignore[attr-defined,unused-ignore]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))  # type: ignore[attr-defined,unused-ignore]
     try:
