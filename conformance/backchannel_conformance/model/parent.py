@@ -276,6 +276,8 @@ class Model:
 
     def told(self, line: Mapping[str, Any]) -> None:
         """One input happens: what it leads to at once is due. Raises :class:`Deviation` for one that cannot happen."""
+        if self._over:
+            return
         arguments = {name: value for name, value in line.items() if name != "in"}
         self.pool.now = arguments.pop("now", self.pool.now)
         if line["in"] not in INPUTS:
