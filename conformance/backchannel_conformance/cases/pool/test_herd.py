@@ -163,7 +163,7 @@ def test_no_herd_by_tree(pools: Pools, figures: dict[str, Any], counter: PoolCou
     per_connection = counter.per_connection(pools.factory(32), 500)
     figures[f"switches of the tree per connection, {counter.name} observer"] = round(per_connection, 3)
     seen = f"the tree made {per_connection:.2f} switches for each connection, 32 workers"
-    check(per_connection <= 12, "BC-HERD-02", seen)
+    check(per_connection <= 8, "BC-HERD-02", seen)
     check(per_connection <= 6, "BC-WAIT-04", seen)
 
 
