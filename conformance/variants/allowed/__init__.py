@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-__all__ = ["Variant", "allowed", "every", "find"]
+__all__ = ["Variant", "allowed", "every", "find", "put"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,14 @@ def allowed(
         return apply
 
     return register
+
+
+def put(owner: object, name: str, value: object) -> None:
+    """Put ``value`` in the place of what ``owner`` has under ``name``. Raises ``AttributeError`` if it has no such
+    thing: then the variant is stale.
+    """
+    getattr(owner, name)
+    setattr(owner, name, value)
 
 
 def find(name: str) -> Variant:

@@ -21,7 +21,7 @@ from backchannel_server.driver import SIGNALS, Driver
 from backchannel_server.exec_binding import Launcher
 from backchannel_sync.parent import Pool
 
-from . import allowed
+from . import allowed, put
 
 LATE = 0.05
 """Seconds that a deadline may be acted on late."""
@@ -30,12 +30,12 @@ LATE = 0.05
 @allowed("BC-FORK-09", roles=["parent", "pool"])
 def deadlines_late() -> None:
     """Every deadline passes up to 50 ms late, as where the clock ticks slowly or others run first."""
-    put = Deadlines.set
+    exactly = Deadlines.set
 
     def late(self: Deadlines, deadline: Any, when: float) -> None:
-        put(self, deadline, when + random.uniform(0, LATE))
+        exactly(self, deadline, when + random.uniform(0, LATE))
 
-    Deadlines.set = late  # type: ignore[method-assign]
+    put(Deadlines, "set", late)
 
 
 def actions_by(key: Callable[[Any], Any]) -> None:
@@ -53,7 +53,7 @@ def actions_by(key: Callable[[Any], Any]) -> None:
                 group.append(action)
         return done + sorted(group, key=key)
 
-    Parent.take_actions = sorted_actions  # type: ignore[method-assign]
+    put(Parent, "take_actions", sorted_actions)
 
 
 @allowed("BC-PASS-04", roles=["parent", "pool"])
@@ -80,7 +80,7 @@ def wakes_without_news() -> None:
         when, turn = next_turn(self), self._loop.time() + random.uniform(0.01, 0.1)
         return turn if when is None else min(when, turn)
 
-    Driver.next_turn = soon  # type: ignore[method-assign]
+    put(Driver, "next_turn", soon)
 
 
 @allowed("BC-SCALE-16", roles=["parent", "pool"], advice=["BC-SCALE-16"])
@@ -92,11 +92,11 @@ def scales_by_the_clock() -> None:
     def at_a_tick(self: Sizing, now: float) -> Decision:
         tick = ticks.pop(id(self), now)
         decision = decide(self, now) if now >= tick else Decision()
-        ticks[id(self)] = now + self._rules.period if now >= tick else tick
+        ticks[id(self)] = now + self._scaling.period if now >= tick else tick
         return decision
 
-    Sizing.decide = at_a_tick  # type: ignore[method-assign]
-    Sizing.next_pass = lambda self: ticks.get(id(self)) or next_pass(self)  # type: ignore[method-assign]
+    put(Sizing, "decide", at_a_tick)
+    put(Sizing, "next_pass", lambda self: ticks.get(id(self)) or next_pass(self))
 
 
 @allowed("BC-SCALE-15", roles=["parent"], without=["scaling"])
@@ -109,7 +109,7 @@ def replaces_who_has_exited() -> None:
         if state is SlotState.DRAINING:
             self.counting += sign
 
-    Totals.add = count  # type: ignore[method-assign]
+    put(Totals, "add", count)
 
 
 @allowed("BC-STOP-03", roles=["parent", "pool"], advice=["BC-STOP-03"])
@@ -120,7 +120,7 @@ def ends_by_the_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
 
-    Driver.interrupt = die  # type: ignore[method-assign]
+    put(Driver, "interrupt", die)
 
 
 @allowed("BC-PASS-01", roles=["parent"])
@@ -137,7 +137,7 @@ def each_spawn_takes_a_while() -> None:
         time.sleep(0.03)
         return start(self, *arguments)
 
-    Launcher.start = slowly  # type: ignore[method-assign]
+    put(Launcher, "start", slowly)
 
 
 @allowed("BC-FORK-06", roles=["parent"])
@@ -169,7 +169,7 @@ def in_another_thread() -> None:
             raise status
         return status
 
-    Pool.run = run  # type: ignore[method-assign]
+    put(Pool, "run", run)
 
 
 @allowed("BC-VIOL-02", roles=["parent"])
@@ -180,4 +180,4 @@ def log_lines_of_another_form() -> None:
         words = [note.requirement, f"slot {note.slot}", note.text]
         print(json.dumps({"level": "warn", "words": words, "pid": os.getpid()}), flush=True)
 
-    Driver._note = note  # type: ignore[method-assign]
+    put(Driver, "_note", note)

@@ -14,7 +14,7 @@ from backchannel_server.channels import Channels
 from backchannel_server.driver import Driver
 from backchannel_sync.parent import Batching, SelectorLoop
 
-from . import allowed
+from . import allowed, put
 
 PILE_UP = 0.01
 """Seconds in which news piles up, as on a machine where others run first."""
@@ -31,8 +31,8 @@ def in_order(order: Callable[[list[Any]], list[Any]]) -> None:
             for key, _mask in order(self.selector.select(0)):
                 key.data()
 
-    SelectorLoop.wait = wait  # type: ignore[method-assign]
-    Batching.wait = lambda self: False  # type: ignore[method-assign]
+    put(SelectorLoop, "wait", wait)
+    put(Batching, "wait", lambda self: False)
 
 
 @allowed("BC-CHAN-09", roles=["parent", "pool"])
@@ -60,7 +60,7 @@ def in_pieces(size: int) -> None:
             left -= taken
         return share - left
 
-    Channels._read = _read  # type: ignore[method-assign]
+    put(Channels, "_read", _read)
 
 
 @allowed("BC-CHAN-04", roles=["parent"])
@@ -96,13 +96,13 @@ def one_frame_of_each_channel_in_turn() -> None:
     def _read(self: Channels, slot: int, channel: Any, limit: int | None = None) -> int:
         return once(self, slot, channel, limit or 20)
 
-    SelectorLoop.wait = wait  # type: ignore[method-assign]
-    Channels._read = _read  # type: ignore[method-assign]
+    put(SelectorLoop, "wait", wait)
+    put(Channels, "_read", _read)
 
 
 def reaped(driver: Driver) -> None:
     """The dead, without a word of why they died."""
-    for _ in driver.channels.reap([driver.handover.successor] if driver.handover.successor else []):
+    for _ in driver.channels.reap([driver.handover.successor_pid] if driver.handover.successor_pid else []):
         pass
 
 
@@ -122,9 +122,9 @@ def the_dead_before_the_living() -> None:
             for key, _mask in self.selector.select(0):
                 key.data()
 
-    Driver.begin = begun  # type: ignore[method-assign]
-    SelectorLoop.wait = wait  # type: ignore[method-assign]
-    Batching.wait = lambda self: False  # type: ignore[method-assign]
+    put(Driver, "begin", begun)
+    put(SelectorLoop, "wait", wait)
+    put(Batching, "wait", lambda self: False)
 
 
 @allowed("BC-DEATH-04", roles=["parent"])
@@ -140,6 +140,7 @@ def the_dead_by_the_clock() -> None:
         when, look = next_turn(self), self._loop.time() + TURN
         return look if when is None else min(when, look)
 
-    Driver.turn, Driver.next_turn = looked, soon  # type: ignore[method-assign]
+    put(Driver, "turn", looked)
+    put(Driver, "next_turn", soon)
     obey = Driver.obey
-    Driver.obey = lambda self, number: None if number == signal.SIGCHLD else obey(self, number)  # type: ignore[method-assign]
+    put(Driver, "obey", lambda self, number: None if number == signal.SIGCHLD else obey(self, number))

@@ -8,12 +8,12 @@ from backchannel.dispatch import Dispatch
 from backchannel_server import platform
 from backchannel_server.arrivals import Arrivals
 
-from . import allowed
+from . import allowed, put
 
 
 def waits_with(selector: type[selectors.BaseSelector]) -> None:
     """A poller that can watch no edges."""
-    platform.selector_class = lambda poller: selector  # type: ignore[assignment]
+    put(platform, "selector_class", lambda poller: selector)
 
 
 @allowed("BC-WATCH-05", roles=["parent", "pool"], advice=["BC-WATCH-04"])
@@ -29,7 +29,7 @@ def by_level_with_select() -> None:
 @allowed("BC-PEND-03", roles=["parent", "pool"], without=["counted"])
 def without_a_count() -> None:
     """The system gives no count: one order at a time."""
-    platform.native.count = lambda listener: None  # type: ignore[assignment]
+    put(platform.native, "count", lambda listener: None)
 
 
 @allowed("BC-PEND-03", roles=["parent", "pool"], without=["counted"], advice=["BC-WATCH-04"])
@@ -40,9 +40,11 @@ def without_count_or_edges() -> None:
 
 @allowed("BC-PEND-02", roles=["parent", "pool"])
 def counts_in_every_pass() -> None:
-    Dispatch.to_count = lambda self, *, to_the_end: [  # type: ignore[method-assign]
-        index for index, backlog in enumerate(self.backlogs) if not backlog.cooling
-    ]
+    put(
+        Dispatch,
+        "to_count",
+        lambda self, *, to_the_end: [index for index, backlog in enumerate(self.backlogs) if not backlog.cooling],
+    )
 
 
 @allowed("BC-WATCH-04", roles=["parent", "pool"], advice=["BC-WATCH-04"])
@@ -54,4 +56,4 @@ def counts_after_every_answer() -> None:
         start(self)
         self._core.edges = False
 
-    Arrivals.start = unsure  # type: ignore[method-assign]
+    put(Arrivals, "start", unsure)

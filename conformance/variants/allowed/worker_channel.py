@@ -13,7 +13,7 @@ from backchannel_server import accepting, worker_channel
 from backchannel_sync import blocking, events
 from backchannel_sync.events import _Worker
 
-from . import allowed
+from . import allowed, put
 
 COALESCE = 0.008
 """Seconds that an end waits for others, below *coalesce*."""
@@ -29,7 +29,8 @@ def reads(size: int) -> None:
         except OSError as error:
             return None if error.errno in worker_channel.NO_ROOM else b""
 
-    blocking.read = events.read = read  # type: ignore[attr-defined]
+    put(blocking, "read", read)
+    put(events, "read", read)
 
 
 @allowed("BC-CHAN-04", roles=["worker"])
@@ -47,7 +48,7 @@ def one_order_at_a_time() -> None:
 def writes_in_pieces() -> None:
     """A frame leaves in three writes, with a moment in between."""
 
-    def write_owed(side: WorkerSide, channel: socket.socket) -> bool:
+    def write_outgoing(side: WorkerSide, channel: socket.socket) -> bool:
         while data := side.outgoing():
             try:
                 sent = channel.send(data[:7])
@@ -60,7 +61,8 @@ def writes_in_pieces() -> None:
             time.sleep(0.001)
         return True
 
-    blocking.write_owed = events.write_owed = write_owed  # type: ignore[attr-defined]
+    put(blocking, "write_outgoing", write_outgoing)
+    put(events, "write_outgoing", write_outgoing)
 
 
 @allowed("BC-STATUS-03", roles=["worker", "pool"])
@@ -74,14 +76,14 @@ def each_end_by_itself() -> None:
             self.side.ended(self.take_ended())
             self.flush()
 
-    _Worker.step = told  # type: ignore[method-assign]
+    put(_Worker, "step", told)
 
 
 @allowed("BC-STATUS-03", roles=["worker", "pool"])
 def ends_together() -> None:
     """While there is room, an end waits for others for as long as it may."""
     due: dict[_Worker, float] = {}
-    timeout, take, flush = _Worker.timeout, _Worker.take_ended, _Worker.flush
+    timeout, take = _Worker.timeout, _Worker.take_ended
 
     def soon(self: _Worker) -> float | None:
         when = timeout(self)
@@ -98,10 +100,8 @@ def ends_together() -> None:
         due.pop(self, None)
         return take(self)
 
-    def ended(self: _Worker) -> None:
-        flush(self)
-
-    _Worker.timeout, _Worker.take_ended, _Worker.flush = soon, later, ended  # type: ignore[method-assign]
+    put(_Worker, "timeout", soon)
+    put(_Worker, "take_ended", later)
 
 
 @allowed("BC-BUSY-05", roles=["worker", "pool"])
@@ -115,7 +115,7 @@ def folds_what_is_brief() -> None:
         begin(self, *arguments, **more)
         self.folds = True
 
-    _Worker.__init__ = folding  # type: ignore[method-assign]
+    put(_Worker, "__init__", folding)
     answer = WorkerSide.answer
 
     def answered(self: WorkerSide, order: Any, accepted: int, reason: Any, *, ended: int = 0) -> None:
@@ -129,7 +129,7 @@ def folds_what_is_brief() -> None:
     taken: list[Any] = []
     gone: list[int] = []
     handlers: list[Any] = []
-    attempt, run = blocking.attempt, blocking.run  # type: ignore[attr-defined]
+    attempt, run = blocking.attempt, blocking.run
 
     def attempted(listeners: Any, order: Any) -> Any:
         found, reason = attempt(listeners, order)
@@ -146,10 +146,13 @@ def folds_what_is_brief() -> None:
 
     def ran(channel: socket.socket, listeners: Any, handler: Any, **more: Any) -> int:
         handlers.append(handler)
-        WorkerSide.answer, WorkerSide.ended = answered, end  # type: ignore[method-assign]
+        put(WorkerSide, "answer", answered)
+        put(WorkerSide, "ended", end)
         return run(channel, listeners, handler, **more)
 
-    blocking.attempt, blocking._serve_all, blocking.run = attempted, rest, ran  # type: ignore[attr-defined]
+    put(blocking, "attempt", attempted)
+    put(blocking, "_serve_all", rest)
+    put(blocking, "run", ran)
 
 
 def is_brief(accepted: tuple[socket.socket, Any]) -> bool:
@@ -175,4 +178,5 @@ def a_pause_between_two_accepts() -> None:
                 break
         return taken, accepting.Reason.FILLED if len(taken) == order.max else reason
 
-    blocking.attempt = events.attempt = slowly  # type: ignore[attr-defined]
+    put(blocking, "attempt", slowly)
+    put(events, "attempt", slowly)

@@ -15,7 +15,7 @@ from typing import Any
 
 from backchannel_sync import blocking, events, forked, kinds, worker
 
-from . import allowed
+from . import allowed, put
 
 KEPT: list[object] = []
 """What a worker has besides: nothing ends it before the worker."""
@@ -108,21 +108,21 @@ def lingers() -> None:
 
 @allowed("BC-WORK-01", roles=["worker"])
 def waits_with_poll() -> None:
-    events.selector_class = lambda poller: selectors.PollSelector  # type: ignore[attr-defined]
+    put(events, "selector_class", lambda poller: selectors.PollSelector)
 
 
 @allowed("BC-WORK-01", roles=["worker"])
 def waits_with_select() -> None:
-    events.selector_class = lambda poller: selectors.SelectSelector  # type: ignore[attr-defined]
+    put(events, "selector_class", lambda poller: selectors.SelectSelector)
 
 
 @allowed("BC-DRAIN-06", roles=["worker", "pool"], words=[("sync_service:blocking", "sync_service:events")])
 def turns_at_capacity_1() -> None:
     """One connection at a time, and event-based: it reads end-of-file, and orders for nothing, while it serves."""
-    worker.check = forked_check = lambda handler, capacity: None  # type: ignore[attr-defined]
     from backchannel_sync import serving
 
-    serving.check = forked_check  # type: ignore[attr-defined]
+    for module in (worker, serving):
+        put(module, "check", lambda handler, capacity: None)
 
 
 @allowed("BC-DEATH-05", roles=["pool"])
@@ -152,7 +152,7 @@ def reads_the_end_at_the_gate() -> None:
 
     from backchannel_sync import parent
 
-    parent.work = watched  # type: ignore[attr-defined]
+    put(parent, "work", watched)
 
 
 @allowed("BC-WORK-07", roles=["worker", "pool"], advice=["BC-WORK-07"])
@@ -160,4 +160,5 @@ def ends_with_a_service_that_fails() -> None:
     def tell(error: BaseException, *more: Any) -> None:
         os._exit(1)
 
-    blocking.tell = events.tell = tell  # type: ignore[attr-defined]
+    put(blocking, "tell", tell)
+    put(events, "tell", tell)
