@@ -12,11 +12,11 @@ from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.parent_under_test import ParentUnderTest
 from backchannel_conformance.waiting import scale
 
-WATCHED = 0.25
+WATCHED = 0.5
 """Seconds over which figures are taken; nothing is concluded from having waited."""
 WAKEUPS = 20
-SHARE = 0.2
-"""Of a processor. One that spins takes all that it can get; the system's ticks of 10 ms may make 0.04 of nothing."""
+SHARE = 0.1
+"""Of a processor. One that spins takes all that it can get; a tick of 10 ms is 0.02."""
 
 
 def quiet(parent: ParentUnderTest, what: str) -> None:
