@@ -5,8 +5,8 @@ even that. So each process of a run carries the run's mark in its environment, a
 suite, however it comes, and kills whoever still carries the mark. It knows of the end by its standard input: that is a
 pipe, and nobody but the suite holds the other end.
 
-Only Linux shows the environment of a process (``/proc/PID/environ``). Elsewhere there is no guardian, and what a killed
-run has left is ended by hand: ``docs/guide.rst`` says how.
+Only Linux shows the environment of a process (``/proc/PID/environ``). Elsewhere there is no guardian. What a killed run
+has left is ended by hand there: sessions whose leader is a command of the manifest (``ps -A -o pid,sess,args``).
 """
 
 from __future__ import annotations

@@ -135,16 +135,25 @@ def test_every_port_gets_a_verdict(tmp_path: Path, what: str) -> None:
 def test_killed_run_leaves_nobody(tmp_path: Path, number: signal.Signals, jobs: str) -> None:
     """Nor does it leave a daemon that its port has forked off."""
     manifest(tmp_path, "pool", DAEMON)
-    with nothing_left(tmp_path):
-        run = subprocess.Popen(
-            command(tmp_path, "--role", "pool", "--jobs", jobs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60
-        while sum(str(tmp_path / "port.py") in words(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()) < 2:
-            assert time.monotonic() < deadline, "no port was started"
-            time.sleep(0.02)
-        run.send_signal(number)
-        run.wait(60)
+    case = ["-k", "test_stop_when_idle"] if jobs == "1" else []
+    with (
+        nothing_left(tmp_path),
+        subprocess.Popen(
+            command(tmp_path, "--role", "pool", "--jobs", jobs, "--", *case),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as run,
+    ):
+        try:
+            deadline = time.monotonic() + 300
+            while sum(str(tmp_path / "port.py") in words(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()) < 2:
+                assert time.monotonic() < deadline, "no port was started"
+                assert run.poll() is None, "the run has ended"
+                time.sleep(0.02)
+            run.send_signal(number)
+            run.wait(60)
+        finally:
+            run.kill()
 
 
 def test_guardian_of_a_run_within_a_run(monkeypatch: pytest.MonkeyPatch) -> None:

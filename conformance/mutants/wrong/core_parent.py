@@ -108,3 +108,23 @@ def yielding_pool_spawns() -> None:
         ("    if self.state not in SIZING:\n        return\n"),
         ("    if self.state not in (*SIZING, ParentState.YIELDING):\n        return\n"),
     )
+
+
+@wrong("BC-WAIT-03", role="parent", kills=["test_parent_sleeps_in_every_state"])
+def spins_while_somebody_is_suspect() -> None:
+    rewrite(
+        Parent.next_deadline,
+        "    first = self._deadlines.next()\n",
+        "    first = self._deadlines.next()\n"
+        "    if any(worker.state is SlotState.SUSPECT for worker in self.workers.values()):\n"
+        "        return 0.0\n",
+    )
+
+
+@wrong("BC-HELLO-04", role="parent", kills=["test_welcome_comes_at_once"])
+def reports_wait_for_half_a_second() -> None:
+    rewrite(
+        Parent.received,
+        "    self._reports.read(self.workers[slot], data, now)\n",
+        "    import time\n\n    time.sleep(0.5)\n    self._reports.read(self.workers[slot], data, now)\n",
+    )

@@ -96,3 +96,12 @@ def stop_leaves_the_successor_alone() -> None:
 @wrong("BC-BATON-07", role="pool", kills=["test_stop_during_the_hand_over"])
 def stop_lets_go_of_the_baton() -> None:
     rewrite(Driver.stop, "    self.handover.tell(signal.SIGTERM)\n", "    self.handover.abandon(signal.SIGTERM)\n")
+
+
+@wrong("BC-STOP-09", role="parent", kills=["test_stop_closes_every_listener"])
+def last_listener_stays_open() -> None:
+    rewrite(
+        Driver._do,
+        "self.opened.close_listeners(nobody_accepts=self.core.watches)",
+        "self.opened.listeners.sockets[0].close()",
+    )

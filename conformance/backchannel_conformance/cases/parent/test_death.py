@@ -30,7 +30,9 @@ def end(stub: StubWorker, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["killed", "exits", "closes", "half-closes", "within a frame"])
 @pytest.mark.parametrize("read", [True, False])
-@pytest.mark.req("BC-DEATH-02", "BC-DEATH-09", "BC-LOSS-01", "BC-CHAN-06", "BC-CHAN-14", "BC-FRAME-04", "BC-DEATH-04")
+@pytest.mark.req(
+    "BC-ROOM-04", "BC-DEATH-02", "BC-DEATH-09", "BC-LOSS-01", "BC-CHAN-06", "BC-CHAN-14", "BC-FRAME-04", "BC-DEATH-04"
+)
 def test_order_of_a_dead_worker(parents: Parents, how: str, read: bool) -> None:
     """A worker goes with an order unanswered, read or not: the other one is ordered, long before any deadline."""
     parent = parents.pool(2, order_deadline=30)
@@ -124,7 +126,7 @@ def test_early_exits_delay_spawning(parents: Parents) -> None:
         stub.greet()
 
 
-@pytest.mark.req("BC-SCALE-32", "BC-SCALE-11")
+@pytest.mark.req("BC-SCALE-32", "BC-SCALE-37", "BC-SCALE-11")
 def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     """Five workers in a row accept something and die: each is replaced without the delay of a second."""
     parent = parents.pool(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -205,7 +206,7 @@ def test_stop_closes_every_listener(parents: Parents, count: int) -> None:
     stub.call("close_listeners")
     for index, address in enumerate(stub.addresses):
         try:
-            until(lambda address=address: refused(address), what="it")
+            until(partial(refused, address), what="it")
         except TimedOut:
             raise RequirementViolated("BC-STOP-09", f"all workers are drained, and listener {index} is open") from None
     check(stub.alive(), "BC-DRAIN-07", "the worker that was to finish has gone")

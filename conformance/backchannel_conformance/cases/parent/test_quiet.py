@@ -12,27 +12,25 @@ from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.parent_under_test import ParentUnderTest
 from backchannel_conformance.waiting import scale
 
-WATCHED = 0.25
-"""Seconds over which figures are taken; nothing is concluded from having waited."""
 WAKEUPS = 20
-SHARE = 0.2
-"""Of a processor. One that spins takes all that it can get; the system's ticks of 10 ms may make 0.04 of nothing."""
+LOOKS = 25
 
 
 def quiet(parent: ParentUnderTest, what: str) -> None:
-    """The parent does next to nothing for a while."""
+    """The parent does next to nothing for half a second. One that spins can always run, however busy the machine is."""
     pid = parent.process.pid
-    time.sleep(WATCHED / 5)  # what it was just told of is done
-    before = kernel.cpu_seconds(pid), kernel.switches(pid)
-    began = time.monotonic()
-    time.sleep(WATCHED)
-    took = time.monotonic() - began
-    share, woken = (kernel.cpu_seconds(pid) - before[0]) / took, kernel.switches(pid) - before[1]
-    check(share < SHARE, "BC-WAIT-03", f"{what}, the parent took {share:.0%} of a processor")
-    check(woken <= WAKEUPS, "BC-WAIT-03", f"{what}, the parent woke {woken} times in {took:.2f} s")
+    time.sleep(0.1)  # what it was just told of is done
+    before, began = kernel.switches(pid), time.monotonic()
+    runs = 0
+    for _ in range(LOOKS):
+        time.sleep(0.02)
+        runs += kernel.state(pid) == "R"
+    woken, took = kernel.switches(pid) - before, time.monotonic() - began
+    check(runs <= LOOKS // 2, "BC-WAIT-03", f"{what}, the parent was running {runs} times of {LOOKS}")
+    check(woken <= WAKEUPS * max(1.0, took), "BC-WAIT-03", f"{what}, the parent woke {woken} times in {took:.2f} s")
 
 
-@pytest.mark.kernel("switches", "cpu_seconds")
+@pytest.mark.kernel("switches", "state")
 @pytest.mark.needs("order_deadline")
 @pytest.mark.req("BC-WAIT-03", "BC-WATCH-01", "BC-WATCH-06")
 def test_parent_sleeps_in_every_state(parents: Parents) -> None:
