@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import socket
@@ -106,6 +107,19 @@ class WorkerUnderTest:
         """Where a client reaches one of its listeners."""
         host, port = self.listeners[listener].getsockname()
         return host, port
+
+    def take(self, listener: int = 0) -> bool:
+        """Take a connection that is pending; whether there was one. Raises ``OSError`` if the listener is of no use.
+
+        It never waits, even if the worker has made the listener block: that is one flag for all who hold it.
+        """
+        sock = self.listeners[listener]
+        if not select.select([sock], [], [], 0)[0]:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            sock.accept()[0].close()
+            return True
+        return False
 
     # ------------------------------------------------------------------------------------ sending
 

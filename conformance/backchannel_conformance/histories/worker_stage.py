@@ -6,7 +6,6 @@ The stage does the steps. Between them :mod:`~.worker_observer` waits until the 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from contextlib import ExitStack
@@ -231,12 +230,10 @@ class WorkerStage:
     def _clear(self) -> None:
         """For the next history."""
         self._clients.close()
-        for listener in self.worker.listeners:
-            # by now a port may have made it block, and a connection may be gone
-            os.set_blocking(listener.fileno(), False)
-            with contextlib.suppress(OSError):
-                while True:
-                    listener.accept()[0].close()
+        for at in range(len(self.worker.listeners)):
+            with contextlib.suppress(OSError):  # one does not listen
+                while self.worker.take(at):
+                    pass
         self.model.forget()
         self.trace.clear()
         self._stack.close()
