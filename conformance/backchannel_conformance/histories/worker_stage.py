@@ -16,7 +16,7 @@ from ..waiting import until
 from ..worker_under_test import WorkerUnderTest
 from .worker_clients import Clients, arrow
 from .worker_model import WorkerModel
-from .worker_observer import LIMIT, Observer
+from .worker_observer import Observer
 from .worker_scenario import (
     FAULTY,
     Close,
@@ -208,7 +208,7 @@ class WorkerStage:
         if not self.over and self._kept and not self.model.eof:
             self._write(Write(()))
             self.settle()
-        if self.model.draining and self.model.setting.drain_deadline < LIMIT:
+        if self.model.draining and self.model.setting.drain_deadline < Setting.drain_deadline:
             self._wait_for_deadline()
         self._clients.all_leave()
         if not self.over:
