@@ -56,6 +56,7 @@ class WorkerStage:
         self._kept = self._begun = b""
         self._numbers = 0
         self._count_of_steps = 0
+        self._acts_at = 0.0
         self._stack = ExitStack()
         self._few: ExitStack | None = None
 
@@ -96,7 +97,7 @@ class WorkerStage:
         return step.fault if alone and self.model.reads else None
 
     def _do(self, step: Step, fault: Fault | None = None) -> None:
-        pid = self.worker.pid
+        pid, self._acts_at = self.worker.pid, time.monotonic()
         match step:
             case Write():
                 self._write(step, fault)
@@ -184,7 +185,7 @@ class WorkerStage:
         return FAULTY[item.what]
 
     def _drains(self) -> None:
-        self._observer.drained_at = time.monotonic()
+        self._observer.drained_at = self._acts_at
 
     def _allow(self, more: int | None) -> None:
         if not kernel.can("no_descriptors") or self.model.stopped:
@@ -219,11 +220,11 @@ class WorkerStage:
         self._clear()
 
     def _wait_for_deadline(self) -> None:
-        while not self.over and not self._observer.deadline_over():
-            self._observer.look()
-            self._observer.exited()
-            self._observer.wait(0.02)
-        self.model.overdue = True
+        observer = self._observer
+        while not self.over and observer.leaves_at is not None and time.monotonic() < observer.leaves_at:
+            observer.look()
+            observer.exited()
+            observer.wait(0.02)
         if not self.over:
             self.settle()
 
