@@ -93,7 +93,9 @@ class Commands:
         return {"ready": bool(select.select((self.channel,), (), (), 0)[0])}
 
     def accept(self, listener: int = 0) -> dict[str, Any]:
-        """One attempt."""
+        """One attempt, which does not wait even on a listener that the parent has made block."""
+        if not select.select((self.listeners[listener],), (), (), 0)[0]:
+            return {"accepted": 0, "errno": errno.errorcode[errno.EAGAIN]}
         try:
             self.connections.append(self.listeners[listener].accept()[0])
         except OSError as error:

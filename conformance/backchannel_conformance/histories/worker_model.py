@@ -70,7 +70,7 @@ class WorkerModel:
     condemned: bool = False
     """A signal may have ended it."""
     overdue: bool = False
-    """Its drain deadline has passed."""
+    """Its drain deadline may have passed: it may leave what it holds."""
     faulted: Fault | None = None
     descriptors: int | None = None
     """How many more it can get."""
@@ -197,7 +197,7 @@ class WorkerModel:
         raise RequirementViolated(requirement, seen)
 
     def _figures(self, frame: frames.Frame) -> None:
-        over = [visitor for visitor in self.held if visitor.ends]
+        over = [visitor for visitor in self.held if visitor.ends or self.overdue]
         left_out = len(self.held) - frame.open
         check(
             left_out <= len(over),
@@ -271,7 +271,7 @@ class WorkerModel:
 
     def due_frame(self) -> Due | None:
         """The frame that must come now."""
-        if self.mute or self.violated:
+        if self.mute or self.violated or self.overdue:
             return None
         if not self.greeted:
             return None if self.eof else Due("BC-HELLO-01", "the hello")

@@ -49,6 +49,9 @@ class Observer:
         self.halts = False
         """It is stopped after each of its writes."""
         self.drained_at: float | None = None
+        """Not before then can it have read the end, or the violation."""
+        self.leaves_at: float | None = None
+        """When it must have exited, whatever it holds."""
         self._ask = ask
         self._answered = False
         self._inodes = [os.fstat(listener.fileno()).st_ino for listener in worker.listeners]
@@ -56,6 +59,7 @@ class Observer:
     def look(self) -> None:
         """Take what has come. Raises :class:`RequirementViolated` for what must not come."""
         shown = len(self.trace)
+        self.model.overdue = self.model.overdue or self.deadline_over()
         self.clients.hear()
         heard = self.trace[shown:]
         pending = [visitor for visitor in self.model.visitors.values() if visitor.state == "pending"]
@@ -122,16 +126,16 @@ class Observer:
             raise RequirementViolated(rule, f"the worker ended before end-of-file; {self.worker.last_words()}")
         left = [visitor.name for visitor in model.held if not visitor.ends]
         check(
-            not left or self.deadline_over(0.95),
+            not left or self.deadline_over(),
             "BC-DRAIN-04",
             f"the worker left the connections of clients {left}, which it holds",
         )
 
-    def deadline_over(self, share: float = 1.0) -> bool:
-        """Whether this share of the drain deadline has passed."""
+    def deadline_over(self) -> bool:
+        """Whether the drain deadline may have passed."""
         if self.drained_at is None:
             return False
-        return time.monotonic() >= self.drained_at + share * self.model.setting.drain_deadline
+        return time.monotonic() >= self.drained_at + self.model.setting.drain_deadline
 
     # --------------------------------------------------------------------------------------- settle
 
@@ -183,6 +187,8 @@ class Observer:
             before = slept
             self.wait(0.0005 if turns < 20 else 0.005)
         model.settled()
+        if model.draining and self.leaves_at is None:
+            self.leaves_at = time.monotonic() + model.setting.drain_deadline
         self._after()
 
     def _let_go_on(self) -> bool:
@@ -236,7 +242,7 @@ class Observer:
                 rule = self.model.violated  # it has not noticed
             if kept:
                 return Due(rule, f"to close its listeners: it holds {kept} of {len(self._inodes)}")
-        if self.model.overdue:
+        if self.leaves_at is not None and time.monotonic() >= self.leaves_at:
             return Due("BC-DRAIN-05", "to exit: the drain deadline has passed")
         if self.model.over:
             rule = "BC-VIOL-08" if self.model.violated else "BC-DRAIN-12"
@@ -254,8 +260,7 @@ class Observer:
             early = model.early and bool(model.orders)
             if not model.condemned:
                 status = 76 if early else model.status
-                late = model.overdue or self.deadline_over(0.95)
-                rule = "BC-VIOL-08" if model.violated or early else "BC-DRAIN-14" if late else "BC-DRAIN-12"
+                rule = "BC-VIOL-08" if model.violated or early else "BC-DRAIN-14" if model.overdue else "BC-DRAIN-12"
                 self.worker.exits(status, rule)
             self.over = True
         return True
@@ -272,7 +277,7 @@ class Observer:
                 self._count(at, kernel.pending(listener))
         self._answered = False
         for visitor in self.model.held:
-            cut = visitor.over and not visitor.ends and not self.over
+            cut = visitor.over and not visitor.ends and not (self.over or self.model.overdue)
             rule = "BC-DRAIN-04" if self.model.draining else "BC-WORK-07"
             check(
                 not cut, rule, f"the worker has closed the connection of client {visitor.name}, whose service goes on"

@@ -6,7 +6,6 @@ The stage does the steps. Between them :mod:`~.worker_observer` waits until the 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from ..waiting import until
 from ..worker_under_test import WorkerUnderTest
 from .worker_clients import Clients, arrow
 from .worker_model import WorkerModel
-from .worker_observer import LIMIT, Observer
+from .worker_observer import Observer
 from .worker_scenario import (
     FAULTY,
     Close,
@@ -57,6 +56,7 @@ class WorkerStage:
         self._kept = self._begun = b""
         self._numbers = 0
         self._count_of_steps = 0
+        self._acts_at = 0.0
         self._stack = ExitStack()
         self._few: ExitStack | None = None
 
@@ -97,7 +97,7 @@ class WorkerStage:
         return step.fault if alone and self.model.reads else None
 
     def _do(self, step: Step, fault: Fault | None = None) -> None:
-        pid = self.worker.pid
+        pid, self._acts_at = self.worker.pid, time.monotonic()
         match step:
             case Write():
                 self._write(step, fault)
@@ -185,7 +185,7 @@ class WorkerStage:
         return FAULTY[item.what]
 
     def _drains(self) -> None:
-        self._observer.drained_at = time.monotonic()
+        self._observer.drained_at = self._acts_at
 
     def _allow(self, more: int | None) -> None:
         if not kernel.can("no_descriptors") or self.model.stopped:
@@ -209,7 +209,7 @@ class WorkerStage:
         if not self.over and self._kept and not self.model.eof:
             self._write(Write(()))
             self.settle()
-        if self.model.draining and self.model.setting.drain_deadline < LIMIT:
+        if self.model.draining and self.model.setting.drain_deadline < Setting.drain_deadline:
             self._wait_for_deadline()
         self._clients.all_leave()
         if not self.over:
@@ -220,23 +220,21 @@ class WorkerStage:
         self._clear()
 
     def _wait_for_deadline(self) -> None:
-        while not self.over and not self._observer.deadline_over():
-            self._observer.look()
-            self._observer.exited()
-            self._observer.wait(0.02)
-        self.model.overdue = True
+        observer = self._observer
+        while not self.over and observer.leaves_at is not None and time.monotonic() < observer.leaves_at:
+            observer.look()
+            observer.exited()
+            observer.wait(0.02)
         if not self.over:
             self.settle()
 
     def _clear(self) -> None:
         """For the next history."""
         self._clients.close()
-        for listener in self.worker.listeners:
-            # by now a port may have made it block, and a connection may be gone
-            os.set_blocking(listener.fileno(), False)
-            with contextlib.suppress(OSError):
-                while True:
-                    listener.accept()[0].close()
+        for at in range(len(self.worker.listeners)):
+            with contextlib.suppress(OSError):  # one does not listen
+                while self.worker.take(at):
+                    pass
         self.model.forget()
         self.trace.clear()
         self._stack.close()
