@@ -96,7 +96,10 @@ class Stage:
             return None
         address = self.listeners[listener].getsockname()
         for _ in range(count):
-            client = socket.create_connection(address, timeout=15 * scale())
+            try:
+                client = socket.create_connection(address, timeout=15 * scale())
+            except ConnectionRefusedError:
+                return None  # the parent that ends has shut it down
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # thousands would stay behind otherwise
             self._clients[listener].append(client)
         return [{"in": "readable", "listener": listener}]
@@ -108,8 +111,9 @@ class Stage:
     def _accept(self, listener: int, count: int) -> int:
         taken = min(count, len(self._clients[listener]))
         for _ in range(taken):
-            connection, _ = self.listeners[listener].accept()
-            connection.close()
+            # a parent that ends may have shut the listener down
+            with contextlib.suppress(OSError):
+                self.listeners[listener].accept()[0].close()
             self._clients[listener].popleft().close()
         return taken
 
