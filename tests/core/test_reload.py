@@ -231,6 +231,17 @@ def test_newcomer_that_never_starts(world: World) -> None:
     assert not any(worker.drained for worker in world.workers.values())
 
 
+def test_newcomer_that_was_killed_counts_until_it_has_exited(world: World) -> None:
+    """Above *max* there may be one for each worker that is about to be drained (BC-RELOAD-03)."""
+    reload(world, at_once=True)
+    world.wait(40.0)  # no newcomer starts; the delay that follows is over
+    assert all(world.workers[slot].killed for slot in (3, 4, 5))
+    assert counting(world) == [0, 1, 2, 3, 4, 5]
+    world.exit(3, -9)
+    assert counting(world) == [0, 1, 2, 3, 4, 5]
+    assert not world.workers[3].killed
+
+
 def test_old_worker_that_dies_meanwhile_needs_no_newcomer(world: World) -> None:
     reload(world, at_once=True)
     for slot in (0, 1):

@@ -91,3 +91,30 @@ def test_answer_to_the_welcome_breaks_no_series_of_voids() -> None:
     assert made.parent.counters.expired == 2, "the deadline was not the one after two expired orders, 0.4 s"
     made.wait(0.1)
     assert made.parent.counters.expired == 3
+
+
+def test_a_crash_loop_ends_with_a_worker_that_has_outlived_it_and_is_gone_again() -> None:
+    """BC-SCALE-12: that nobody looked while it was there makes no difference."""
+    pool = World(Settings(), Scaling.fixed(1))
+    pool.exit(0, 1)  # the first early exit: 1 s
+    pool.wait(1.0)
+    pool.greet_all()
+    pool.wait(6.0)
+    pool.exit(0, 1)  # no early exit
+    assert not pool.workers[0].killed
+    pool.exit(0, 1)  # an early exit, and again the first: not 2 s
+    assert pool.parent.next_deadline() == pool.now + 1.0
+
+
+@pytest.mark.parametrize("reason", [Reason.SYSTEM, Reason.UNUSABLE])
+def test_the_last_short_answer_of_a_series_has_its_own_consequence_besides(reason: Reason) -> None:
+    """The worker cools down (BC-SHORT-02); and the listener does (BC-SHORT-03), or the worker is drained (BC-SHORT-04)."""
+    pool = world(1)
+    pool.queue[0] = 1
+    pool.connect()
+    for number, said in enumerate([Reason.EMPTY, Reason.EMPTY, reason], 2):
+        del pool.workers[0].orders[:]
+        pool.write(0, encode(Busy(number, 0, said, 0, 1)))
+    assert pool.parent.workers[0].cooling
+    assert pool.parent.backlogs[0].cooling == (reason is Reason.SYSTEM)
+    assert pool.workers[0].drained == (reason is Reason.UNUSABLE)

@@ -1,10 +1,9 @@
 """Whatever clients, workers and time do, the promises hold after every step.
 
 The machine plays the world: connections come, workers answer early, late or never, report, flood, die and are
-replaced; the parent reloads, hands over, takes over, stops. In the end its trace is replayed by the suite's model, which
-must come to each decision by itself.
-After each step no more is in flight than pending, no worker is overfilled, the pool is within its bounds, and the
-counters add up.
+replaced; the parent reloads, hands over, takes over, stops. In the end its trace is replayed by the suite's model,
+which must come to each decision by itself. After each step no more is in flight than pending, no worker is overfilled,
+the pool is within its bounds, and the counters add up.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from operator import attrgetter
 from typing import Any
 
 from ..model import Action, Model
+from ..model.choices import may_probe
 from ..waiting import scale
 
 __all__ = ["Beliefs", "Seen", "TooMany", "Way"]
@@ -154,10 +155,9 @@ class Way:
                 return
             rest, seen = (), replace(seen, status=None)
         yield Way(model, now, rest, seen, (*self.turns, (now, read, done)))
-        if seen.is_explained:
-            return
-        for action in model.may():
-            if seen.without(action) not in (None, seen):
+        probes = [actions[0] for actions in seen.slots.values() if actions and may_probe(model.pool, actions[0])]
+        for action in (*model.may(), *probes):
+            if action.do == "Reloaded" or seen.without(action) not in (None, seen):
                 other = model.copy()
                 other.saw(action)
                 yield from self._after(other, now, read, rest, (*done, action))

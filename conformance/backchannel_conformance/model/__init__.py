@@ -1,7 +1,8 @@
 """The suite's own model of a parent, written from the specification and not from any implementation.
 
-``parent`` has the model, ``trace`` replays what a parent has recorded. Below them: ``actions`` (what can be seen),
-``pool`` (the state), ``workers``, ``reports``, ``dispatch``, ``picking``, ``sizing``, ``reload``.
+``parent`` has the model, ``trace`` replays what a parent has recorded. Below them: ``inputs`` (what can happen),
+``actions`` (what can be seen), ``choices`` (what the specification leaves to a parent), ``pool`` (the state, and the
+steps that change it), ``workers``, ``reports``, ``dispatch``, ``picking``, ``sizing``, ``reload``.
 """
 
 from __future__ import annotations

@@ -12,19 +12,19 @@ which counts a pass reads (``lazy``), and what is read in which pass (the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import dispatch, reload, reports
+from . import dispatch, reload
 from .actions import Action, Deviation
+from .choices import choices, may_probe
+from .inputs import INPUTS
 from .pool import Pool
 from .sizing import NEVER
-from .workers import LATE, READING, Worker, protocol
+from .workers import LATE, protocol
 
 __all__ = ["Model"]
 
-_DISPATCHING = ("RUNNING", "STOPPING")
-_SIZING = ("STANDBY", "RUNNING")
 _TRACED = {"period": "pass"}
 """Settings whose names the language of a trace's parent has taken."""
 
@@ -32,7 +32,7 @@ _TRACED = {"period": "pass"}
 class Model:
     """A parent. ``settings`` and ``scaling`` are those that differ from ``protocol.toml``.
 
-    ``counted``, ``scales``: it declares these classes; without the second, ``scaling["start"]`` is the size of its pool.
+    ``counted``, ``scales``: it declares these classes; without the second, ``scaling["start"]`` is its pool's size.
     ``edges``: it watches edge-triggered (BC-WATCH-04, BC-WATCH-05). ``prompt``: it does not wait for the tick of a
     clock (BC-SCALE-16). ``strict``: its decisions are seen one by one, as in a trace.
     """
@@ -135,7 +135,7 @@ class Model:
         return any(listener in worker.passed_over or listener in worker.series for worker in workers)
 
     def _counts(self, pending: Mapping[int, int], *, lazy: bool) -> dict[int, int]:
-        if self.state not in _DISPATCHING:
+        if not self.dispatching:
             return {}
         stopping = self.state == "STOPPING"
         counts = dict(pending)
@@ -170,32 +170,32 @@ class Model:
         if self.stop_by is not None and self.stop_by <= now:
             self.stop_by = None
             if self.become("stop_deadline"):
-                pool.drain_all()
+                pool.drain_all("BC-STOP-01")
 
     def dispatch(self, counts: Mapping[int, int]) -> None:
         """``counts`` were read: orders, and the end of what waits for orders."""
         pool = self.pool
         dispatch.dispatch(pool, counts)
         if self.state == "STOPPING" and dispatch.settled(pool) and self.become("settled"):
-            pool.drain_all()
+            pool.drain_all("BC-STOP-01")
         if self.state == "YIELDING" and not any(backlog.in_flight for backlog in pool.backlogs):
             self.become("settled")
             pool.due.then()
             pool.due.add(Action("Release", clause="BC-BATON-02"))
-            pool.drain_all()
+            pool.drain_all("BC-BATON-02")
 
     def scale(self) -> None:
         """Go on with a reload, spawn, retire: what must be done by now."""
         pool, sizer = self.pool, self.pool.sizer
-        if self.state not in _SIZING:
+        if not self.sizing:
             return
         pool.due.then()
         if pool.reloading:
             reload.relieve(pool)
-        if pool.reloading and pool.now >= max(sizer.must_act, sizer.delayed_until):
+        if pool.reloading and sizer.prompt and pool.now >= self._must_go_on:
             for _ in range(reload.lacking(pool)):
                 pool.spawn(newcomer=True, clause="BC-RELOAD-01")
-        spawn, retire = self._needs()
+        spawn, retire = self.needs()
         if spawn and pool.now >= sizer.must_spawn:
             sizer.spawned(pool.now)
             for _ in range(spawn):
@@ -204,7 +204,16 @@ class Model:
             sizer.retired(pool.now)
             pool.drain(pool.workers[retire], clause="BC-SCALE-07")
 
-    def _needs(self) -> tuple[int, int | None]:
+    @property
+    def _must_go_on(self) -> float:
+        """From when on a reload must have spawned the newcomer that it lacks.
+
+        No requirement says whether its steps are passes that act (BC-SCALE-06), so they may come before.
+        """
+        sizer = self.pool.sizer
+        return max(sizer.must_act, sizer.not_before, sizer.delayed_until)
+
+    def needs(self) -> tuple[int, int | None]:
         """How many the pool is short of, or who is one too many (BC-RELOAD-06: nobody during a reload)."""
         pool = self.pool
         if pool.sizer.scales:
@@ -222,19 +231,18 @@ class Model:
         pool = self.pool
         if pool.due.came(action) or self._over:
             return
-        chosen = self._choices().get(action)
+        chosen = choices(self).get(action)
         if chosen is not None:
             chosen()
             return
-        if action.do == "Send" and not action.max and self._may_probe(action):
-            pool.send(pool.workers[action.slot or 0], 0, 0, clause="BC-ORDER-03")
-            pool.due.came(action)
+        if may_probe(pool, action):
+            pool.send(pool.workers[action.slot or 0], 0, 0, clause="", expect=False)
             return
         raise Deviation(f"{self._wanted()}, but there came {action}")
 
     def may(self) -> list[Action]:
         """What may be done now, but need not be. (Besides, any worker may be probed: BC-ORDER-03.)"""
-        return list(self._choices())
+        return list(choices(self))
 
     def settled(self) -> None:
         """Nothing more is seen. Raises :class:`Deviation` if something is still due."""
@@ -254,49 +262,6 @@ class Model:
             return "nothing was to be done, except perhaps " + ", or ".join(map(str, may))
         return "nothing was to be done"
 
-    def _choices(self) -> dict[Action, Callable[[], None]]:
-        """What the specification leaves to the parent now, and what it changes if it is done."""
-        pool, sizer = self.pool, self.pool.sizer
-        choices: dict[Action, Callable[[], None]] = {}
-        if self.state not in _SIZING:
-            return choices
-        spawn, retire = self._needs()
-        if spawn and pool.now >= sizer.may_spawn:
-            choices[Action("Spawn", pool.free_slot)] = lambda: self._spawned(spawn)
-        if retire is not None and pool.now >= sizer.may_act:
-            choices[Action("HalfClose", retire)] = lambda: self._retired(pool.workers[retire])
-        if pool.reloading and pool.now >= sizer.delayed_until and reload.lacking(pool):
-            choices[Action("Spawn", pool.free_slot)] = lambda: pool.spawn(newcomer=True, clause="", expect=False)
-        if reload.may_end(pool):
-            choices[Action("Reloaded")] = lambda: pool.end_reload(expect=False)
-        if self.kept is not None and self.state == "RUNNING":
-            choices[Action("Spawn", pool.free_slot)] = self._kept_reload
-        return choices
-
-    def _spawned(self, count: int) -> None:
-        if not self.pool.sizer.scales:
-            count = 1  # each by itself
-        self.pool.sizer.spawned(self.pool.now)
-        for number in range(count):
-            self.pool.spawn(clause="BC-SCALE-04", expect=number > 0)
-
-    def _retired(self, worker: Worker) -> None:
-        self.pool.sizer.retired(self.pool.now)
-        self.pool.drain(worker, clause="", expect=False)
-
-    def _kept_reload(self) -> None:
-        reload.begin(self.pool, at_once=bool(self.kept))
-        self.kept = None
-        self.pool.spawn(newcomer=True, clause="", expect=False)
-
-    def _may_probe(self, action: Action) -> bool:
-        """An ACCEPT with ``max`` 0 to somebody who owes no answer and has room, or can do without (BC-ORDER-03)."""
-        worker = self.pool.workers.get(action.slot if action.slot is not None else -1)
-        if worker is None or worker.state != "READY" or worker.order or action.listener:
-            return False
-        number = worker.last_order + 1 if worker.last_order < 0xFFFFFFFF else 1
-        return action.order == number and (worker.responsive or worker.open < worker.capacity)
-
     # ---------------------------------------------------------------------------------------------- time
 
     def next_time(self) -> float | None:
@@ -307,26 +272,37 @@ class Model:
             times += [worker.until, worker.cool_until]
             if worker.order and not worker.order.expired:
                 times.append(worker.order.due)
-        if self.state in _SIZING:
-            spawn, retire = self._needs()
+        if self.sizing:
+            spawn, retire = self.needs()
             if spawn:
                 times += [sizer.may_spawn, sizer.must_spawn]
             if retire is not None:
                 times += [sizer.may_act, sizer.must_retire]
             if pool.reloading and reload.lacking(pool):
-                times += [sizer.delayed_until, max(sizer.must_act, sizer.delayed_until)]
+                times += [sizer.delayed_until, self._must_go_on]
         return min((time for time in times if time is not None and time > pool.now), default=None)
 
     # -------------------------------------------------------------------------------------------- inputs
 
     def told(self, line: Mapping[str, Any]) -> None:
         """One input happens: what it leads to at once is due. Raises :class:`Deviation` for one that cannot happen."""
+        if self._over:
+            return
         arguments = {name: value for name, value in line.items() if name != "in"}
         self.pool.now = arguments.pop("now", self.pool.now)
-        method = getattr(self, f"_in_{line['in']}", None)
-        if method is None:
+        if line["in"] not in INPUTS:
             raise Deviation(f"{line['in']} is no input that the model knows")
-        method(**arguments)
+        INPUTS[line["in"]](self, **arguments)
+
+    @property
+    def dispatching(self) -> bool:
+        """Whether the listeners are this parent's."""
+        return self.state in ("RUNNING", "STOPPING")
+
+    @property
+    def sizing(self) -> bool:
+        """Whether it spawns and retires (BC-STOP-02, BC-BATON-05)."""
+        return self.state in ("STANDBY", "RUNNING")
 
     def become(self, event: str) -> bool:
         """Move the parent's own machine; whether ``event`` has an effect."""
@@ -335,85 +311,3 @@ class Model:
             return False
         self.state = after
         return True
-
-    def _worker(self, slot: int) -> Worker:
-        if slot not in self.pool.workers:
-            raise Deviation(f"something is said of worker {slot}, and there is none")
-        return self.pool.workers[slot]
-
-    def _in_start(self) -> None:
-        self.pool.due.then()
-        for _ in range(self.pool.sizer.rules["start"]):
-            self.pool.spawn(clause="BC-SCALE-01")
-
-    def _in_readable(self, listener: int) -> None:
-        self.pool.backlogs[listener].look_again()
-
-    def _in_received(self, slot: int, data: str) -> None:
-        reports.read(self.pool, self._worker(slot), bytes.fromhex(data))
-
-    def _in_eof(self, slot: int) -> None:
-        worker = self._worker(slot)
-        if worker.state in READING:
-            self.pool.step(worker, "eof")
-            self.pool.end_order(worker)  # BC-DEATH-02
-
-    def _in_send_failed(self, slot: int) -> None:
-        worker = self._worker(slot)
-        if worker.state in READING:
-            self.pool.due.then()
-            self.pool.kill(worker, "violation", clause="BC-KILL-02")
-
-    def _in_spawn_failed(self, slot: int, reason: str = "") -> None:
-        self.pool.step(self._worker(slot), "exit")
-        del self.pool.workers[slot]
-        self.pool.sizer.could_not_start(self.pool.now)
-
-    def _in_exited(self, slot: int, status: int) -> None:
-        self.pool.due.then()
-        self.pool.reap(self._worker(slot), status)
-
-    def _in_stop(self) -> None:
-        if not self.become("stop"):
-            return
-        if self.state == "DRAINING":  # on STANDBY what is pending is another parent's (BC-STOP-06)
-            self.pool.drain_all()
-            return
-        self.pool.abandon_reload()
-        self.stop_by = self.pool.now + self.pool.settings["stop_deadline"]
-        self._look_again()
-
-    def _in_reload(self, at_once: bool = False) -> None:
-        if self.become("reload"):
-            reload.begin(self.pool, at_once=at_once)
-        elif self.state == "STANDBY":
-            self.kept = at_once  # a parent may keep it until it is RUNNING
-
-    def _in_hand_over(self) -> None:
-        self.become("hand_over")
-
-    def _in_keep(self) -> None:
-        if self.become("keep"):
-            self._look_again()
-
-    def _in_take_over(self) -> None:
-        if self.become("baton"):
-            self._look_again()
-
-    def _in_judge(self) -> None:
-        self.judge(self.pool.now)
-
-    def _in_scale(self) -> None:
-        self.scale()
-
-    def _in_dispatch(self, counts: Mapping[str, int]) -> None:
-        """As a trace has it: the counts are those that were read, and all that had to be read are among them."""
-        read = {int(listener): count for listener, count in counts.items()}
-        if self.state in _DISPATCHING:
-            for listener in dispatch.must_count(self.pool, stopping=self.state == "STOPPING") - set(read):
-                raise Deviation(f"BC-PEND-02: the pending count of listener {listener} was not read")
-        self.dispatch(read)
-
-    def _look_again(self) -> None:
-        for backlog in self.pool.backlogs:
-            backlog.look_again()

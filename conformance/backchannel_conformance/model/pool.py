@@ -67,16 +67,19 @@ class Pool:
 
     # ---------------------------------------------------------------------------------------------- orders
 
-    def send(self, worker: Worker, listener: int, most: int, *, again: bool = False, clause: str) -> None:
+    def send(
+        self, worker: Worker, listener: int, most: int, *, again: bool = False, clause: str, expect: bool = True
+    ) -> None:
         """An ACCEPT goes out."""
         due = None
         if worker.state != "STARTING":  # the welcome cannot expire (BC-SILENT-01)
             doublings = min(self.expired, self.settings["order_deadline_doublings"])
             due = self.now + self.settings["order_deadline"] * 2**doublings
-        worker.last_order = worker.last_order + 1 if worker.last_order < 0xFFFFFFFF else 1
+        worker.last_order = worker.next_order
         worker.order = Order(worker.last_order, listener, most, again, due)
-        self.due.then()
-        self.due.add(Action("Send", worker.slot, worker.last_order, listener, most, clause=clause))
+        if expect:
+            self.due.then()
+            self.due.add(Action("Send", worker.slot, worker.last_order, listener, most, clause=clause))
 
     def expire(self, worker: Worker) -> None:
         """The deadline of its order has passed (BC-SILENT-01)."""
@@ -152,16 +155,16 @@ class Pool:
         for worker in self.workers.values():
             worker.newcomer = False
 
-    def drain_all(self) -> None:
-        """Everybody is to go (BC-STOP-01); who is STARTING holds nothing, and is killed (BC-STOP-04)."""
+    def drain_all(self, clause: str) -> None:
+        """Everybody is to go; who is STARTING holds nothing, and is killed (BC-STOP-04)."""
         self.abandon_reload()
         self.due.then()
-        self.due.add(Action("CloseListeners", clause="BC-STOP-01"))
+        self.due.add(Action("CloseListeners", clause=clause))
         for worker in self.workers.values():
             if worker.state == "STARTING":
                 self.kill(worker, "stop", clause="BC-STOP-04")
             elif worker.state in ("READY", "SUSPECT"):
-                self.drain(worker, clause="BC-STOP-01")
+                self.drain(worker, clause=clause)
 
     def kill(self, worker: Worker, event: str, *, clause: str) -> None:
         """SIGKILL, and the end of the channel (BC-KILL-01)."""

@@ -35,14 +35,14 @@ def relieve(pool: Pool) -> None:
         del old[: len(ready)]
         for worker in ready:
             worker.newcomer = False
-    if may_end(pool) and not any(worker.generation < pool.generation and not worker.drained for worker in _all(pool)):
+    if may_end(pool) and not any(worker.generation < pool.generation for worker in _all(pool)):
         pool.end_reload()
 
 
 def may_end(pool: Pool) -> bool:
     """Whether the parent may take the reload for over: nobody is left to replace.
 
-    A parent may as well wait until old workers that it has killed, or whose channels have ended, have exited.
+    A parent may as well wait until all old workers have exited.
     """
     return pool.reloading and not _old(pool) and not _starting(pool)
 

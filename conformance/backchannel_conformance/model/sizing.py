@@ -86,8 +86,9 @@ class Sizer:
         self.deaths, self.not_before, self.hopeless_until = 0, NEVER, NEVER
 
     def _delay(self, before: int) -> float:
+        first: float = self.rules["early_exit_delay"]
         ceiling: float = self.rules["early_exit_delay_ceiling"]
-        return min(self.rules["early_exit_delay"] * 2 ** min(before, 64), ceiling)
+        return min(first * 2.0 ** min(before, 64), ceiling)
 
     @property
     def delayed_until(self) -> float:
@@ -128,7 +129,8 @@ class Sizer:
         self.short_since = _since(self.short_since, now, missing > 0)
         if missing > 0 and now >= self.must_spawn:
             return missing
-        return max(0, size - sum(worker["state"] != "DRAINING" for worker in pool))
+        counting = [worker for worker in pool if worker["state"] != "DRAINING"]
+        return max(0, size - len(counting))
 
     def spawned(self, now: float) -> None:
         """The pool was short, and a pass has acted."""
@@ -142,14 +144,19 @@ class Sizer:
     # ------------------------------------------------------------------------------------------------ and when
 
     @property
+    def _pass(self) -> float:
+        period: float = self.rules["pass"]
+        return period
+
+    @property
     def may_act(self) -> float:
         """Before this, no pass may act (BC-SCALE-06)."""
-        return self.last + self.rules["pass"]
+        return self.last + self._pass
 
     @property
     def must_act(self) -> float:
         """From this on, a pass may not refer to another one before it."""
-        return max(self.last, self.last_maybe) + self.rules["pass"]
+        return max(self.last, self.last_maybe) + self._pass
 
     @property
     def may_spawn(self) -> float:
@@ -164,13 +171,13 @@ class Sizer:
         since = float("inf") if self.short_since is None else self.short_since
         # only scaling has vectors that say that the end of a series ends its delay at once
         lifted = NEVER if self.scales else self.lifted
-        return max(self.must_act, self.not_before, self.delayed_until, lifted, since + self.rules["pass"])
+        return max(self.must_act, self.not_before, self.delayed_until, lifted, since + self._pass)
 
     @property
     def must_retire(self) -> float:
         """From when on a surplus must have been seen: not at each report (BC-SCALE-16), but once a *pass*."""
         since = NEVER if self.surplus_since is None else self.surplus_since
-        return max(self.must_act, since + self.rules["pass"])
+        return max(self.must_act, since + self._pass)
 
     def turn(self, now: float, pool: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
         """One pass that acts as soon as it may: how many to spawn, and the slot to retire."""

@@ -100,6 +100,11 @@ class Worker:
         self.until = now + settings[LATE[state][0]] if state in LATE else None
 
     @property
+    def next_order(self) -> int:
+        """The number of its next order (BC-ACCEPT-01)."""
+        return self.last_order + 1 if self.last_order < 0xFFFFFFFF else 1
+
+    @property
     def reserved(self) -> int:
         """Room that its order reserves, expired or not (BC-ROOM-01)."""
         return self.order.max if self.order else 0

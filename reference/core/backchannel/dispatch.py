@@ -181,12 +181,12 @@ class Dispatch:
             worker.cooling = True
             self._deadlines.set(worker.cool_down, now + cool_down)
             self._actions.append(Note(worker.slot, f"cools down for {cool_down} s: its last answer was {reason.name}"))
-        elif reason is Reason.SYSTEM:  # no other worker could accept either
+        if reason is Reason.SYSTEM:  # no other worker could accept either
             backlog = self.backlogs[order.listener]
             backlog.cooling = True
             self._deadlines.set(backlog.cool_down, now + cool_down)
             self._actions.append(Note(None, f"listener {order.listener} cools down for {cool_down} s: SYSTEM"))
-        elif reason is Reason.UNUSABLE:
+        if reason is Reason.UNUSABLE:
             text = f"cannot use listener {order.listener}: it is drained"
             self._actions.append(Note(worker.slot, text, "BC-SHORT-04"))
             return True
