@@ -18,8 +18,6 @@ from .stage import Line, Stage
 
 __all__ = ["Abandoned", "Deviation", "Player"]
 
-GRACE = 0.1
-"""Seconds that a step waits for what the model expects of a parent that sleeps."""
 CLOSE = 0.03
 """Seconds before a deadline in which nothing is done: it could not be told what came first."""
 SOON = 1.6
@@ -163,12 +161,13 @@ class Player:
                     break
             except TooMany as error:
                 raise Abandoned(str(error)) from None
-            until = until or ended + GRACE * scale()
-            if ended > until and asleep > late and step["do"] != "start":
+            until = until or ended + stage.grace
+            stuck = "" if asleep > 0 else stage.stuck()
+            if ended > until and (not stuck and asleep < 0 or asleep > late) and step["do"] != "start":
                 raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append((step, inputs, seen))
-                raise self._deviation(begun, inputs, seen)
+                raise self._deviation(begun, inputs, seen, stuck)
             time.sleep(0.01)
         self._pending = stage.pending
         self.over = any(line["out"] == "Exit" for line in seen)
@@ -188,13 +187,14 @@ class Player:
             if line["out"] == "Spawn":
                 self._born[line["slot"]] = (begun, ended)
 
-    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line]) -> Deviation:
+    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line], stuck: str) -> Deviation:
         """What is wrong, by the plainest way to read the step: all of it in one pass."""
         model = self.beliefs.model.copy()
         known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
         expected = model.turn(max(begun, model.pool.now), known, self.stage.pending)
         came = [Action.of(line) for line in seen if line["out"] != "Exit"]
-        return Deviation(self, seen, expected, *blame(model, expected, came))
+        clause, what = blame(model, expected, came)
+        return Deviation(self, seen, expected, clause, f"{what}; {stuck}" if stuck else what)
 
 
 def _kills(seen: list[Line]) -> bool:

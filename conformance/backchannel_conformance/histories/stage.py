@@ -31,6 +31,7 @@ Line = dict[str, Any]
 PUPPET_PROGRAM = Path(__file__).parent / "puppet_program.py"
 SETTLED = 10.0
 BEGUN = 20.0
+GRACE, LONG_GRACE = 0.1, 3.0
 QUIET = 0.05
 """Seconds without news after which the parent is taken to have settled, where the system does not show it."""
 PAUSE = 0.002
@@ -58,6 +59,8 @@ class Stage:
         self._since = time.monotonic()
         """Since when they are the same."""
         self._sees = all(map(kernel.can, CAN_SEE))
+        self.grace = (GRACE if self._sees else LONG_GRACE) * scale()
+        """Seconds that one waits for what a parent should do that seems to have settled."""
 
     @property
     def pending(self) -> dict[int, int]:
@@ -231,7 +234,7 @@ class Stage:
             if not self._sees:
                 time.sleep(QUIET * scale())
                 self._welcome()
-                return float("-inf")
+                return looked - self.grace
             now = self._asleep()
             if now is not None and now == before:
                 return looked
@@ -239,6 +242,21 @@ class Stage:
                 return float("-inf")
             before = now
             time.sleep(PAUSE)
+
+    def stuck(self) -> str:
+        """What a parent that sleeps has left to do: why it will never settle. Empty: nothing, or it does not sleep."""
+        if not self._sees or kernel.activity(self.pid) is None:
+            return ""
+        unread = [slot for slot, puppet in self.workers.items() if puppet.unread_by_parent()]
+        if unread:
+            return f"it sleeps, and has not read the channels of the workers in slots {unread}"
+        dead = [pid for pid in self._odd if kernel.state(pid) == "Z"]
+        if dead:
+            return f"it sleeps, and has not waited for {len(dead)} of its workers, which have exited"
+        half = [slot for slot, puppet in self.workers.items() if puppet.is_dying()]
+        if half:
+            return f"it has closed the channels of the workers in slots {half}, and has not killed them"
+        return ""
 
     def _asleep(self) -> tuple[int, ...] | None:
         puppets = self.workers.values()
