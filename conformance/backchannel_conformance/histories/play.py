@@ -133,16 +133,21 @@ class Player:
         which its exit ceases to be early, if it is about to.
         """
         for slot, (earliest, latest) in list(self._born.items()):
-            end = latest + self._early + WINDOW * scale()
             if time.monotonic() > earliest + self._early - WINDOW * scale():
                 del self._born[slot]
-                time.sleep(max(0.0, end - time.monotonic()))
+                self._pass_time(latest + self._early + WINDOW * scale())
         while not self.over:
             now = time.monotonic()
             due = self.beliefs.next_time(now)
             if due is None or due > now + CLOSE * scale():
                 return
             self._explain({"do": "wait"}, now, [], self._sleep_until(due))
+
+    def _pass_time(self, end: float) -> None:
+        """Let time pass until ``end``, deadline by deadline."""
+        while not self.over and (now := time.monotonic()) < end:
+            due = self.beliefs.next_time(now)
+            self._explain({"do": "wait"}, now, [], self._sleep_until(end if due is None else min(due, end)))
 
     def _explain(self, step: Line, begun: float, inputs: list[Line], planned: float | None = None) -> None:
         stage, beliefs = self.stage, self.beliefs
