@@ -1,5 +1,5 @@
-"""Which requirement is to blame for a deviation, and how to say it: the first difference between what the model expected
-and what came.
+"""Which requirement is to blame for a deviation, and how to say it: the first difference between what was expected and
+what came.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ def blame(model: Model, expected: Sequence[Action], came: Sequence[Action]) -> t
     """The requirement that does not hold, and what is wrong. ``model`` has made the last pass, and expects
     ``expected``.
     """
-    missing = [action for action in expected if action not in came and action.do in ("Send", "Spawn", "HalfClose", "Kill")]
+    missing = [
+        action for action in expected if action not in came and action.do in ("Send", "Spawn", "HalfClose", "Kill")
+    ]
     surplus = [action for action in came if action not in expected]
     for action in surplus:
         like = [other for other in missing if other.do == action.do]

@@ -226,7 +226,9 @@ class Beliefs:
         if len(ways) > MOST:
             raise TooMany(f"{len(ways)} beliefs")
         self.models = [(way.model, way.at) for way in ways]
-        if not any(worker.state == "STARTING" and worker.born == self.first for worker in self.model.pool.workers.values()):
+        if not any(
+            worker.state == "STARTING" and worker.born == self.first for worker in self.model.pool.workers.values()
+        ):
             self.extra = 0.0
         self.slack = max([self.slack, *(ended - now for way in ways for now, _, _ in way.turns)])
 

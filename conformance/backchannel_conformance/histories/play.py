@@ -49,8 +49,15 @@ def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, 
             if name in known:
                 settings[name] = float(known[name]) if isinstance(value, float) else int(known[name])
     given["defaults"] |= {"capacity": int(known["capacity"]), "policy": known["policy"] or None}
-    classes = {"counted": "counted" in manifest.classes, "scales": "scaling" in manifest.classes}
-    return Model(given["defaults"], given["scaling"], listeners, edges=edges, prompt=False, **classes)
+    return Model(
+        given["defaults"],
+        given["scaling"],
+        listeners,
+        counted="counted" in manifest.classes,
+        scales="scaling" in manifest.classes,
+        edges=edges,
+        prompt=False,
+    )
 
 
 class Player:
@@ -168,7 +175,7 @@ class Player:
                 raise Abandoned(str(error)) from None
             until = until or ended + stage.grace
             stuck = "" if asleep > 0 else stage.stuck()
-            if ended > until and (not stuck and asleep < 0 or asleep > late) and step["do"] != "start":
+            if ended > until and ((not stuck and asleep < 0) or asleep > late) and step["do"] != "start":
                 raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append((step, inputs, seen))

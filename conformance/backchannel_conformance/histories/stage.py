@@ -1,13 +1,14 @@
 """The stage: a parent under test, whose workers are puppets, and the clients before its listeners.
 
-:meth:`Stage.play` does one step of a scenario, and returns what the parent has to read of it. :meth:`Stage.settle` waits
-until the parent has read all of it and sleeps. :meth:`Stage.look` says what the parent has done since it was asked
-last. Inputs and actions have the form of the traces in ``spec/1.0/vectors/parent.json``.
+:meth:`Stage.play` does one step of a scenario, and returns what the parent has to read of it. :meth:`Stage.settle`
+waits until the parent has read all of it and sleeps. :meth:`Stage.look` says what the parent has done since it was
+asked last. Inputs and actions have the form of the traces in ``spec/1.0/vectors/parent.json``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import socket
 import struct
@@ -92,7 +93,9 @@ class Stage:
 
     def play(self, step: Line) -> list[Line] | None:
         """Do it; return what the parent has to read of it, ``None`` for what cannot be done now."""
-        return getattr(self, f"_do_{step['do']}")(**{name: value for name, value in step.items() if name != "do"})
+        arguments = {name: value for name, value in step.items() if name != "do"}
+        lines: list[Line] | None = getattr(self, f"_do_{step['do']}")(**arguments)
+        return lines
 
     def _do_connect(self, listener: int = 0, count: int = 1) -> list[Line] | None:
         if listener >= len(self._clients) or not self.listeners:
@@ -131,7 +134,7 @@ class Stage:
         data = b"".join(part for part in parts if part)
         at = [0, *sorted(cut for cut in set(cuts) if 0 < cut < len(data)), len(data)]
         lines = []
-        for begin, end in zip(at, at[1:], strict=False):
+        for begin, end in itertools.pairwise(at):
             puppet.write(data[begin:end])
             lines.append({"in": "received", "slot": slot, "data": data[begin:end].hex()})
         return lines

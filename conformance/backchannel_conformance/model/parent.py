@@ -21,7 +21,7 @@ from .choices import choices, may_probe
 from .inputs import INPUTS
 from .pool import Pool
 from .sizing import NEVER
-from .workers import LATE, protocol
+from .workers import LATE, Worker, protocol
 
 __all__ = ["Model"]
 
