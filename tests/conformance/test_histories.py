@@ -59,7 +59,7 @@ class Pool:
         found = Seen.of(seen, nobody, nobody)
         ways = self.beliefs.explain(begun, asleep or self.now, self.now, inputs, [{0: pending}], found)
         if ways:
-            self.beliefs.keep(ways, self.now)
+            self.beliefs.keep(ways, begun, self.now)
         return bool(ways)
 
     def ready(self) -> None:
@@ -144,7 +144,7 @@ def test_lines_of_one_worker_keep_their_order() -> None:
 def test_too_many_beliefs_say_nothing() -> None:
     pool = Pool()
     with pytest.raises(TooMany):
-        pool.beliefs.keep([SimpleNamespace()] * 1000, 0.0)  # type: ignore[list-item]
+        pool.beliefs.keep([SimpleNamespace()] * 1000, 0.0, 0.0)  # type: ignore[list-item]
 
 
 # ------------------------------------------------------------------------------------------- scenarios

@@ -169,7 +169,7 @@ class Player:
                 found = Seen.of(seen, stage.is_blind, stage.is_told)
                 ways = beliefs.explain(begun, asleep, ended, inputs, (self._pending, stage.pending), found)
                 if ways:
-                    beliefs.keep(ways, ended)
+                    beliefs.keep(ways, planned or begun, ended)
                     break
             except TooMany as error:
                 raise Abandoned(str(error)) from None
