@@ -1,5 +1,5 @@
-"""Which requirement is to blame for a deviation, and how to say it: the first difference between what the model expected
-and what came.
+"""Which requirement is to blame for a deviation, and how to say it: the first difference between what was expected and
+what came.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 ::
 
-     1  connect 2 clients to listener 0
-        > 1: ACCEPT order=2 listener=0 max=2
-     2  worker 1 writes BUSY accepted=1 reason=EMPTY
-        1 >  BUSY order=2 accepted=1 reason=EMPTY open=1 capacity=4
+    1  2 clients connect to listener 0
+    ...
+    1  clients connect to listener 0
+    1  P -> W1   ACCEPT order=2 listener=0 max=2
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from .play import Deviation
 from .scenario import Line
 
 __all__ = ["show"]
-
-PARENT, COLUMN = 10, 46
 
 
 def show(deviation: Deviation) -> str:
@@ -48,7 +46,8 @@ def said(step: Line) -> str:
         case "connect":
             return f"{step.get('count', 1)} clients connect to listener {step.get('listener', 0)}"
         case "take":
-            return f"{step.get('count', 1)} connections of listener {step.get('listener', 0)} are accepted by nobody in the pool"
+            count, listener = step.get("count", 1), step.get("listener", 0)
+            return f"{count} connections of listener {listener} are accepted by nobody in the pool"
         case "write":
             cuts = f", cut after {step['cuts']} octets" if step.get("cuts") else ""
             return f"worker {slot} writes " + " and ".join(map(_frame, step["frames"])) + cuts

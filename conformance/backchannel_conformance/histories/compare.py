@@ -21,6 +21,7 @@ from operator import attrgetter
 from typing import Any
 
 from ..model import Action, Model
+from ..model.choices import may_probe
 from ..waiting import scale
 
 __all__ = ["Beliefs", "Seen", "TooMany", "Way"]
@@ -35,6 +36,8 @@ LATE = 0.1
 """Seconds by which a parent that sleeps may miss a deadline."""
 
 
+PROMPT = 0.02
+"""Seconds in which a parent that has slept has done what a deadline leads to."""
 ALIKE = 0.05
 """Seconds by which two beliefs may differ and count as one."""
 
@@ -154,10 +157,9 @@ class Way:
                 return
             rest, seen = (), replace(seen, status=None)
         yield Way(model, now, rest, seen, (*self.turns, (now, read, done)))
-        if seen.is_explained:
-            return
-        for action in model.may():
-            if seen.without(action) not in (None, seen):
+        probes = [actions[0] for actions in seen.slots.values() if actions and may_probe(model.pool, actions[0])]
+        for action in (*model.may(), *probes):
+            if action.do == "Reloaded" or seen.without(action) not in (None, seen):
                 other = model.copy()
                 other.saw(action)
                 yield from self._after(other, now, read, rest, (*done, action))
@@ -218,19 +220,20 @@ class Beliefs:
                     raise TooMany(f"more than {TRIED} ways to read {json.dumps(inputs)}")
         return found
 
-    def keep(self, ways: Sequence[Way], ended: float) -> None:
-        """These are what may have happened."""
-        if len(ways) > MOST and __import__("os").environ.get("BHDEBUG"):
-            for way in ways[:12]:
-                print("BELIEF", way.turns, state_of(way.model))
+    def keep(self, ways: Sequence[Way], begun: float, ended: float) -> None:
+        """These are what may have happened. ``begun``: when the step was done, or the time it waited for had come."""
         if len(ways) > MOST:
             raise TooMany(f"{len(ways)} beliefs")
         self.models = [(way.model, way.at) for way in ways]
-        if not any(
-            worker.state == "STARTING" and worker.born == self.first for worker in self.model.pool.workers.values()
-        ):
+        known = [line for way in ways for line in way.turns]
+        read = [ended - now for now, inputs, _ in known if inputs]
+        late = [ended - max(now, begun) for now, inputs, done in known if done and not inputs]
+        # what a deadline has led to is known as well as the deadline, if the parent slept again right after it
+        more = max([lag for lag in late if lag > PROMPT * scale()], default=0.0)
+        self.slack = max([self.slack + more, *read])
+        first = [worker for worker in self.model.pool.workers.values() if worker.born == self.first]
+        if not any(worker.state == "STARTING" for worker in first):
             self.extra = 0.0
-        self.slack = max([self.slack, *(ended - now for way in ways for now, _, _ in way.turns)])
 
 
 def _alike(times: Sequence[float | None], others: Sequence[float | None]) -> bool:

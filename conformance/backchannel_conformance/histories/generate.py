@@ -55,8 +55,8 @@ def begin(rng: random.Random, manifest: Manifest) -> Scenario:
     for name in DEADLINES:
         if name in offered:
             # a worker has to begin before its deadline passes, or nobody sees it
-            least = 1.2 if name == "start_deadline" else rng.choice((0.25, 0.6))
-            options[name] = f"{least * scale():g}" if name in short else LONG
+            seconds = 1.2 if name == "start_deadline" else rng.choice((0.25, 0.6))
+            options[name] = f"{seconds * scale():g}" if name in short else LONG
     return Scenario(options)
 
 

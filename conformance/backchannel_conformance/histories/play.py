@@ -18,8 +18,6 @@ from .stage import Line, Stage
 
 __all__ = ["Abandoned", "Deviation", "Player"]
 
-GRACE = 0.1
-"""Seconds that a step waits for what the model expects of a parent that sleeps."""
 CLOSE = 0.03
 """Seconds before a deadline in which nothing is done: it could not be told what came first."""
 SOON = 1.6
@@ -51,8 +49,15 @@ def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, 
             if name in known:
                 settings[name] = float(known[name]) if isinstance(value, float) else int(known[name])
     given["defaults"] |= {"capacity": int(known["capacity"]), "policy": known["policy"] or None}
-    classes = {"counted": "counted" in manifest.classes, "scales": "scaling" in manifest.classes}
-    return Model(given["defaults"], given["scaling"], listeners, edges=edges, prompt=False, **classes)
+    return Model(
+        given["defaults"],
+        given["scaling"],
+        listeners,
+        counted="counted" in manifest.classes,
+        scales="scaling" in manifest.classes,
+        edges=edges,
+        prompt=False,
+    )
 
 
 class Player:
@@ -135,16 +140,21 @@ class Player:
         which its exit ceases to be early, if it is about to.
         """
         for slot, (earliest, latest) in list(self._born.items()):
-            end = latest + self._early + WINDOW * scale()
             if time.monotonic() > earliest + self._early - WINDOW * scale():
                 del self._born[slot]
-                time.sleep(max(0.0, end - time.monotonic()))
+                self._pass_time(latest + self._early + WINDOW * scale())
         while not self.over:
             now = time.monotonic()
             due = self.beliefs.next_time(now)
             if due is None or due > now + CLOSE * scale():
                 return
             self._explain({"do": "wait"}, now, [], self._sleep_until(due))
+
+    def _pass_time(self, end: float) -> None:
+        """Let time pass until ``end``, deadline by deadline."""
+        while not self.over and (now := time.monotonic()) < end:
+            due = self.beliefs.next_time(now)
+            self._explain({"do": "wait"}, now, [], self._sleep_until(end if due is None else min(due, end)))
 
     def _explain(self, step: Line, begun: float, inputs: list[Line], planned: float | None = None) -> None:
         stage, beliefs = self.stage, self.beliefs
@@ -159,16 +169,17 @@ class Player:
                 found = Seen.of(seen, stage.is_blind, stage.is_told)
                 ways = beliefs.explain(begun, asleep, ended, inputs, (self._pending, stage.pending), found)
                 if ways:
-                    beliefs.keep(ways, ended)
+                    beliefs.keep(ways, planned or begun, ended)
                     break
             except TooMany as error:
                 raise Abandoned(str(error)) from None
-            until = until or ended + GRACE * scale()
-            if ended > until and asleep > late and step["do"] != "start":
+            until = until or ended + stage.grace
+            stuck = "" if asleep > 0 else stage.stuck()
+            if ended > until and ((not stuck and asleep < 0) or asleep > late) and step["do"] != "start":
                 raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append((step, inputs, seen))
-                raise self._deviation(begun, inputs, seen)
+                raise self._deviation(begun, inputs, seen, stuck)
             time.sleep(0.01)
         self._pending = stage.pending
         self.over = any(line["out"] == "Exit" for line in seen)
@@ -188,13 +199,14 @@ class Player:
             if line["out"] == "Spawn":
                 self._born[line["slot"]] = (begun, ended)
 
-    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line]) -> Deviation:
+    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line], stuck: str) -> Deviation:
         """What is wrong, by the plainest way to read the step: all of it in one pass."""
         model = self.beliefs.model.copy()
         known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
         expected = model.turn(max(begun, model.pool.now), known, self.stage.pending)
         came = [Action.of(line) for line in seen if line["out"] != "Exit"]
-        return Deviation(self, seen, expected, *blame(model, expected, came))
+        clause, what = blame(model, expected, came)
+        return Deviation(self, seen, expected, clause, f"{what}; {stuck}" if stuck else what)
 
 
 def _kills(seen: list[Line]) -> bool:

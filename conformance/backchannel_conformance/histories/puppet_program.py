@@ -7,10 +7,9 @@ own copies, and waits until it is told to exit or is killed. The suite then is t
 process for each step. It imports only what is built in, because a run starts thousands of these.
 """
 
+import _socket
 import posix
 import sys
-
-import _socket
 
 PREFIX = b"BACKCHANNEL_"
 ENDS = 4

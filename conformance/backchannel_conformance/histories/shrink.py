@@ -18,8 +18,8 @@ SECONDS = 40.0
 
 
 def shrink(scenario: Scenario, play: Callable[[Scenario], Deviation | None]) -> Deviation | None:
-    """The deviation of a scenario with as few of the steps as were found to do. ``play`` plays one on a fresh parent, and
-    returns how it deviates. ``None``: it does not deviate again, not even as a whole.
+    """The deviation of a scenario with as few of the steps as were found to do. ``play`` plays one on a fresh parent,
+    and returns how it deviates. ``None``: it does not deviate again, not even as a whole.
     """
     deadline = deadline_in(SECONDS)
     best: Deviation | None = None

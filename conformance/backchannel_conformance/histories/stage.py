@@ -1,13 +1,14 @@
 """The stage: a parent under test, whose workers are puppets, and the clients before its listeners.
 
-:meth:`Stage.play` does one step of a scenario, and returns what the parent has to read of it. :meth:`Stage.settle` waits
-until the parent has read all of it and sleeps. :meth:`Stage.look` says what the parent has done since it was asked
-last. Inputs and actions have the form of the traces in ``spec/1.0/vectors/parent.json``.
+:meth:`Stage.play` does one step of a scenario, and returns what the parent has to read of it. :meth:`Stage.settle`
+waits until the parent has read all of it and sleeps. :meth:`Stage.look` says what the parent has done since it was
+asked last. Inputs and actions have the form of the traces in ``spec/1.0/vectors/parent.json``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import socket
 import struct
@@ -31,6 +32,7 @@ Line = dict[str, Any]
 PUPPET_PROGRAM = Path(__file__).parent / "puppet_program.py"
 SETTLED = 10.0
 BEGUN = 20.0
+GRACE, LONG_GRACE = 0.1, 3.0
 QUIET = 0.05
 """Seconds without news after which the parent is taken to have settled, where the system does not show it."""
 PAUSE = 0.002
@@ -58,6 +60,8 @@ class Stage:
         self._since = time.monotonic()
         """Since when they are the same."""
         self._sees = all(map(kernel.can, CAN_SEE))
+        self.grace = (GRACE if self._sees else LONG_GRACE) * scale()
+        """Seconds that one waits for what a parent should do that seems to have settled."""
 
     @property
     def pending(self) -> dict[int, int]:
@@ -89,14 +93,19 @@ class Stage:
 
     def play(self, step: Line) -> list[Line] | None:
         """Do it; return what the parent has to read of it, ``None`` for what cannot be done now."""
-        return getattr(self, f"_do_{step['do']}")(**{name: value for name, value in step.items() if name != "do"})
+        arguments = {name: value for name, value in step.items() if name != "do"}
+        lines: list[Line] | None = getattr(self, f"_do_{step['do']}")(**arguments)
+        return lines
 
     def _do_connect(self, listener: int = 0, count: int = 1) -> list[Line] | None:
         if listener >= len(self._clients) or not self.listeners:
             return None
         address = self.listeners[listener].getsockname()
         for _ in range(count):
-            client = socket.create_connection(address, timeout=15 * scale())
+            try:
+                client = socket.create_connection(address, timeout=15 * scale())
+            except ConnectionRefusedError:
+                return None  # the parent that ends has shut it down
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # thousands would stay behind otherwise
             self._clients[listener].append(client)
         return [{"in": "readable", "listener": listener}]
@@ -108,8 +117,9 @@ class Stage:
     def _accept(self, listener: int, count: int) -> int:
         taken = min(count, len(self._clients[listener]))
         for _ in range(taken):
-            connection, _ = self.listeners[listener].accept()
-            connection.close()
+            # a parent that ends may have shut the listener down
+            with contextlib.suppress(OSError):
+                self.listeners[listener].accept()[0].close()
             self._clients[listener].popleft().close()
         return taken
 
@@ -124,7 +134,7 @@ class Stage:
         data = b"".join(part for part in parts if part)
         at = [0, *sorted(cut for cut in set(cuts) if 0 < cut < len(data)), len(data)]
         lines = []
-        for begin, end in zip(at, at[1:], strict=False):
+        for begin, end in itertools.pairwise(at):
             puppet.write(data[begin:end])
             lines.append({"in": "received", "slot": slot, "data": data[begin:end].hex()})
         return lines
@@ -227,7 +237,7 @@ class Stage:
             if not self._sees:
                 time.sleep(QUIET * scale())
                 self._welcome()
-                return float("-inf")
+                return looked - self.grace
             now = self._asleep()
             if now is not None and now == before:
                 return looked
@@ -235,6 +245,21 @@ class Stage:
                 return float("-inf")
             before = now
             time.sleep(PAUSE)
+
+    def stuck(self) -> str:
+        """What a parent that sleeps has left to do: why it will never settle. Empty: nothing, or it does not sleep."""
+        if not self._sees or kernel.activity(self.pid) is None:
+            return ""
+        unread = [slot for slot, puppet in self.workers.items() if puppet.unread_by_parent()]
+        if unread:
+            return f"it sleeps, and has not read the channels of the workers in slots {unread}"
+        dead = [pid for pid in self._odd if kernel.state(pid) == "Z"]
+        if dead:
+            return f"it sleeps, and has not waited for {len(dead)} of its workers, which have exited"
+        half = [slot for slot, puppet in self.workers.items() if puppet.is_dying()]
+        if half:
+            return f"it has closed the channels of the workers in slots {half}, and has not killed them"
+        return ""
 
     def _asleep(self) -> tuple[int, ...] | None:
         puppets = self.workers.values()

@@ -75,7 +75,7 @@ def _order(pool: Pool, listener: int) -> bool:
         return False
     worker = pool.workers[slots[0]]
     if listener in worker.passed_over:  # so has everybody been: now nobody is (BC-SHORT-01)
-        for slot in slots:
+        for slot in pool.workers if pool.forgives_everybody else slots:
             pool.workers[slot].passed_over.discard(listener)
     most = min(picking.share(wanted, views), worker.capacity - worker.open, settings["max_per_order"])
     _check(pool, worker, listener, most)

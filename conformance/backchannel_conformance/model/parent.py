@@ -21,7 +21,7 @@ from .choices import choices, may_probe
 from .inputs import INPUTS
 from .pool import Pool
 from .sizing import NEVER
-from .workers import LATE, protocol
+from .workers import LATE, Worker, protocol
 
 __all__ = ["Model"]
 
@@ -111,10 +111,20 @@ class Model:
         few = every._counts(pending or {}, lazy=True)
         if any(every._tells(listener, count) for listener, count in models[0][1].items() if listener not in few):
             models.append((every.copy(), few))
+        if any(every._is_spared(worker) for worker in every.pool.workers.values()):
+            models += [(model.copy(), counts) for model, counts in models]
+            for model, _ in models[len(models) // 2 :]:
+                model.pool.forgives_everybody = True
         for model, counts in models:
             model.dispatch(counts)
             model.scale()
+            model.pool.forgives_everybody = False
         return [model for model, _ in models]
+
+    def _is_spared(self, worker: Worker) -> bool:
+        """Whether it is passed over and may not be chosen: when the others are forgiven, it may be, or may not be."""
+        free = worker.state == "READY" and worker.order is None and worker.load < worker.capacity
+        return bool(worker.passed_over) and not (free and worker.cool_until <= self.pool.now)
 
     def _tells(self, listener: int, count: int) -> bool:
         """Whether it makes a difference that ``count`` is read."""

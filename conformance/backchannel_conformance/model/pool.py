@@ -42,6 +42,8 @@ class Pool:
         self.was_ready = False
         """A worker of the pool has been READY (BC-SCALE-13)."""
         self.gave_up = False
+        self.forgives_everybody = False
+        """When all workers that may be chosen were passed over, so is nobody any more, chosen or not (BC-SHORT-01)."""
         self.generation = 0
         self.reloading = False
         self.at_once = False
