@@ -6,7 +6,8 @@ There are three kinds of checks, and this is the ledger of all of them:
   ``@pytest.mark.req("BC-...")``.
 - *vectors*: each names its requirements in ``req``. A port plays them against its own core.
 - *generated steps*: the comparisons that are made after each step of a generated history, as
-  ``histories/checks.toml`` states them: a table for each requirement, with the ``role`` and the ``step``.
+  ``histories/checks_parent.toml`` and ``checks_worker.toml`` state them: a table for each requirement, with the ``role``
+  and the ``step``.
 
 Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares everything with the specification's
 ledger, in both directions; the project's own tests fail if it finds any.
@@ -94,12 +95,12 @@ def vectors() -> list[Check]:
     ]
 
 
-def generated_checks(path: Path = HERE / "histories" / "checks.toml") -> list[Check]:
-    """What the generated histories compare, by requirement; nothing where there are none."""
-    if not path.exists():
-        return []
+def generated_checks(folder: Path = HERE / "histories") -> list[Check]:
+    """What the generated histories compare, by role and requirement."""
     return [
-        Check("step", table["step"], table["role"], (name,)) for name, table in tomllib.loads(path.read_text()).items()
+        Check("step", table["step"], table["role"], (name,))
+        for path in sorted(folder.glob("checks_*.toml"))
+        for name, table in tomllib.loads(path.read_text()).items()
     ]
 
 

@@ -71,10 +71,10 @@ def test_each_kind_of_check_is_enough(kind: str) -> None:
 
 
 def test_generated_steps_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "checks.toml"
-    assert generated_checks(path) == []
+    path = tmp_path / "checks_parent.toml"
+    assert generated_checks(tmp_path) == []
     path.write_text('["BC-PICK-01"]\nrole = "parent"\nstep = "which worker is ordered"\n')
-    assert generated_checks(path) == [Check("step", "which worker is ordered", "parent", ("BC-PICK-01",))]
+    assert generated_checks(tmp_path) == [Check("step", "which worker is ordered", "parent", ("BC-PICK-01",))]
 
 
 BLOCK = ".. req:: BC-X-01\n   :level: MUST\n   :role: parent\n   :class: minimum\n\n   It MUST be ``one``.\n"

@@ -14,7 +14,7 @@ from backchannel_conformance.port_output import short_logs
 
 @pytest.mark.parametrize("seed", plan().seeds)
 @pytest.mark.req("BC-RULE-01")
-def test_histories(manifest: Manifest, tmp_path: Path, seed: int) -> None:
+def test_histories_of_a_parent(manifest: Manifest, tmp_path: Path, seed: int) -> None:
     """Whatever workers, clients and time do: all that can be seen of the parent is what the model does."""
     with short_logs(tmp_path):
         found = trial.run(manifest, seed, tmp_path)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import partial
-from importlib import resources
 
 import pytest
-from backchannel_conformance import histories
 from backchannel_conformance.fixtures import Workers
 from backchannel_conformance.histories.plan import plan
 from backchannel_conformance.histories.worker_generate import generate
 from backchannel_conformance.histories.worker_play import Player
 from backchannel_conformance.histories.worker_scenario import Setting
 from backchannel_conformance.manifest import Manifest
-from backchannel_conformance.requirements import Requirements
 from backchannel_conformance.worker_under_test import WorkerUnderTest
 
 event = pytest.mark.classes("event")
 CHUNK = 50
 """Histories of one case: the workers that it starts serve for many of them."""
-CHECKED = tomllib.loads((resources.files(histories) / "checks_worker.toml").read_text())
 
 
 def chunks(share: float) -> list[int]:
@@ -47,8 +42,8 @@ def start(workers: Workers, setting: Setting) -> WorkerUnderTest:
         *(pytest.param(4, seed, marks=event) for seed in chunks(2 / 3)),
     ],
 )
-@pytest.mark.req(*(name for name in CHECKED if name in Requirements.load()))
-def test_histories(workers: Workers, manifest: Manifest, capacity: int, seed: int) -> None:
+@pytest.mark.req("BC-WORK-01", "BC-WORK-02")
+def test_histories_of_a_worker(workers: Workers, manifest: Manifest, capacity: int, seed: int) -> None:
     """Orders, clients, faults and ends, as they come: the worker does what the specification says, and nothing else."""
     listeners = 3 if "listeners" in manifest.classes else 1
     quota = "quota" in manifest.roles["worker"].placeholders
