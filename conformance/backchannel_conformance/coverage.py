@@ -6,8 +6,8 @@ There are three kinds of checks, and this is the ledger of all of them:
   ``@pytest.mark.req("BC-...")``.
 - *vectors*: each names its requirements in ``req``. A port plays them against its own core.
 - *generated steps*: the comparisons that are made after each step of a generated history, as
-  ``histories/checks_parent.toml`` and ``checks_worker.toml`` state them: a table for each requirement, with the ``role``
-  and the ``step``.
+  ``checks_parent.toml`` and ``checks_worker.toml`` in ``histories`` state them: a table for each requirement, with the
+  ``role`` and the ``step``.
 
 Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares everything with the specification's
 ledger, in both directions; the project's own tests fail if it finds any.

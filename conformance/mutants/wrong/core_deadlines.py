@@ -91,8 +91,8 @@ def drain_deadline_from_the_last_report() -> None:
 def drain_deadline_from_the_stop() -> None:
     rewrite(
         Parent.stop,
-        "        self.generations.abandon()\n",
-        "        self.stopped = now\n        self.generations.abandon()\n",
+        "        self._reload.abandon()\n",
+        "        self.stopped = now\n        self._reload.abandon()\n",
     )
     rewrite(
         Parent._drain_all,

@@ -80,7 +80,7 @@ def drained_workers_exit_early() -> None:
     rewrite(
         Failures.exited,
         "    if expected:\n        return\n",
-        "    if expected:\n        if early:\n            self._sizing.exited_early(now)\n        return\n",
+        "    if expected:\n        if early:\n            self._sizing.delay_spawning(now)\n        return\n",
     )
 
 

@@ -160,7 +160,7 @@ def capacity_must_be_the_one_given() -> None:
 
 @wrong("BC-SHORT-22", role="parent", kills=["test_unusable_listener_is_an_early_exit"])
 def unusable_listener_costs_nothing() -> None:
-    rewrite(Reports._answer, "        self._sizing.exited_early(now)", "        pass")
+    rewrite(Reports._answer, "        self._sizing.delay_spawning(now)", "        pass")
 
 
 @wrong("BC-VIOL-09", role="parent", kills=["test_answer_before_a_violation_counts"])

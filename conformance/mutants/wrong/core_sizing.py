@@ -108,8 +108,8 @@ def spawn_rate_never_falls() -> None:
 def who_starts_is_spare_for_retiring() -> None:
     rewrite(
         sizing.surplus,
-        "totals.room > rules.max_spare",
-        "0 < totals.room and totals.room + totals.starting > rules.max_spare",
+        "totals.room > scaling.max_spare",
+        "0 < totals.room and totals.room + totals.starting > scaling.max_spare",
     )
 
 
@@ -136,4 +136,4 @@ def newest_retires() -> None:
 
 @wrong("BC-SCALE-31", role="parent", kills=["test_retiring_stops_at_min"])
 def retires_below_min() -> None:
-    rewrite(sizing.surplus, "totals.counting > rules.min", "totals.counting + totals.draining > rules.min")
+    rewrite(sizing.surplus, "totals.counting > scaling.min", "totals.counting + totals.draining > scaling.min")

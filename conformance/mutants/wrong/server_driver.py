@@ -102,6 +102,6 @@ def stop_lets_go_of_the_baton() -> None:
 def last_listener_stays_open() -> None:
     rewrite(
         Driver._do,
-        "self.opened.close_listeners(nobody_accepts=self.core.watches)",
+        "self.opened.close_listeners(shut_down=self.core.watches)",
         "self.opened.listeners.sockets[0].close()",
     )

@@ -25,13 +25,14 @@ WORDS = (0, 1, 2, 3, 0xFF, 0x1_0000, 0x1010_0000, 0x1010_0001, 0x0F10_0000, 0x10
 def some_frame(draw: random.Random) -> Frame:
     """A frame that is right, or wrong in one or two of its parts."""
     figure = [draw.choice((*WORDS, draw.getrandbits(32), 1, 1)) for _ in range(4)]
+    lowest, highest = sorted((draw.choice(OCTETS), draw.choice(OCTETS)))
     frame = draw.choice(
         (
             frames.accept(figure[0], figure[1], figure[2]),
             frames.busy(figure[0], figure[1], draw.randrange(6), figure[2], figure[3]),
             frames.gone(figure[2], figure[3]),
             frames.idle(figure[3]),
-            frames.hello(figure[3], *sorted((draw.choice(OCTETS), draw.choice(OCTETS))), draw.choice((0, 1))),
+            frames.hello(figure[3], lowest, highest, draw.choice((0, 1))),
         )
     )
     for _ in range(draw.choice((0, 0, 1, 1, 1, 2))):
