@@ -111,7 +111,7 @@ def test_reasons_survive_a_rewrite(tmp_path: Path) -> None:
         (None, "No such file or directory; --write-baseline"),
         ("[mine", "is not TOML"),
         ('BC-VER-02 = "x"', "BC-VER-02 stands outside a table"),
-        ('[mine]\nBC-VER-2 = "x"', "the specification has no BC-VER-2; did you mean BC-VER-02?"),
+        ('[mine]\nBC-HERD-2 = "x"', "the specification has no BC-HERD-2; did you mean BC-HERD-02?"),
         ('[mine]\nBC-VER-02 = ""', "mine.BC-VER-02 has no reason"),
     ],
 )
