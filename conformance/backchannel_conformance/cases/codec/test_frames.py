@@ -78,6 +78,8 @@ def test_codec_writes_messages(codec: CodecUnderTest) -> None:
     "BC-STATUS-14",
     "BC-VER-02",
     "BC-VER-06",
+    "BC-VER-07",
+    "BC-VER-08",
     "BC-VER-09",
     "BC-VIOL-04",
 )
