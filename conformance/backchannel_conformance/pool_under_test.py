@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from . import kernel, processes, status_document
 from .client import Address, Client
@@ -25,7 +23,7 @@ from .errors import ContractError, RequirementViolated
 from .manifest import Manifest, unless_set
 from .port_output import tail
 from .status_document import Status
-from .waiting import TimedOut, deadline_in, scale, until
+from .waiting import TimedOut, line_of, scale, until
 
 __all__ = ["PoolUnderTest", "Status"]
 
@@ -98,7 +96,7 @@ class PoolUnderTest:
     def _wait_until_ready(self) -> list[Address]:
         stdout = self.process.stdout
         assert stdout is not None
-        line = _read_line(stdout, READY_LIMIT)
+        line = line_of(stdout, READY_LIMIT, LONGEST)
         if not line.startswith(b"READY "):
             raise ContractError(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
         try:
@@ -258,18 +256,3 @@ class PoolUnderTest:
             self.process.stdout.close()
         self._directory.cleanup()
         return left
-
-
-def _read_line(stream: IO[bytes], seconds: float) -> bytes:
-    """One line, or what there was of it at the end or the time limit."""
-    deadline = deadline_in(seconds)
-    data = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while not data.endswith(b"\n") and len(data) < LONGEST:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                break
-            if not (part := os.read(stream.fileno(), 1)):
-                break
-            data += part
-    return data.rstrip(b"\n")

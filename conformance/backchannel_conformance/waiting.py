@@ -6,13 +6,15 @@ that, a case makes an exchange that comes after it, or reads a counter.
 
 from __future__ import annotations
 
+import os
+import selectors
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from .port_output import printable
 
-__all__ = ["TimedOut", "deadline_in", "scale", "until"]
+__all__ = ["TimedOut", "deadline_in", "line_of", "scale", "until"]
 
 T = TypeVar("T")
 
@@ -49,3 +51,20 @@ def until(ask: Callable[[], T], seconds: float = 10.0, *, what: str) -> T:
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
     return answer
+
+
+def line_of(stream: IO[bytes], seconds: float, longest: int = 4096) -> bytes:
+    """The next line of a pipe, without its end; or what there was of it at the end or after ``seconds`` (scaled). It is
+    read octet by octet: what is read beyond the line could not be waited for.
+    """
+    deadline = deadline_in(seconds)
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while not data.endswith(b"\n") and len(data) < longest:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
+            if not (part := os.read(stream.fileno(), 1)):
+                break
+            data += part
+    return data.rstrip(b"\n")
