@@ -29,6 +29,8 @@ __all__ = ["PoolUnderTest", "Status"]
 
 READY_LIMIT = 60.0
 """Seconds that a pool has for its workers to be ready."""
+NEWS_LIMIT = 30.0
+"""Seconds until a status shows what must come: a new worker's start, more often than not, on a busy machine."""
 LONGEST = 4096
 """Octets of the line with READY that are read."""
 SEES_PROCESSES = kernel.can("session_of") and kernel.can("state")
@@ -157,7 +159,7 @@ class PoolUnderTest:
             return list(self.status().pids().values())
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
-    def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
+    def until(self, what: str, ask: Any, seconds: float = NEWS_LIMIT, *, breaks: str = "") -> Status:
         """The first status for which ``ask`` is true. If none comes, the requirement ``breaks`` is violated; without
         ``breaks``, :class:`TimedOut` is raised.
 

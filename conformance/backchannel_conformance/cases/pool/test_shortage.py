@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import time
@@ -71,7 +72,7 @@ def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[No
     victim = pool.client.ask().pid
     pool.settle()
     with shortage:
-        used = kernel.cpu_seconds(pool.pid)
+        used, began = kernel.cpu_seconds(pool.pid), time.monotonic()
         processes.send(victim, signal.SIGKILL)
         until(lambda: "cannot start a worker" in pool.log.read_text(), what="a line that says so")
         over = time.monotonic() + 1.5
@@ -79,13 +80,17 @@ def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[No
             answered(pool, "BC-LOSS-01", f"the parent has no {what} for a new worker")
             time.sleep(0.05)
         spent = kernel.cpu_seconds(pool.pid) - used
+    took = time.monotonic() - began  # longer than was meant, on a busy machine
     try:
         pool.until("the pool to be whole again", lambda s: s.quiet and len(s.workers) == 3, 20)
     except TimedOut as error:
         raise RequirementViolated("BC-SCALE-14", f"the parent has what it lacked, and yet: {error}") from None
     said = pool.log.read_text().count("cannot start a worker")
-    check(said <= 2, "BC-SCALE-14", f"it tried, and said so, {said} times in 1.5 s; the delays are 1 s and 2 s")
-    check(spent < 0.25, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in 1.5 s: it spins")
+    # at once, after 1 s, 2 s more, 4 s more
+    most = 1 + int(math.log2(1 + took))
+    check(said <= most, "BC-SCALE-14", f"it tried, and said so, {said} times in {took:.1f} s; the delays are 1, 2, 4 s")
+    share = spent / took
+    check(share < 0.16, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins")
 
 
 @pytest.mark.kernel("faulty")
@@ -112,13 +117,17 @@ def test_no_descriptor_for_a_reader(pools: Pools) -> None:
     pool.settle()
     with socket.socket(socket.AF_UNIX) as reader:
         with kernel.no_descriptors(pool.pid):
-            used = kernel.cpu_seconds(pool.pid)
+            used, began = kernel.cpu_seconds(pool.pid), time.monotonic()
             reader.connect(pool.status_path)
             over = time.monotonic() + 1.0
             while time.monotonic() < over:
                 answered(pool, "BC-LOSS-01", "somebody waits for the pool's status")
                 time.sleep(0.05)
-            spent = kernel.cpu_seconds(pool.pid) - used
-        check(spent < 0.15, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in 1 s: it spins")
+            spent, took = kernel.cpu_seconds(pool.pid) - used, time.monotonic() - began
+        check(
+            spent / took < 0.15,
+            "BC-WAIT-03",
+            f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins",
+        )
         reader.settimeout(10 * scale())
         check(reader.recv(1) == b"{", "BC-WAIT-03", "who had waited for the status was not told it afterwards")
