@@ -89,8 +89,8 @@ def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[No
     # at once, after 1 s, 2 s more, 4 s more
     most = 1 + int(math.log2(1 + took))
     check(said <= most, "BC-SCALE-14", f"it tried, and said so, {said} times in {took:.1f} s; the delays are 1, 2, 4 s")
-    share = spent / took
-    check(share < 0.16, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins")
+    # no share of the time that passed: on a busy machine a parent that spins gets little, and fewer clients are served
+    check(spent < 0.25, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins")
 
 
 @pytest.mark.kernel("faulty")
@@ -117,17 +117,13 @@ def test_no_descriptor_for_a_reader(pools: Pools) -> None:
     pool.settle()
     with socket.socket(socket.AF_UNIX) as reader:
         with kernel.no_descriptors(pool.pid):
-            used, began = kernel.cpu_seconds(pool.pid), time.monotonic()
+            used = kernel.cpu_seconds(pool.pid)
             reader.connect(pool.status_path)
             over = time.monotonic() + 1.0
             while time.monotonic() < over:
                 answered(pool, "BC-LOSS-01", "somebody waits for the pool's status")
                 time.sleep(0.05)
-            spent, took = kernel.cpu_seconds(pool.pid) - used, time.monotonic() - began
-        check(
-            spent / took < 0.15,
-            "BC-WAIT-03",
-            f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins",
-        )
+            spent = kernel.cpu_seconds(pool.pid) - used
+        check(spent < 0.15, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in 1 s: it spins")
         reader.settimeout(10 * scale())
         check(reader.recv(1) == b"{", "BC-WAIT-03", "who had waited for the status was not told it afterwards")
