@@ -34,7 +34,7 @@ def test_sync_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ('[parent]\ncommand = ["sh", "-c", "echo no", "{worker}"]', "started no worker, and exited"),
         ('[parent]\ncommand = ["sh", "-c", "sleep 60", "{worker}"]', "started no worker within"),
         ('[pool]\ncommand = ["echo", "garbage"]', "did not say READY: it wrote b'garbage'"),
-        ('[pool]\ncommand = ["sleep", "60"]', "did not say READY: it wrote nothing; after 1.5 s at most it still runs"),
+        ('[pool]\ncommand = ["sleep", "60"]', "did not say READY: it wrote nothing; after 3 s at most it still runs"),
         ('[pool]\ncommand = ["echo", "READY garbage"]', "READY is followed by addresses"),
     ],
 )
