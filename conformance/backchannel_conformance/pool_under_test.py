@@ -8,16 +8,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from . import kernel, processes, status_document
 from .client import Address, Client
@@ -25,12 +23,14 @@ from .errors import ContractError, RequirementViolated
 from .manifest import Manifest, unless_set
 from .port_output import tail
 from .status_document import Status
-from .waiting import TimedOut, deadline_in, scale, until
+from .waiting import TimedOut, line_of, scale, until
 
 __all__ = ["PoolUnderTest", "Status"]
 
 READY_LIMIT = 60.0
 """Seconds that a pool has for its workers to be ready."""
+NEWS_LIMIT = 30.0
+"""Seconds until a status shows what must come: a new worker's start, more often than not, on a busy machine."""
 LONGEST = 4096
 """Octets of the line with READY that are read."""
 SEES_PROCESSES = kernel.can("session_of") and kernel.can("state")
@@ -98,7 +98,7 @@ class PoolUnderTest:
     def _wait_until_ready(self) -> list[Address]:
         stdout = self.process.stdout
         assert stdout is not None
-        line = _read_line(stdout, READY_LIMIT)
+        line = line_of(stdout, READY_LIMIT, LONGEST)
         if not line.startswith(b"READY "):
             raise ContractError(self._not_ready(f"it wrote {line!r}" if line else "it wrote nothing"))
         try:
@@ -159,7 +159,7 @@ class PoolUnderTest:
             return list(self.status().pids().values())
         return [pid for pid in kernel.session_of(self.pid) if pid != self.pid]
 
-    def until(self, what: str, ask: Any, seconds: float = 10.0, *, breaks: str = "") -> Status:
+    def until(self, what: str, ask: Any, seconds: float = NEWS_LIMIT, *, breaks: str = "") -> Status:
         """The first status for which ``ask`` is true. If none comes, the requirement ``breaks`` is violated; without
         ``breaks``, :class:`TimedOut` is raised.
 
@@ -258,18 +258,3 @@ class PoolUnderTest:
             self.process.stdout.close()
         self._directory.cleanup()
         return left
-
-
-def _read_line(stream: IO[bytes], seconds: float) -> bytes:
-    """One line, or what there was of it at the end or the time limit."""
-    deadline = deadline_in(seconds)
-    data = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while not data.endswith(b"\n") and len(data) < LONGEST:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                break
-            if not (part := os.read(stream.fileno(), 1)):
-                break
-            data += part
-    return data.rstrip(b"\n")

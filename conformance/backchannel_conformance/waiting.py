@@ -7,16 +7,18 @@ that, a case makes an exchange that comes after it, or reads a counter.
 from __future__ import annotations
 
 import contextlib
+import os
+import selectors
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from .port_output import printable
 
-__all__ = ["TimedOut", "deadline_in", "no_longer_than", "scale", "until"]
+__all__ = ["TimedOut", "deadline_in", "line_of", "no_longer_than", "scale", "until"]
 
 T = TypeVar("T")
 
@@ -76,3 +78,20 @@ def no_longer_than(seconds: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def line_of(stream: IO[bytes], seconds: float, longest: int = 4096) -> bytes:
+    """The next line of a pipe, without its end; or what there was of it at the end or after ``seconds`` (scaled). It is
+    read octet by octet: what is read beyond the line could not be waited for.
+    """
+    deadline = deadline_in(seconds)
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while not data.endswith(b"\n") and len(data) < longest:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
+            if not (part := os.read(stream.fileno(), 1)):
+                break
+            data += part
+    return data.rstrip(b"\n")

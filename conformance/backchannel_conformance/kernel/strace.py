@@ -6,12 +6,14 @@ Where a worker dies is then chosen and not hoped for. A sandbox may forbid traci
 from __future__ import annotations
 
 import contextlib
-import selectors
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
+
+from ..waiting import line_of
 
 NEEDS: Final = "no strace that may trace"
 
@@ -42,15 +44,17 @@ def faulty(pid: int, call: str, what: str, when: str) -> Iterator[None]:
     system = CALLS[call]
     # instead of the call: the struct that it fills is all zeros (28 octets of TCP_INFO hold the count)
     what = what.replace("zeros", f"retval=0:poke_exit=@arg4={'00' * 28}")
-    command = ["strace", "-p", str(pid), "-e", f"trace={system}", "-e", f"inject={system}:{what}:when={when}"]
+    # each thread, whichever of them makes the calls; not with -f, by which what they start would have the fault as well
+    threads = os.listdir(f"/proc/{pid}/task")
+    chosen = [word for thread in threads for word in ("-p", thread)]
+    command = ["strace", *chosen, "-e", f"trace={system}", "-e", f"inject={system}:{what}:when={when}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
         assert tracer.stderr
         try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(tracer.stderr, selectors.EVENT_READ)
-                said = tracer.stderr.readline() if selector.select(20) else b"nothing"
-            if b"attached" not in said:
-                raise RuntimeError(f"strace does not trace process {pid}: {said.decode(errors='replace').strip()}")
+            for _ in threads:
+                said = line_of(tracer.stderr, 20)
+                if b"attached" not in said:
+                    raise RuntimeError(f"strace does not trace process {pid}: {said.decode(errors='replace').strip()}")
             yield
         finally:
             tracer.terminate()

@@ -116,7 +116,7 @@ def replace(pool: PoolUnderTest, victim: int) -> None:
     """Kill a worker, and wait for the one that takes its place."""
     before = len(pool.workers())
     processes.send(victim, signal.SIGKILL)
-    until(lambda: victim not in pool.workers() and len(pool.workers()) == before, what="the new worker")
+    until(lambda: victim not in pool.workers() and len(pool.workers()) == before, 30.0, what="the new worker")
 
 
 @pytest.mark.kernel("kept_at_exec")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import time
@@ -72,7 +73,7 @@ def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[No
     victim = pool.client.ask().pid
     pool.settle()
     with shortage:
-        used = kernel.cpu_seconds(pool.pid)
+        used, began = kernel.cpu_seconds(pool.pid), time.monotonic()
         processes.send(victim, signal.SIGKILL)
         until(lambda: "cannot start a worker" in pool.log.read_text(), what="a line that says so")
         over = time.monotonic() + 1.5
@@ -80,13 +81,17 @@ def refilled(pool: PoolUnderTest, shortage: contextlib.AbstractContextManager[No
             answered(pool, "BC-LOSS-01", f"the parent has no {what} for a new worker")
             time.sleep(0.05)
         spent = kernel.cpu_seconds(pool.pid) - used
+    took = time.monotonic() - began  # longer than was meant, on a busy machine
     try:
         pool.until("the pool to be whole again", lambda s: s.quiet and len(s.workers) == 3, 20)
     except TimedOut as error:
         raise RequirementViolated("BC-SCALE-14", f"the parent has what it lacked, and yet: {error}") from None
     said = pool.log.read_text().count("cannot start a worker")
-    check(said <= 2, "BC-SCALE-42", f"it tried, and said so, {said} times in 1.5 s; the delays are 1 s and 2 s")
-    check(spent < 0.25, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in 1.5 s: it spins")
+    # at once, after 1 s, 2 s more, 4 s more
+    most = 1 + int(math.log2(1 + took))
+    check(said <= most, "BC-SCALE-42", f"it tried, and said so, {said} times in {took:.1f} s; the delays are 1, 2, 4 s")
+    # no share of the time that passed: on a busy machine a parent that spins gets little, and fewer clients are served
+    check(spent < 0.25, "BC-WAIT-03", f"the parent used {spent:.2f} s of processor time in {took:.1f} s: it spins")
 
 
 @pytest.mark.kernel("faulty")
