@@ -22,6 +22,7 @@ from typing import Final
 
 from .. import frames, kernel, processes
 from ..errors import ContractError, RequirementViolated, check
+from ..port_output import tail
 from ..waiting import TimedOut, deadline_in, scale, until
 from ..worker_under_test import PROPER, WorkerUnderTest
 from .worker_clients import Clients, arrow
@@ -122,8 +123,8 @@ class Observer:
             with contextlib.suppress(TimedOut):
                 until(self.worker.gone, 2, what="the worker to exit")
             if self.worker.gone() and self.worker.wait(rule) not in PROPER:
-                raise ContractError(f"the worker ended before end-of-file; {self.worker.last_words()}")
-            raise RequirementViolated(rule, f"the worker ended before end-of-file; {self.worker.last_words()}")
+                raise ContractError(f"the worker ended before end-of-file; {self._last_words()}")
+            raise RequirementViolated(rule, f"the worker ended before end-of-file; {self._last_words()}")
         left = [visitor.name for visitor in model.held if not visitor.ends]
         check(
             not left or self.deadline_over(),
@@ -173,7 +174,7 @@ class Observer:
                 asked = True
             if now > limit:
                 self._missing(due)
-                raise ContractError(f"the worker does not come to rest; {self.worker.last_words()}")
+                raise ContractError(f"the worker does not come to rest; {self._last_words()}")
             turns += 1
             if turns % 64 == 0 and self._cpu() - spent > BUSY_FOR * scale():
                 self._missing(due)
@@ -202,7 +203,7 @@ class Observer:
 
     def _missing(self, due: Due | None) -> None:
         if due is not None:
-            why = f"; {self.worker.last_words()}" if self.worker.gone() else ", and it sleeps"
+            why = f"; {self._last_words()}" if self.worker.gone() else ", and it sleeps"
             raise RequirementViolated(due.requirement, f"the worker owes {due.missing}{why}")
 
     def wait(self, seconds: float) -> None:
@@ -282,6 +283,10 @@ class Observer:
             check(
                 not cut, rule, f"the worker has closed the connection of client {visitor.name}, whose service goes on"
             )
+
+    def _last_words(self) -> str:
+        last = tail(self.worker.log)
+        return f"its output ends:\n{last}" if last else "it wrote nothing to its output"
 
     def _count(self, listener: int, pending: int) -> None:
         expected = len(self.model.queues[listener])

@@ -38,7 +38,12 @@ def test_no_new_connection_after_end_of_file(workers: Workers, capacity: int) ->
     worker.client.send("who")
     worker.half_close()
     worker.exits(0, "BC-DRAIN-04")
-    check(worker.take(), "BC-DRAIN-03", "the worker took a connection that nobody ordered it to take")
+    try:
+        worker.listeners[0].accept()[0].close()
+        left = True
+    except BlockingIOError:
+        left = False
+    check(left, "BC-DRAIN-03", "the worker took a connection that nobody ordered it to take")
 
 
 @pytest.mark.req("BC-DRAIN-04", "BC-STATUS-01")
