@@ -139,7 +139,7 @@ class Observer:
         return time.monotonic() >= self.drained_at + self.model.setting.drain_deadline
 
     def _exits_slowly(self) -> bool:
-        """Whether its exit alone has taken a whole drain deadline, as on a machine that is very busy: by then a watchdog
+        """Whether its exit alone has taken a whole drain deadline, as on a very busy machine: by then a watchdog
         of its own may have ended it, and the status says nothing about the deadline.
         """
         if self.drained_at is None:
