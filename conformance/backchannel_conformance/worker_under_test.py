@@ -112,19 +112,6 @@ class WorkerUnderTest:
         host, port = self.listeners[listener].getsockname()
         return host, port
 
-    def take(self, listener: int = 0) -> bool:
-        """Take a connection that is pending; whether there was one. Raises ``OSError`` if the listener is of no use.
-
-        It never waits, even if the worker has made the listener block: that is one flag for all who hold it.
-        """
-        sock = self.listeners[listener]
-        if not select.select([sock], [], [], 0)[0]:
-            return False
-        with contextlib.suppress(BlockingIOError):
-            sock.accept()[0].close()
-            return True
-        return False
-
     # ------------------------------------------------------------------------------------ sending
 
     def send(self, *octets: bytes | frames.Frame) -> None:
@@ -199,8 +186,8 @@ class WorkerUnderTest:
             with contextlib.suppress(TimedOut):
                 until(self.gone, 2, what="the worker to exit")
             if self._status in PROPER:
-                raise RequirementViolated(requirement, f"the worker ended instead; {self.last_words()}")
-            raise ContractError(f"the worker ended its channel; {self.last_words()}")
+                raise RequirementViolated(requirement, f"the worker ended instead; {self._last_words()}")
+            raise ContractError(f"the worker ended its channel; {self._last_words()}")
         return frame
 
     def answer(self, requirement: str = "BC-BUSY-01") -> frames.Frame:
@@ -238,7 +225,7 @@ class WorkerUnderTest:
             hello = self.must("BC-HELLO-01", HELLO_LIMIT)
         except NothingCame:
             raise ContractError(
-                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self.last_words()}"
+                f"the worker did not say hello within {HELLO_LIMIT * scale():g} s; {self._last_words()}"
             ) from None
         self.order(0)
         self.answer("BC-BUSY-01")
@@ -296,10 +283,15 @@ class WorkerUnderTest:
         self.channel.shutdown(socket.SHUT_WR)
 
     def rest(self) -> int:
-        """How many connections are pending on its first listener: the suite takes them."""
+        """How many connections are pending on its first listener: the suite takes them.
+
+        It never waits, even if the worker has made the listener block: that is one flag for all who hold it.
+        """
         found = 0
-        while self.take():
-            found += 1
+        while select.select([self.listeners[0]], [], [], 0)[0]:
+            with contextlib.suppress(BlockingIOError):
+                self.listeners[0].accept()[0].close()
+                found += 1
         return found
 
     def lets_go(self, requirement: str) -> None:
@@ -356,8 +348,7 @@ class WorkerUnderTest:
             self._reaped = True
         processes.forget(self.pid)
 
-    def last_words(self) -> str:
-        """How it has ended, and what it wrote last."""
+    def _last_words(self) -> str:
         last = tail(self.log)
         how = f"it exited with status {self._status}" if self.gone() else "it is still running"
         return f"{how}; its output ends:\n{last}" if last else f"{how}, and wrote nothing to its output"

@@ -6,6 +6,7 @@ The stage does the steps. Between them :mod:`~.worker_observer` waits until the 
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import time
 from contextlib import ExitStack
@@ -231,10 +232,11 @@ class WorkerStage:
     def _clear(self) -> None:
         """For the next history."""
         self._clients.close()
-        for at in range(len(self.worker.listeners)):
+        for listener in self.worker.listeners:
             with contextlib.suppress(OSError):  # one does not listen
-                while self.worker.take(at):
-                    pass
+                # looked at first: a worker that has made it block has made it block for the suite as well
+                while select.select([listener], [], [], 0)[0]:
+                    listener.accept()[0].close()
         self.model.forget()
         self.trace.clear()
         self._stack.close()
