@@ -126,6 +126,17 @@ def test_a_deadline_is_early_or_late_or_in_time() -> None:
     assert pool.step([], again, pending=1)
 
 
+def test_what_is_read_when_a_deadline_may_have_passed() -> None:
+    """The parent's clock is known to some milliseconds: it may have read an answer in time, or too late."""
+    for seen in ([], [send(1, 2, 1)]):
+        pool = Pool(order_deadline=1.0)
+        pool.ready()
+        pool.beliefs.slack = 0.2
+        assert pool.step([{"in": "readable", "listener": 0}], send(0, 2, 1), pending=1)
+        pool.now += 1.05
+        assert pool.step([received(0, frames.busy(2, 1, frames.FILLED, 1, 1))], *seen, pending=len(seen))
+
+
 def test_a_killed_worker_exits_and_is_replaced_in_the_same_step() -> None:
     pool = Pool()
     pool.ready()
