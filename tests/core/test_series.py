@@ -108,7 +108,7 @@ def test_a_crash_loop_ends_with_a_worker_that_has_outlived_it_and_is_gone_again(
 
 @pytest.mark.parametrize("reason", [Reason.SYSTEM, Reason.UNUSABLE])
 def test_the_last_short_answer_of_a_series_has_its_own_consequence_besides(reason: Reason) -> None:
-    """The worker cools down (BC-SHORT-02); and the listener does (BC-SHORT-03), or the worker is drained (BC-SHORT-04)."""
+    """The worker cools down (BC-SHORT-02). The listener does, too, or the worker is drained (BC-SHORT-03, -04)."""
     pool = world(1)
     pool.queue[0] = 1
     pool.connect()
