@@ -17,24 +17,30 @@ from .scenario import Line, Scenario
 from .shrink import shrink
 from .stage import Stage
 
-__all__ = ["Found", "run"]
+__all__ = ["Trial", "run", "watches_edges"]
 
 
-@dataclass(frozen=True)
-class Found:
-    """A deviation: the clause that does not hold, and what to tell."""
+@dataclass
+class Trial:
+    """What came of it. ``clause`` does not hold, if there is one, and ``report`` says why."""
 
-    clause: str
-    report: str
+    steps: int = 0
+    """That were played, and fit."""
+    abandoned: int = 0
+    """Parents of which nothing more could be said: the machine was too slow, or too much may have happened."""
+    clause: str = ""
+    report: str = ""
 
 
-def run(manifest: Manifest, seed: int, folder: Path) -> Found | None:
+def run(manifest: Manifest, seed: int, folder: Path) -> Trial:
     """Play the histories of ``seed``; shrink and report what deviates."""
     rng = random.Random(seed)
+    trial = Trial()
     left = CHUNK * STEPS
-    parents = 0
-    while left > 0 and parents < CHUNK:
-        parents += 1
+    # one that ends early, by a signal or for want of workers, is followed by another
+    for _ in range(CHUNK):
+        if left <= 0:
+            break
         scenario = generate.begin(rng, manifest)
         scenario.seed = seed
         try:
@@ -44,15 +50,17 @@ def run(manifest: Manifest, seed: int, folder: Path) -> Found | None:
                     step = generate.next_step(rng, player, time.monotonic())
                     if step is None:
                         break
-                    player.step(step)
+                    trial.steps += player.step(step)
         except Deviation as deviation:
-            return _found(manifest, deviation, folder)
+            trial.clause, trial.report = _found(manifest, deviation, folder)
+            break
         except Abandoned:
-            continue  # with another parent
-    return None
+            trial.abandoned += 1
+    return trial
 
 
-def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> Found:
+def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str, str]:
+    """The clause and the report."""
     scenario = deviation.player.scenario.but(deviation.player.done)
     shorter = shrink(scenario, lambda less: _again(manifest, less, folder))
     told = shorter or deviation
@@ -62,7 +70,7 @@ def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> Found:
         path.write_text(scenario.but(told.player.done).dumps(), encoding="utf-8")
         saved = f"saved in {path}; "
     report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
-    return Found(told.clause, report)
+    return told.clause, report
 
 
 def _again(manifest: Manifest, scenario: Scenario, folder: Path) -> Deviation | None:
