@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -9,15 +10,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import SPEC
 from ..manifest import Manifest
 from . import chart, generate
 from .plan import CHUNK, STEPS, plan
-from .play import Abandoned, Deviation, Player
+from .play import Abandoned, Deviation, Player, model_of
 from .scenario import Line, Scenario
 from .shrink import shrink
 from .stage import Stage
+from .vectors import vector_of
 
-__all__ = ["Trial", "run", "watches_edges"]
+__all__ = ["Trial", "play", "run", "watches_edges"]
 
 
 @dataclass
@@ -59,6 +62,13 @@ def run(manifest: Manifest, seed: int, folder: Path) -> Trial:
     return trial
 
 
+def play(manifest: Manifest, scenario: Scenario, folder: Path) -> None:
+    """Play it on a fresh parent. Raises :class:`Deviation` and :class:`Abandoned`."""
+    with _player(manifest, scenario, folder) as player:
+        for step in scenario.steps:
+            player.step(step)
+
+
 def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str, str]:
     """The clause and the report."""
     scenario = deviation.player.scenario.but(deviation.player.done)
@@ -67,17 +77,24 @@ def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str,
     again = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
     saved = ""
     if (path := plan().save) is not None:
-        path.write_text(scenario.but(told.player.done).dumps(), encoding="utf-8")
+        path.write_text(_vector(manifest, told), encoding="utf-8")
         saved = f"saved in {path}; "
     report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
     return told.clause, report
 
 
+def _vector(manifest: Manifest, told: Deviation) -> str:
+    """A file of vectors with the one that ``told`` makes."""
+    scenario = told.player.scenario
+    model = model_of(manifest, scenario.options, scenario.listeners, edges=True)
+    name = f"seed {scenario.seed}: {told.what}"
+    traces = [vector_of(model, told.player.story, name, told.clause)]
+    return json.dumps({"kind": "parent", "spec": SPEC, "traces": traces}, indent=1) + "\n"
+
+
 def _again(manifest: Manifest, scenario: Scenario, folder: Path) -> Deviation | None:
     try:
-        with _player(manifest, scenario, folder) as player:
-            for step in scenario.steps:
-                player.step(step)
+        play(manifest, scenario, folder)
     except Deviation as deviation:
         return deviation
     except Abandoned:
