@@ -11,14 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from backchannel import Parent, Scaling, Settings
+from backchannel.trace import record
 from backchannel_conformance import frames, manifest
 from backchannel_conformance.histories import chart, trial
 from backchannel_conformance.histories.compare import Beliefs, Seen, TooMany, threads_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
-from backchannel_conformance.histories.play import Deviation, Player
+from backchannel_conformance.histories.play import Deviation, Player, model_of
 from backchannel_conformance.histories.scenario import Line, Scenario
 from backchannel_conformance.histories.shrink import shrink
-from backchannel_conformance.model import Model
+from backchannel_conformance.histories.vectors import scenario_of, vector_of
+from backchannel_conformance.model import Model, check_trace
 
 ROOT = Path(__file__).parents[2]
 MUTATE = str(ROOT / "conformance" / "mutants" / "mutate.py")
@@ -126,6 +129,17 @@ def test_a_deadline_is_early_or_late_or_in_time() -> None:
     assert pool.step([], again, pending=1)
 
 
+def test_what_is_read_when_a_deadline_may_have_passed() -> None:
+    """The parent's clock is known to some milliseconds: it may have read an answer in time, or too late."""
+    for seen in ([], [send(1, 2, 1)]):
+        pool = Pool(order_deadline=1.0)
+        pool.ready()
+        pool.beliefs.slack = 0.2
+        assert pool.step([{"in": "readable", "listener": 0}], send(0, 2, 1), pending=1)
+        pool.now += 1.05
+        assert pool.step([received(0, frames.busy(2, 1, frames.FILLED, 1, 1))], *seen, pending=len(seen))
+
+
 def test_a_killed_worker_exits_and_is_replaced_in_the_same_step() -> None:
     pool = Pool()
     pool.ready()
@@ -212,9 +226,36 @@ def playing(target: manifest.Manifest, scenario: Scenario, folder: Path) -> Iter
 
 def test_the_reference_does_not_deviate(tmp_path: Path) -> None:
     with playing(manifest.find("sync"), Scenario(OPTIONS, SHARED), tmp_path) as player:
-        step, _, seen = player.story[-1]
+        step, _, seen, *_ = player.story[-1]
     assert step["do"] == "connect"
     assert sorted(line["slot"] for line in seen) == [0, 1]
+
+
+def test_what_was_played_is_a_vector(tmp_path: Path) -> None:
+    """The model's own trace of it: it holds for the core, and is a scenario again."""
+    scenario = Scenario(OPTIONS, SHARED)
+    with playing(manifest.find("sync"), scenario, tmp_path) as player:
+        model = model_of(manifest.find("sync"), OPTIONS, 1, edges=True)
+        vector = vector_of(model, player.story, "four clients", "BC-PICK-03")
+    header, *lines = vector["trace"]
+    assert check_trace(json.dumps(line) + "\n" for line in vector["trace"]) == len(vector["trace"])
+    parent = Parent(Settings(**header["settings"]), Scaling(**header["scaling"]), header["listeners"])
+    parent._dispatch.edges = True
+    made: list[str] = []
+    record(parent, made.append)
+    for line in (line for line in lines if "in" in line):
+        arguments = {name: value for name, value in line.items() if name != "in"}
+        if "data" in line:
+            arguments["data"] = bytes.fromhex(line["data"])
+        if "counts" in line:
+            arguments["counts"] = {int(name): pending for name, pending in line["counts"].items()}
+        getattr(parent, line["in"])(**arguments)
+        if line["in"] == "scale":
+            parent.take_actions()
+    sends = [line for line in map(json.loads, made) if line.get("out") == "Send"]
+    assert sends == [line for line in lines if line.get("out") == "Send"]
+    with playing(manifest.find("sync"), scenario_of(vector["trace"]), tmp_path) as player:
+        assert len(player.story) > len(SHARED)
 
 
 def test_a_fault_is_found_and_shown(tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ __all__ = ["show"]
 
 def show(deviation: Deviation) -> str:
     """The script, the chart, what was expected, what came."""
-    script = [f"  {number:>2}  {said(step)}" for number, (step, _, _) in enumerate(deviation.player.story)]
+    script = [f"  {number:>2}  {said(step)}" for number, (step, *_) in enumerate(deviation.player.story)]
     lines = [
         "the shortest script that was found (step 0 is the start; what is not said is as a correct worker does it):"
     ]
     lines += [*script, "what went over the channels (W0 is the worker in slot 0, P the parent):"]
-    for number, (_, inputs, actions) in enumerate(deviation.player.story):
-        lines += [f"  {number:>2}  {line}" for line in [*map(_input, inputs), *map(_action, actions)]]
+    for number, played in enumerate(deviation.player.story):
+        lines += [f"  {number:>2}  {line}" for line in [*map(_input, played.inputs), *map(_action, played.seen)]]
     options = " ".join(f"{name}={value}" for name, value in deviation.player.scenario.options.items())
     lines += [f"settings: {options}", f"expected in the last step: {_list(deviation.expected)}"]
     lines += [f"seen in the last step: {_list(map(_action, deviation.seen))}"]

@@ -28,7 +28,7 @@ __all__ = ["Beliefs", "Seen", "TooMany", "Way"]
 
 Line = dict[str, Any]
 Thread = tuple[Line, ...]
-MOST = 48
+MOST = 96
 """Beliefs, at most."""
 TRIED = 3000
 """Turns for one step, at most."""
@@ -38,6 +38,8 @@ LATE = 0.1
 
 PROMPT = 0.02
 """Seconds in which a parent that has slept has done what a deadline leads to."""
+BEFORE = 1e-6
+"""Seconds by which a pass that does not judge a deadline comes before it."""
 ALIKE = 0.05
 """Seconds by which two beliefs may differ and count as one."""
 
@@ -300,8 +302,8 @@ def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thre
     times = [max(begun, way.at)]
     if due is not None and due <= ended:
         yield max(due, way.at), (), way.threads
-        if due > times[0]:
-            times.append(due)
+        # what was read may have been read before that, though it was written after the earliest time that may have been
+        times.append(due if due > times[0] else max(way.at, due - BEFORE))
     if not way.threads and not way.turns:
         yield times[0], (), ()  # a parent may wake for nothing
     for now in times:

@@ -31,7 +31,7 @@ def begin(rng: random.Random, manifest: Manifest) -> Scenario:
     """The settings of a parent, as far as the manifest offers them."""
     offered, classes = manifest.roles["parent"].placeholders, manifest.classes
     options: dict[str, str] = {}
-    if "listeners" in classes and rng.random() < 0.4:
+    if "listeners" in classes and rng.random() < 0.55:
         options["listen"] = ",".join(["127.0.0.1:0"] * rng.randint(2, 3))
     capacity = rng.choice((1, 1, 2, 3, 4, 7)) if "event" in classes else 1
     options["capacity"] = str(capacity)
@@ -66,7 +66,7 @@ def next_step(rng: random.Random, player: Player, now: float) -> Line | None:
         parts: dict[Any, Line] = {}
         for _ in range(rng.randint(2, 3)):
             step = _one(rng, player, now)
-            if step is not None and step["do"] not in ("wait", "signal"):
+            if step is not None and step["do"] not in ("wait", "signal", "together"):
                 parts.setdefault(step.get("slot", step["do"]), step)
         if len(parts) > 1:
             return {"do": "together", "steps": list(parts.values())}
@@ -136,12 +136,22 @@ def _of(rng: random.Random, slot: int, puppet: Puppet, pending: dict[int, int]) 
         if rng.random() < 0.3:
             yield 2, lambda: write(_busy(rng, puppet, order, pending), *_statuses(rng, puppet))
         yield 0.15, lambda: write(_wrong(rng, _busy(rng, puppet, order, pending)))
+    if puppet.order is not None:
+        words = _busy(rng, puppet, puppet.order, pending)
+        yield 0.3, lambda: {"do": "together", "steps": [write(words), _last(rng, slot, statuses)]}
     if puppet.open:
         yield 2.5, lambda: write({"type": "STATUS", "ended": rng.randint(1, puppet.open)})
     if puppet.order is None or puppet.order.max:
         yield 0.5, lambda: write({"type": "STATUS", "capacity": rng.randint(1, 6)})
         yield 0.3, lambda: write({"type": "STATUS", "capacity": 0})
     yield 0.15, lambda: write(_wrong(rng, {"type": "STATUS", "ended": min(1, puppet.open)}))
+
+
+def _last(rng: random.Random, slot: int, statuses: tuple[int, ...]) -> Line:
+    """What follows at once on a worker's last words."""
+    if rng.random() < 0.4:
+        return {"do": "end", "slot": slot, "how": rng.choice(("half", "close"))}
+    return {"do": "exit", "slot": slot, "status": rng.choice(statuses), "channel": rng.choice(("close", "before"))}
 
 
 def _hello(rng: random.Random, capacity: int) -> Line:
@@ -162,7 +172,7 @@ def _busy(rng: random.Random, puppet: Puppet, order: frames.Frame, pending: dict
     said: Line = {"type": "BUSY"}
     there = min(order.max, pending.get(order.listener, 0))
     chance = rng.random()
-    if not order.max or chance < 0.6:
+    if not order.max or chance < 0.5:
         said["accepted"] = there
     else:
         said["accepted"] = rng.randint(0, there)

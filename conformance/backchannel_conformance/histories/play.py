@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..manifest import DEFAULTS, Manifest
 from ..model import Action, Model
@@ -16,7 +16,7 @@ from .compare import Beliefs, Seen, TooMany
 from .scenario import Scenario
 from .stage import Line, Stage
 
-__all__ = ["Abandoned", "Deviation", "Player"]
+__all__ = ["Abandoned", "Deviation", "Played", "Player", "model_of"]
 
 CLOSE = 0.03
 """Seconds before a deadline in which nothing is done: it could not be told what came first."""
@@ -60,14 +60,25 @@ def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, 
     )
 
 
+class Played(NamedTuple):
+    """One step that was played."""
+
+    step: Line
+    inputs: list[Line]
+    """What the parent had to read of it."""
+    seen: list[Line]
+    """What it has done."""
+    at: float
+    pending: Mapping[int, int]
+
+
 class Player:
     """A parent under test that plays ``scenario.options``; :meth:`step` by step."""
 
     def __init__(self, manifest: Manifest, scenario: Scenario, log: Path, *, edges: bool = True) -> None:
         self.scenario = scenario
         self.done: list[Line] = []
-        self.story: list[tuple[Line, list[Line], list[Line]]] = []
-        """Of each step: what was done, what the parent had to read of it, what it did."""
+        self.story: list[Played] = []
         self.beliefs = Beliefs(model_of(manifest, scenario.options, scenario.listeners, edges=edges))
         self.can_reload = "reload" in manifest.classes
         self.over = False
@@ -122,7 +133,11 @@ class Player:
 
     def _wait(self, step: Line) -> bool:
         now = time.monotonic()
-        due = now + step["seconds"] * scale() if "seconds" in step else self.beliefs.next_time(now)
+        if "seconds" in step:
+            self.done.append(step)
+            self._pass_time(now + step["seconds"])
+            return True
+        due = self.beliefs.next_time(now)
         if due is None or due > now + SOON * scale():
             return False
         self.done.append(step)
@@ -178,13 +193,13 @@ class Player:
             if ended > until and ((not stuck and asleep < 0) or asleep > late) and step["do"] != "start":
                 raise Abandoned("the machine was too slow")
             if ended > until:
-                self.story.append((step, inputs, seen))
+                self.story.append(Played(step, inputs, seen, planned or begun, stage.pending))
                 raise self._deviation(begun, inputs, seen, stuck)
             time.sleep(0.01)
         self._pending = stage.pending
         self.over = any(line["out"] == "Exit" for line in seen)
         self._know_ages(begun, ended, inputs, seen)
-        self.story.append((step, inputs, seen))
+        self.story.append(Played(step, inputs, seen, planned or begun, stage.pending))
 
     def _know_ages(self, begun: float, ended: float, inputs: list[Line], seen: list[Line]) -> None:
         """Whether an exit was early must be known: a worker of about that age makes the history say nothing."""

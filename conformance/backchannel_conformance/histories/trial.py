@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -9,32 +10,40 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import SPEC
 from ..manifest import Manifest
 from . import chart, generate
 from .plan import CHUNK, STEPS, plan
-from .play import Abandoned, Deviation, Player
+from .play import Abandoned, Deviation, Player, model_of
 from .scenario import Line, Scenario
 from .shrink import shrink
 from .stage import Stage
+from .vectors import vector_of
 
-__all__ = ["Found", "run"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A deviation: the clause that does not hold, and what to tell."""
-
-    clause: str
-    report: str
+__all__ = ["Trial", "play", "run", "watches_edges"]
 
 
-def run(manifest: Manifest, seed: int, folder: Path) -> Found | None:
+@dataclass
+class Trial:
+    """What came of it. ``clause`` does not hold, if there is one, and ``report`` says why."""
+
+    steps: int = 0
+    """That were played, and fit."""
+    abandoned: int = 0
+    """Parents of which nothing more could be said: the machine was too slow, or too much may have happened."""
+    clause: str = ""
+    report: str = ""
+
+
+def run(manifest: Manifest, seed: int, folder: Path) -> Trial:
     """Play the histories of ``seed``; shrink and report what deviates."""
     rng = random.Random(seed)
+    trial = Trial()
     left = CHUNK * STEPS
-    parents = 0
-    while left > 0 and parents < CHUNK:
-        parents += 1
+    # one that ends early, by a signal or for want of workers, is followed by another
+    for _ in range(CHUNK):
+        if left <= 0:
+            break
         scenario = generate.begin(rng, manifest)
         scenario.seed = seed
         try:
@@ -44,32 +53,48 @@ def run(manifest: Manifest, seed: int, folder: Path) -> Found | None:
                     step = generate.next_step(rng, player, time.monotonic())
                     if step is None:
                         break
-                    player.step(step)
+                    trial.steps += player.step(step)
         except Deviation as deviation:
-            return _found(manifest, deviation, folder)
+            trial.clause, trial.report = _found(manifest, deviation, folder)
+            break
         except Abandoned:
-            continue  # with another parent
-    return None
+            trial.abandoned += 1
+    return trial
 
 
-def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> Found:
+def play(manifest: Manifest, scenario: Scenario, folder: Path) -> None:
+    """Play it on a fresh parent. Raises :class:`Deviation` and :class:`Abandoned`."""
+    with _player(manifest, scenario, folder) as player:
+        for step in scenario.steps:
+            player.step(step)
+
+
+def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str, str]:
+    """The clause and the report."""
     scenario = deviation.player.scenario.but(deviation.player.done)
     shorter = shrink(scenario, lambda less: _again(manifest, less, folder))
     told = shorter or deviation
     again = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
     saved = ""
     if (path := plan().save) is not None:
-        path.write_text(scenario.but(told.player.done).dumps(), encoding="utf-8")
+        path.write_text(_vector(manifest, told), encoding="utf-8")
         saved = f"saved in {path}; "
     report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
-    return Found(told.clause, report)
+    return told.clause, report
+
+
+def _vector(manifest: Manifest, told: Deviation) -> str:
+    """A file of vectors with the one that ``told`` makes."""
+    scenario = told.player.scenario
+    model = model_of(manifest, scenario.options, scenario.listeners, edges=True)
+    name = f"seed {scenario.seed}: {told.what}"
+    traces = [vector_of(model, told.player.story, name, told.clause)]
+    return json.dumps({"kind": "parent", "spec": SPEC, "traces": traces}, indent=1) + "\n"
 
 
 def _again(manifest: Manifest, scenario: Scenario, folder: Path) -> Deviation | None:
     try:
-        with _player(manifest, scenario, folder) as player:
-            for step in scenario.steps:
-                player.step(step)
+        play(manifest, scenario, folder)
     except Deviation as deviation:
         return deviation
     except Abandoned:
