@@ -44,7 +44,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.RShift: ast.LShift,
 }
 _FUNCTIONS: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "Violation", "violated"})
+_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "getattr", "Violation", "violated"})
 """Calls whose arguments do not change places: nothing would come of it, but another word in a log."""
 _EMPTY: Final = {"list": "[]", "tuple": "()", "dict": "{}", "set": "set()", "frozenset": "frozenset()", "bytes": "b''"}
 _SILENT: Final = frozenset({"_note", "Note", "debug", "info", "warning", "error", "exception", "print"})
