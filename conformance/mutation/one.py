@@ -89,7 +89,7 @@ class Conduct:
         return bool(self._noticed)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        case = report.case  # type: ignore[attr-defined]
+        case = report.case
         if case["status"] in ("fail", "error", "warn") and not self._noticed:
             self._noticed = f"{case['id']} {case['broke'] or case['status']}"
 
