@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -50,6 +51,7 @@ class Judge:
         self._factor = factor
         self._limit = limit
         self._known = known
+        self._building = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
 
     def __call__(self, site: Site) -> Verdict:
@@ -66,7 +68,8 @@ class Judge:
         except DoesNotCompile:
             return NO_MUTANT, ""
         order = json.dumps(order_for(site, dict(self._known)))
-        command = [sys.executable, str(HERE / "one.py"), site.module, str(place), str(self._factor), str(self._limit)]
+        where = [str(place), str(self._right(site.module))]
+        command = [sys.executable, str(HERE / "one.py"), site.module, *where, str(self._factor), str(self._limit)]
         with subprocess.Popen([*command, order], stdout=subprocess.PIPE, text=True, env=_environment()) as child:
             self._running.add(child)
             try:
@@ -79,6 +82,15 @@ class Judge:
         if child.returncode not in (0, 1):
             raise RuntimeError(f"{site}: the run itself ended with status {child.returncode}\n{said}")
         return (KILLED, said.strip().splitlines()[-1]) if child.returncode else (SURVIVED, "")
+
+    def _right(self, module: str) -> Path:
+        """What is changed nowhere. The port in C is built once for all."""
+        target = TARGETS[module]
+        if target.part != PORT:
+            return target.path
+        with self._building:
+            place = self._folder / "right"
+            return place if place.exists() else prepare(module, target.path.read_text(), place)
 
     def stop(self) -> None:
         """End what is being judged."""

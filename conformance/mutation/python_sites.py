@@ -44,7 +44,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.RShift: ast.LShift,
 }
 _FUNCTIONS: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "Violation", "violated"})
+_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "getattr", "Violation", "violated"})
 """Calls whose arguments do not change places: nothing would come of it, but another word in a log."""
 _EMPTY: Final = {"list": "[]", "tuple": "()", "dict": "{}", "set": "set()", "frozenset": "frozenset()", "bytes": "b''"}
 _SILENT: Final = frozenset({"_note", "Note", "debug", "info", "warning", "error", "exception", "print"})
@@ -270,9 +270,9 @@ def _calls(node: ast.Call) -> Iterator[_Change]:
         if not isinstance(one, ast.Starred) and not isinstance(other, ast.Starred) and _differ(one, other):
             swapped = [*node.args[:at], other, one, *node.args[at + 2 :]]
             yield _Change("arguments", node, _expression(ast.Call(node.func, swapped, node.keywords)))
-    for at, (one, other) in enumerate(zip(node.keywords, node.keywords[1:], strict=False)):
-        if one.arg and other.arg and _differ(one.value, other.value):
-            pair = [ast.keyword(one.arg, other.value), ast.keyword(other.arg, one.value)]
+    for at, (left, right) in enumerate(zip(node.keywords, node.keywords[1:], strict=False)):
+        if left.arg and right.arg and _differ(left.value, right.value):
+            pair = [ast.keyword(left.arg, right.value), ast.keyword(right.arg, left.value)]
             keywords = [*node.keywords[:at], *pair, *node.keywords[at + 2 :]]
             yield _Change("arguments", node, _expression(ast.Call(node.func, node.args, keywords)))
 

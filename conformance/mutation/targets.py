@@ -28,6 +28,9 @@ PORT_FOLDER: Final = ROOT / "examples" / "c"
 CORE, SHELLS, PORT = PARTS = ("core", "shells", "C")
 """The parts that have a score of their own: decisions, system calls, and another language."""
 
+OF_MISTAKES: Final = frozenset({"Settings.__post_init__", "Scaling.__post_init__", "_at_least"})
+"""Functions that only check what an operator has written: no rule is in them."""
+
 
 class DoesNotCompile(Exception):
     """It is no mutant."""
@@ -99,7 +102,7 @@ def all_sites(names: Sequence[str]) -> list[Site]:
     for name in names:
         target = TARGETS[name]
         find = c_sites.sites_of if target.part == PORT else python_sites.sites_of
-        found += find(name, target.path.read_text())
+        found += [site for site in find(name, target.path.read_text()) if site.function not in OF_MISTAKES]
     return found
 
 
