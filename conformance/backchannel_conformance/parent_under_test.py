@@ -189,15 +189,19 @@ class ParentUnderTest:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it between two passes, and wait until it has stopped.
+        """Stop it, and wait until it has stopped."""
+        self.signal(signal.SIGSTOP)
+        until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
+
+    def freeze_between_passes(self) -> None:
+        """Stop it while it sleeps, and wait until it has stopped.
 
         A pass that is half done when it stops is ended by what was read before. So the worker that takes the place of
         one that a barrier has used up is waited for, and then the parent's sleep.
         """
         self.witness = self.witness or self.stub()
         until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
-        self.signal(signal.SIGSTOP)
-        until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
+        self.freeze()
 
     @contextlib.contextmanager
     def asleep(self, moment: float) -> Iterator[None]:
@@ -206,7 +210,7 @@ class ParentUnderTest:
         It then finds at once what was written meanwhile and every deadline up to ``moment`` passed, however slow the
         machine is. So a barrier shows what it has made of a deadline, and nobody has to say how soon that must be.
         """
-        self.freeze()
+        self.freeze_between_passes()
         try:
             yield
             while (left := moment + TICK - time.monotonic()) > 0:

@@ -138,7 +138,7 @@ def test_fair_share(parents: Parents) -> None:
     """Five come while the parent is stopped: each of three workers that could begin gets its share of them at once."""
     parent = parents.pool(3, capacity=8, max_per_order=8)
     parent.barrier()
-    parent.freeze()
+    parent.freeze_between_passes()
     try:
         parent.connect(5)
     finally:
@@ -283,7 +283,7 @@ def test_reports_come_before_dispatch(parents: Parents) -> None:
     first.order("BC-PICK-01")
     first.take()
     parent.barrier()
-    parent.freeze()
+    parent.freeze_between_passes()
     parent.connect()
     first.finish()
     parent.signal(signal.SIGCONT)
