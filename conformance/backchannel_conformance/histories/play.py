@@ -156,8 +156,9 @@ class Player:
         """
         for slot, (earliest, latest) in list(self._born.items()):
             if time.monotonic() > earliest + self._early - WINDOW * scale():
-                del self._born[slot]
                 self._pass_time(latest + self._early + WINDOW * scale())
+                if self._born.get(slot) == (earliest, latest):
+                    del self._born[slot]
         while not self.over:
             now = time.monotonic()
             due = self.beliefs.next_time(now)
