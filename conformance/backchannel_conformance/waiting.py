@@ -67,10 +67,16 @@ def no_longer_than(seconds: float, what: str) -> Iterator[None]:
         yield  # signals go to the main thread alone
         return
 
+    outer, _ = signal.getitimer(signal.ITIMER_REAL)
+    if 0.0 < outer <= seconds:
+        yield  # there is one timer: the limit that ends first is the one that is kept
+        return
+
     def late(_number: int, frame: FrameType | None) -> None:
         where = f", in line {frame.f_lineno} of {frame.f_code.co_filename}" if frame else ""
         raise TimedOut(f"{what} after {seconds:g} s{where}")
 
+    began = time.monotonic()
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -78,6 +84,8 @@ def no_longer_than(seconds: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, outer - (time.monotonic() - began)))
 
 
 def line_of(stream: IO[bytes], seconds: float, longest: int = 4096) -> bytes:
