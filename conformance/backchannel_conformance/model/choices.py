@@ -41,7 +41,7 @@ def choices(model: Model) -> dict[Action, Callable[[], None]]:
     if reload.may_end(pool):
         may[Action("Reloaded")] = lambda: pool.end_reload(expect=False)
     if model.kept is not None and model.state == "RUNNING":
-        may[Action("Spawn", pool.free_slot)] = lambda: _kept_reload(model)
+        may.setdefault(Action("Spawn", pool.free_slot), lambda: _kept_reload(model))
     return may
 
 
