@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backchannel import Scaling, Settings, SlotState
+from backchannel import VERSION, Busy, Features, Hello, Idle, Reason, Scaling, Settings, SlotState, encode
 from world import World
 
 
@@ -229,6 +229,16 @@ def test_newcomer_that_never_starts(world: World) -> None:
     world.connect()
     assert world.ordered() == {0: 1}
     assert not any(worker.drained for worker in world.workers.values())
+
+
+def test_newcomer_that_retires_before_it_has_replaced_anybody_is_followed_by_another(world: World) -> None:
+    """It need not have exited for that."""
+    reload(world)
+    ready_in_one_pass = [Idle(1, Hello(VERSION, VERSION, Features.NONE)), Busy(1, 0, Reason.FILLED, 0, 1), Idle(0)]
+    world.write(3, b"".join(map(encode, ready_in_one_pass)))
+    assert world.workers[3].drained
+    assert not any(world.workers[slot].drained for slot in (0, 1, 2))
+    assert counting(world) == [0, 1, 2, 4]
 
 
 def test_newcomer_that_was_killed_counts_until_it_has_exited(world: World) -> None:

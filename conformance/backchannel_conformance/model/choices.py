@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import reload
@@ -19,8 +20,9 @@ def choices(model: Model) -> dict[Action, Callable[[], None]]:
     """What may be done now, and what it changes if it is done.
 
     A surplus need not be looked for at each report, nor a short pool before the tick of a clock (BC-SCALE-16). Steps of
-    a reload may or may not be passes that act (BC-SCALE-06). A pool of fixed size may replace early who drains
-    (BC-SCALE-15). A reload that was requested on STANDBY may be kept until RUNNING.
+    a reload may or may not be passes that act (BC-SCALE-06), and may or may not wait for old workers that are LOST or
+    KILLED. A pool of fixed size may replace early who drains (BC-SCALE-15). A reload that was requested on STANDBY may
+    be kept until RUNNING.
     """
     pool, sizer = model.pool, model.pool.sizer
     may: dict[Action, Callable[[], None]] = {}
@@ -33,10 +35,13 @@ def choices(model: Model) -> dict[Action, Callable[[], None]]:
         may[Action("HalfClose", retire)] = lambda: _retired(pool, retire)
     if pool.reloading and pool.now >= sizer.delayed_until and reload.lacking(pool):
         may[Action("Spawn", pool.free_slot)] = lambda: pool.spawn(newcomer=True, clause="", expect=False)
+    for slot in reload.may_relieve(pool):
+        action = Action("HalfClose", slot)
+        may[action] = partial(_relieved, pool, action)
     if reload.may_end(pool):
         may[Action("Reloaded")] = lambda: pool.end_reload(expect=False)
     if model.kept is not None and model.state == "RUNNING":
-        may[Action("Spawn", pool.free_slot)] = lambda: _kept_reload(model)
+        may.setdefault(Action("Spawn", pool.free_slot), lambda: _kept_reload(model))
     return may
 
 
@@ -62,6 +67,11 @@ def _spawned(pool: Pool, count: int) -> None:
 def _retired(pool: Pool, slot: int) -> None:
     pool.sizer.retired(pool.now)
     pool.drain(pool.workers[slot], clause="BC-SCALE-07", expect=False)
+
+
+def _relieved(pool: Pool, action: Action) -> None:
+    reload.relieve(pool, early=True)
+    pool.due.came(action)
 
 
 def _kept_reload(model: Model) -> None:

@@ -14,17 +14,16 @@ __all__ = ["dispatch", "must_count", "settled"]
 def must_count(pool: Pool, *, stopping: bool) -> set[int]:
     """Listeners whose pending count must be read in this pass (BC-PEND-02, BC-PEND-05).
 
-    Any other may be read as well. A parent that is STOPPING must see that nothing is pending, whoever may be chosen.
+    Any other may be read as well, and one that cools down may wait. A parent that is STOPPING must see that nothing is
+    pending, whoever may be chosen.
     """
-    views = pool.views()
+    views, policy = pool.views(), pool.settings["policy"]
     return {
         listener
         for listener, backlog in enumerate(pool.backlogs)
         if backlog.stale
-        and (
-            stopping
-            or (backlog.cool_until <= pool.now and bool(picking.best(pool.settings["policy"], views, listener)))
-        )
+        and backlog.cool_until <= pool.now
+        and (stopping or bool(picking.best(policy, views, listener)))
     }
 
 

@@ -74,6 +74,7 @@ def _stop(model: Model) -> None:
 
 def _reload(model: Model, at_once: bool = False) -> None:
     if model.become("reload"):
+        model.kept = None
         reload.begin(model.pool, at_once=at_once)
     elif model.state == "STANDBY":
         model.kept = at_once  # a parent may keep it until it is RUNNING

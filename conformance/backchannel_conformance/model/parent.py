@@ -154,7 +154,10 @@ class Model:
         if lazy and self.edges and self.counted:
             must = dispatch.must_count(self.pool, stopping=stopping)
             counts = {listener: count for listener, count in counts.items() if listener in must}
-        elif lazy and not stopping:
+        elif lazy and stopping:
+            cooling = {at for at, backlog in enumerate(self.pool.backlogs) if backlog.cool_until > self.pool.now}
+            counts = {listener: count for listener, count in counts.items() if listener not in cooling}
+        elif lazy:
             # the listener is out of the poll set while anything is in flight; watched, it says only that it is readable
             busy = {at for at, backlog in enumerate(self.pool.backlogs) if backlog.in_flight}
             counts = {listener: count for listener, count in counts.items() if count and listener not in busy}

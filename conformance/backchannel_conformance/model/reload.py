@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from .pool import Pool
 from .workers import COUNTING, Worker
 
-__all__ = ["begin", "lacking", "may_end", "relieve"]
+__all__ = ["begin", "lacking", "may_end", "may_relieve", "relieve"]
 
 
 def begin(pool: Pool, *, at_once: bool) -> None:
@@ -23,11 +23,15 @@ def begin(pool: Pool, *, at_once: bool) -> None:
     pool.drain_each(surplus, clause="BC-RELOAD-07")
 
 
-def relieve(pool: Pool) -> None:
-    """Newcomers that are READY replace old workers; when nobody is left to replace, the reload is over."""
+def relieve(pool: Pool, *, early: bool = False) -> None:
+    """Newcomers that are READY replace old workers; when nobody is left to replace, the reload is over.
+
+    ``early``: old workers that are LOST or KILLED are not waited for.
+    """
     old, ready, starting = _old(pool), _ready(pool), _starting(pool)
+    going = 0 if early else sum(worker.generation < pool.generation and not worker.drained for worker in _all(pool))
     # all at once: nobody is drained before the whole new generation is READY (BC-RELOAD-01)
-    if not pool.at_once or (not starting and len(ready) >= len(old)):
+    if not pool.at_once or (not starting and len(ready) >= max(len(old), going)):
         old.sort(key=lambda worker: (worker.load, -worker.slot))  # BC-RELOAD-04
         if ready and old:
             pool.sizer.last_maybe = pool.now
@@ -37,6 +41,14 @@ def relieve(pool: Pool) -> None:
             worker.newcomer = False
     if may_end(pool) and not any(worker.generation < pool.generation for worker in _all(pool)):
         pool.end_reload()
+
+
+def may_relieve(pool: Pool) -> list[int]:
+    """Old workers that may be drained already, because others of them are about to exit by themselves."""
+    old = _old(pool)
+    if pool.reloading and pool.at_once and not _starting(pool) and len(_ready(pool)) >= len(old):
+        return [worker.slot for worker in old]
+    return []
 
 
 def may_end(pool: Pool) -> bool:

@@ -86,7 +86,7 @@ class Reload:
                 self._ready.add(worker)
         elif worker in self._ready and worker.state not in _COUNTING:
             self._ready.discard(worker)
-        if worker.state is SlotState.EXITED:
+        if worker.state not in _COUNTING:
             self.due = True  # an old worker less to replace, or a newcomer less to wait for
 
     def proceed(self, now: float) -> None:
