@@ -15,10 +15,11 @@ from backchannel import Parent, Scaling, Settings
 from backchannel.trace import record
 from backchannel_conformance import frames, manifest
 from backchannel_conformance.histories import chart, trial
-from backchannel_conformance.histories.compare import Beliefs, Seen, TooMany, threads_of
+from backchannel_conformance.histories.compare import Beliefs, TooMany, threads_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
 from backchannel_conformance.histories.play import Deviation, Player, model_of
 from backchannel_conformance.histories.scenario import Line, Scenario
+from backchannel_conformance.histories.seen import Seen
 from backchannel_conformance.histories.shrink import shrink
 from backchannel_conformance.histories.vectors import scenario_of, vector_of
 from backchannel_conformance.model import Model, check_trace

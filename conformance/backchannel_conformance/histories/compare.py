@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 from ..model import Action, Model
 from ..model.choices import may_probe
 from ..waiting import scale
+from . import clock
+from .clock import PutOff, Waiting
+from .seen import Seen
+from .states import alike, state_of
 
 __all__ = ["Beliefs", "Seen", "TooMany", "Way"]
 
@@ -38,72 +41,10 @@ LATE = 0.1
 
 PROMPT = 0.02
 """Seconds in which a parent that has slept has done what a deadline leads to."""
-BEFORE = 1e-6
-"""Seconds by which a pass that does not judge a deadline comes before it."""
-ALIKE = 0.05
-"""Seconds by which two beliefs may differ and count as one."""
 
 
 class TooMany(Exception):
     """It cannot be told, within reason, which way the parent took."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen in a step and is not explained yet: by slot what came over the channel, and the kill; the slots of
-    new workers; the exit.
-    """
-
-    slots: Mapping[int, tuple[Action, ...]]
-    spawns: tuple[int, ...]
-    status: int | None
-    blind: Callable[[int], bool]
-    """Whether nobody can see what is written to the channel of this slot."""
-    told: Callable[[int], bool]
-    """Whether nobody can see that this worker is killed: it was told to exit."""
-
-    @classmethod
-    def of(cls, lines: Sequence[Line], blind: Callable[[int], bool], told: Callable[[int], bool]) -> Seen:
-        """Sort the lines that :meth:`Stage.look` gives."""
-        slots: dict[int, list[Action]] = {}
-        spawns, status = [], None
-        for line in lines:
-            match line["out"]:
-                case "Spawn":
-                    spawns.append(line["slot"])
-                case "Exit":
-                    status = line["status"]
-                case _:
-                    slots.setdefault(line["slot"], []).append(Action.of(line))
-        found = {slot: tuple(actions) for slot, actions in slots.items()}
-        return cls(found, tuple(sorted(spawns)), status, blind, told)
-
-    def without(self, action: Action) -> Seen | None:
-        """What is left to be explained after ``action``; ``None``: this was not done."""
-        do, slot = action.do, action.slot if action.slot is not None else -1
-        if do == "Spawn":
-            if slot not in self.spawns:
-                return None
-            at = self.spawns.index(slot)
-            return replace(self, spawns=self.spawns[:at] + self.spawns[at + 1 :])
-        if do == "GiveUp":
-            # whoever is left is killed, or finds the parent gone
-            return replace(self, slots={}, spawns=(), status=None) if self.status == action.status else None
-        if do not in ("Send", "HalfClose", "Kill"):
-            return self  # nothing to be seen
-        actions = self.slots.get(slot, ())
-        if actions[:1] == (action,):
-            return replace(self, slots={**self.slots, slot: actions[1:]})
-        if self.told(slot) if do == "Kill" else self.blind(slot):
-            return self
-        if do == "HalfClose" and actions and actions[0].do == "Kill":
-            return self  # both in this step: the half-close cannot be seen any more
-        return None
-
-    @property
-    def is_explained(self) -> bool:
-        """Whether nothing is left."""
-        return not any(self.slots.values()) and not self.spawns and self.status is None
 
 
 @dataclass(frozen=True)
@@ -118,6 +59,8 @@ class Way:
     seen: Seen
     turns: tuple[tuple[float, Thread, tuple[Action, ...]], ...] = ()
     """What the model was told, and what it did."""
+    put_off: PutOff = ()
+    """Deadlines that may have passed, and that the parent has not acted on yet."""
 
     def key(self) -> Any:
         """Equal for ways that have come to the same."""
@@ -134,6 +77,12 @@ class Way:
         for counts in pending[-1:] if read else pending:
             for model in self.model.passes(now, known, counts):
                 yield from self._after(model, now, read, rest, ())
+
+    def waits(self, deadline: Waiting, until: float) -> Way:
+        """The same, but the parent has not acted on ``deadline`` before ``until``."""
+        model = self.model.copy()
+        put_off = clock.put_off(model, self.put_off, deadline, until)
+        return replace(self, model=model, put_off=put_off)
 
     def _after(
         self, model: Model, now: float, read: Thread, rest: tuple[Thread, ...], done: tuple[Action, ...]
@@ -158,7 +107,7 @@ class Way:
             if seen.status != 0:
                 return
             rest, seen = (), replace(seen, status=None)
-        yield Way(model, now, rest, seen, (*self.turns, (now, read, done)))
+        yield Way(model, now, rest, seen, (*self.turns, (now, read, done)), self.put_off)
         probes = [actions[0] for actions in seen.slots.values() if actions and may_probe(model.pool, actions[0])]
         for action in (*model.may(), *probes):
             if action.do == "Reloaded" or seen.without(action) not in (None, seen):
@@ -171,7 +120,7 @@ class Beliefs:
     """The models that agree with all that was seen so far."""
 
     def __init__(self, model: Model) -> None:
-        self.models: list[tuple[Model, float]] = [(model, float("-inf"))]
+        self.models: list[tuple[Model, float, PutOff]] = [(model, float("-inf"), ())]
         """Each with the time of its last turn."""
         self.slack = 0.0
         self.first = 0.0
@@ -186,7 +135,7 @@ class Beliefs:
 
     def next_time(self, after: float) -> float | None:
         """When, after ``after``, the first of them has something to do."""
-        times = [when for model, _ in self.models if (when := model.next_time()) is not None and when > after]
+        times = [when for model, *_ in self.models if (when := model.next_time()) is not None and when > after]
         return min(times, default=None)
 
     def explain(
@@ -204,17 +153,25 @@ class Beliefs:
         found: list[Way] = []
         tried = 0
         met: dict[Any, list[tuple[float | None, ...]]] = {}
-        certain = asleep - self.slack - self.extra - LATE * scale()
-        todo = [Way(model, at, threads_of(inputs), seen) for model, at in self.models]
+        certain = asleep - self.slack - LATE * scale()
+        todo = [Way(model, at, threads_of(inputs), seen, put_off=put_off) for model, at, put_off in self.models]
         while todo:
             way = todo.pop()
-            if not way.threads and way.seen.is_explained and not _overdue(way.model, certain):
+            waiting = clock.waiting(way.model, way.put_off)
+            late = [one for one in waiting if one.since < certain - (self.extra if one.born == self.first else 0.0)]
+            if not way.threads and way.seen.is_explained and not late:
                 found.append(way)
+            if waiting and waiting[0].when < asleep and waiting[0] not in late:
+                # the parent's clock is not known so well: this one may not have passed before what comes next
+                later = min(
+                    [begun, asleep, *(one.when for one in waiting[1:])], key=lambda t: (t <= waiting[0].when, t)
+                )
+                todo.append(way.waits(waiting[0], max(later, waiting[0].when)))
             for now, read, rest in _options(way, begun, ended):
                 for on in way.turn(now, read, rest, pending if pending[0] != pending[-1] else pending[-1:]):
                     state, times = state_of(on.model)
                     known = met.setdefault((on.key(), state), [])
-                    if not any(_alike(times, others) for others in known):
+                    if not any(alike(times, others) for others in known):
                         known.append(times)
                         todo.append(on)
                 tried += 1
@@ -226,7 +183,7 @@ class Beliefs:
         """These are what may have happened. ``begun``: when the step was done, or the time it waited for had come."""
         if len(ways) > MOST:
             raise TooMany(f"{len(ways)} beliefs")
-        self.models = [(way.model, way.at) for way in ways]
+        self.models = [(way.model, way.at, way.put_off) for way in ways]
         known = [line for way in ways for line in way.turns]
         read = [ended - now for now, inputs, _ in known if inputs]
         late = [ended - max(now, begun) for now, inputs, done in known if done and not inputs]
@@ -238,13 +195,6 @@ class Beliefs:
             self.extra = 0.0
 
 
-def _alike(times: Sequence[float | None], others: Sequence[float | None]) -> bool:
-    for one, other in zip(times, others, strict=True):
-        if one != other and (one is None or other is None or abs(one - other) >= ALIKE * scale()):
-            return False
-    return True
-
-
 def threads_of(inputs: Sequence[Line]) -> tuple[Thread, ...]:
     """Inputs in the order in which they can be noticed: those of one worker one after the other, as all others."""
     found: dict[Any, list[Line]] = {}
@@ -254,56 +204,14 @@ def threads_of(inputs: Sequence[Line]) -> tuple[Thread, ...]:
     return tuple(map(tuple, found.values()))
 
 
-_POOL = attrgetter("turn", "expired", "was_ready", "gave_up", "generation", "reloading", "at_once")
-_WORKER = attrgetter(
-    *("slot", "generation", "newcomer", "state", "open", "capacity", "responsive", "last_order", "rest"),
-    *("said_hello", "was_ready", "drained"),
-)
-_ORDER = attrgetter("number", "listener", "max", "again", "expired")
-_BACKLOG = attrgetter("in_flight", "owed", "retrying", "stale")
-_SIZER = attrgetter("rate", "deaths", "failures")
-
-
-def state_of(model: Model) -> tuple[Any, tuple[float | None, ...]]:
-    """A value that is equal for models that will do the same, times apart; and the times, as far as they matter."""
-    pool, sizer = model.pool, model.pool.sizer
-    now, period = pool.now, sizer.rules["pass"]
-
-    def ahead(when: float | None) -> float | None:
-        return when if when is not None and when > now else None
-
-    times = [model.stop_by, sizer.last_death, sizer.short_since, sizer.surplus_since]
-    times += [ahead(sizer.last + period), ahead(sizer.last_maybe + period)]
-    times += map(ahead, (sizer.not_before, sizer.lifted, sizer.hopeless_until, sizer.no_start_before))
-    state: list[Any] = [model.state, model.kept, _POOL(pool), _SIZER(sizer)]
-    for backlog in pool.backlogs:
-        # what was read means nothing when it must be read again
-        known = not backlog.stale and (backlog.drained, backlog.alone and backlog.left <= 0)
-        state += [_BACKLOG(backlog), known]
-        times.append(ahead(backlog.cool_until))
-    for slot in sorted(pool.workers):
-        worker = pool.workers[slot]
-        order = worker.order
-        series = tuple(sorted(worker.series.items())), frozenset(worker.passed_over)
-        state += [_WORKER(worker), worker.accepted > 0, series, order and _ORDER(order)]
-        times += [worker.born, worker.until, ahead(worker.cool_until)]
-        times.append(order.due if order and not order.expired else None)
-    return tuple(state), tuple(times)
-
-
-def _overdue(model: Model, certain: float) -> bool:
-    when = model.next_time()
-    return when is not None and when < certain
-
-
 def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thread, tuple[Thread, ...]]]:
     """What the next pass may be: its time, what it reads, and what it leaves."""
     due = way.model.next_time()
     times = [max(begun, way.at)]
     if due is not None and due <= ended:
         yield max(due, way.at), (), way.threads
-        # what was read may have been read before that, though it was written after the earliest time that may have been
-        times.append(due if due > times[0] else max(way.at, due - BEFORE))
+        if due > times[0]:
+            times.append(due)
     if not way.threads and not way.turns:
         yield times[0], (), ()  # a parent may wake for nothing
     for now in times:

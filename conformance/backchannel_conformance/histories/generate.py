@@ -51,7 +51,7 @@ def begin(rng: random.Random, manifest: Manifest) -> Scenario:
         options["pass"] = f"{0.02 * scale():g}"
     if "reload" in offered and rng.random() < 0.4:
         options["reload"] = "at-once"
-    short = set(rng.sample(DEADLINES, rng.choice((0, 0, 1, 2, 3))))
+    short = {name for name in DEADLINES if rng.random() < (0.45 if name == "order_deadline" else 0.2)}
     for name in DEADLINES:
         if name in offered:
             # a worker has to begin before its deadline passes, or nobody sees it
@@ -95,7 +95,8 @@ def _ideas(rng: random.Random, player: Player, now: float) -> Iterator[Idea]:
         yield 0.4, lambda: {"do": "take", "listener": listener, "count": rng.randint(1, pending[listener])}
     due = player.beliefs.next_time(now)
     if due is not None and due < now + 1.5 * scale():
-        yield 4, lambda: {"do": "wait"}
+        # often enough that orders expire one after the other
+        yield 5, lambda: {"do": "wait"}
     if player.can_reload:
         yield 0.25, lambda: {"do": "signal", "name": "HUP"}
     yield 0.06, lambda: {"do": "signal", "name": "TERM"}

@@ -23,6 +23,8 @@ CLOSE = 0.03
 SOON = 1.6
 """Seconds that a step waits for a deadline, at most."""
 WINDOW = 0.2
+BEGUN = 0.6
+"""Seconds in which a parent has begun, or the machine is slow."""
 SLOW = 0.5
 """Seconds that a step may take on a machine that is fast enough to say something of it."""
 
@@ -93,7 +95,8 @@ class Player:
             self.beliefs.first = begun
             self.stage.expect(self.beliefs.model.pool.sizer.rules["start"])
             self.beliefs.slack = time.monotonic() - begun
-            self._explain({"do": "start"}, begun, [{"in": "start"}])
+            # it may take long to begin; but workers that are to be ready soon may have been killed by then
+            self._explain({"do": "start"}, begun, [{"in": "start"}], min(begun + BEGUN * scale(), time.monotonic()))
         except BaseException:
             self.close()
             raise
@@ -191,7 +194,7 @@ class Player:
                 raise Abandoned(str(error)) from None
             until = until or ended + stage.grace
             stuck = "" if asleep > 0 else stage.stuck()
-            if ended > until and ((not stuck and asleep < 0) or asleep > late) and step["do"] != "start":
+            if ended > until and ((not stuck and asleep < 0) or asleep > late):
                 raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append(Played(step, inputs, seen, planned or begun, stage.pending))
@@ -205,7 +208,7 @@ class Player:
     def _know_ages(self, begun: float, ended: float, inputs: list[Line], seen: list[Line]) -> None:
         """Whether an exit was early must be known: a worker of about that age makes the history say nothing."""
         died = {line["slot"] for line in inputs if line["in"] == "exited"}
-        if any(model.pool.sizer.deaths for model, _ in self.beliefs.models) and (died or _kills(seen)):
+        if any(model.pool.sizer.deaths for model, *_ in self.beliefs.models) and (died or _kills(seen)):
             died = set(self._born)  # any worker that has outlived that age ends the series
         for slot in died & set(self._born):
             earliest, latest = self._born[slot]

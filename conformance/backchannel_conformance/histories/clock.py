@@ -1,0 +1,99 @@
+"""Deadlines of a model that the parent may not have acted on yet, although their time has come.
+
+The model is told the earliest time at which something can have happened, so its deadlines are the earliest possible
+ones. The parent's own are a little later. A deadline that is *put off* is given a later time in the model; since when
+it has been due is kept, because a parent that sleeps may not miss it for long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import Model
+from ..model.reload import lacking
+
+__all__ = ["PutOff", "Waiting", "put_off", "waiting"]
+
+Key = tuple[Any, ...]
+PutOff = tuple[tuple[Key, float, float], ...]
+"""Of each deadline that is put off: which it is, since when it has been due, and what time it was given."""
+AFTER = 1e-6
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A deadline to come."""
+
+    key: Key
+    when: float
+    """In the model."""
+    since: float
+    """At the earliest."""
+    born: float | None
+    """When its worker was spawned, if it is that worker's *start_deadline*."""
+
+
+def waiting(model: Model, known: PutOff) -> list[Waiting]:
+    """All that the parent has to act on when it has passed, the first one first."""
+    since = {(key, given): due for key, due, given in known}
+    found = [
+        Waiting(key, when, since.get((key, when), when), born)
+        for key, when, born in _deadlines(model)
+        if when is not None and when > model.pool.now
+    ]
+    return sorted(found, key=lambda one: one.when)
+
+
+def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> PutOff:
+    """Give ``deadline`` a time right after ``until`` in ``model``; return what is put off then."""
+    when = until + AFTER
+    pool = model.pool
+    match deadline.key:
+        case ("stop",):
+            model.stop_by = when
+        case ("listener", index):
+            pool.backlogs[index].cool_until = when
+        case ("state", slot, *_):
+            pool.workers[slot].until = when
+        case ("cool", slot, *_):
+            pool.workers[slot].cool_until = when
+        case ("order", slot, *_):
+            order = pool.workers[slot].order
+            assert order is not None
+            order.due = when
+        case ("pass",):
+            # what may be done at once need not be done before then
+            pool.sizer.last_maybe = when - pool.sizer.rules["pass"]
+            when = _pass(model) or when
+    others = tuple(one for one in known if one[0] != deadline.key)
+    return (*others, (deadline.key, deadline.since, when))
+
+
+def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None]]:
+    pool = model.pool
+    found: list[tuple[Key, float | None, float | None]] = [
+        (("stop",), model.stop_by, None),
+        (("pass",), _pass(model), None),
+    ]
+    found += [(("listener", index), backlog.cool_until, None) for index, backlog in enumerate(pool.backlogs)]
+    for slot, worker in pool.workers.items():
+        order = worker.order
+        starting = worker.born if worker.state == "STARTING" else None
+        found.append((("state", slot, worker.born, worker.state), worker.until, starting))
+        found.append((("cool", slot, worker.born), worker.cool_until, None))
+        if order is not None and not order.expired:
+            found.append((("order", slot, worker.born, order.number), order.due, None))
+    return found
+
+
+def _pass(model: Model) -> float | None:
+    """When, at the latest, a pass has to do what it finds to do."""
+    pool, sizer = model.pool, model.pool.sizer
+    if not model.sizing:
+        return None
+    spawn, retire = model.needs()
+    times = [sizer.must_spawn] if spawn else [sizer.must_retire] if retire is not None else []
+    if pool.reloading and lacking(pool):
+        times.append(max(sizer.must_act, sizer.not_before, sizer.delayed_until))
+    return min(times, default=None)
