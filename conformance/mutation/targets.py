@@ -44,6 +44,8 @@ class Target:
     path: Path
     cases: tuple[str, ...]
     """Folders or files of cases. Those that are likeliest to notice come first."""
+    manifest: str = ""
+    """Of the port in C: the one that claims most."""
 
     @property
     def roles(self) -> list[str]:
@@ -55,8 +57,8 @@ def _python(part: str, folder: str, cases: tuple[str, ...], *names: str) -> dict
     return {name: Target(part, ROOT / "reference" / folder / f"{name.replace('.', '/')}.py", cases) for name in names}
 
 
-def _c(name: str, *cases: str) -> dict[str, Target]:
-    return {f"c.{name}": Target(PORT, PORT_FOLDER / name, cases)}
+def _c(name: str, *cases: str, manifest: str = "c.toml") -> dict[str, Target]:
+    return {f"c.{name}": Target(PORT, PORT_FOLDER / name, cases, manifest)}
 
 
 _PARTS_OF_THE_PARENT: Final = (
@@ -88,7 +90,7 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     **_python(SHELLS, "sync", ("parent", "pool"), "backchannel_sync.parent"),
     **_c("frame.h", "codec", "worker", "parent"),
-    **_c("worker.c", "worker"),
+    **_c("worker.c", "worker", manifest="c-worker.toml"),
     **_c("parent.c", "parent", "pool"),
 }  # fmt: skip
 """By the name that ``--module`` takes. What is no part of the protocol is missing: command lines, logs, the status
@@ -129,7 +131,7 @@ def changed(name: str, place: Path) -> Manifest:
     """The implementation with target ``name`` as :func:`prepare` has left it in ``place``."""
     target = TARGETS[name]
     if target.part == PORT:
-        whole = manifest.load(place / "c.toml", built=True)
+        whole = manifest.load(place / target.manifest, built=True)
         return replace(whole, roles={role: whole.roles[role] for role in target.roles})
     whole = manifest.find("sync")
     wrong = {}
