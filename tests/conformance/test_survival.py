@@ -45,6 +45,13 @@ time.sleep(600)
 """
 
 
+SETTINGS = {
+    "parent": ', "{worker}"',
+    "pool": ', "{start}", "{min}", "{max}", "{capacity}"',
+}
+"""What a port of a role is told, so that cases which need that are not left out."""
+
+
 def manifest(folder: Path, role: str, program: str) -> Path:
     """A port of one role."""
     (folder / "port.py").write_text(program)
@@ -56,7 +63,7 @@ name = "evil"
 language = "Python"
 classes = ["exec"]
 [{role}]
-command = ["{{python}}", "{folder / "port.py"}"{', "{worker}"' if role == "parent" else ""}]
+command = ["{{python}}", "{folder / "port.py"}"{SETTINGS.get(role, "")}]
 """
     (folder / "it.toml").write_text(text)
     return folder / "it.toml"
