@@ -111,9 +111,8 @@ class Way:
         probes = [actions[0] for actions in seen.slots.values() if actions and may_probe(model.pool, actions[0])]
         for action in (*model.may(), *probes):
             if action.do == "Reloaded" or seen.without(action) not in (None, seen):
-                other = model.copy()
-                other.saw(action)
-                yield from self._after(other, now, read, rest, (*done, action))
+                for other in model.after(action) or [_probed(model, action)]:
+                    yield from self._after(other, now, read, rest, (*done, action))
 
 
 class Beliefs:
@@ -195,6 +194,12 @@ class Beliefs:
             self.extra = 0.0
 
 
+def _probed(model: Model, action: Action) -> Model:
+    other = model.copy()
+    other.saw(action)
+    return other
+
+
 def threads_of(inputs: Sequence[Line]) -> tuple[Thread, ...]:
     """Inputs in the order in which they can be noticed: those of one worker one after the other, as all others."""
     found: dict[Any, list[Line]] = {}
@@ -220,15 +225,15 @@ def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thre
 
 
 def _subsets(threads: tuple[Thread, ...]) -> Iterator[tuple[Thread, tuple[Thread, ...]]]:
-    """Some of the threads, each to its end or its first line alone, in any order; and what is left of all."""
+    """Some of the threads, each as far as one likes, in any order; and what is left of all."""
     for count in range(1, len(threads) + 1):
         for order in itertools.permutations(range(len(threads)), count):
-            for whole in itertools.product(*((True, False) if len(threads[at]) > 1 else (True,) for at in order)):
+            for lengths in itertools.product(*(range(len(threads[at]), 0, -1) for at in order)):
                 taken: list[Line] = []
                 left = dict(enumerate(threads))
-                for at, is_whole in zip(order, whole, strict=True):
-                    taken += threads[at] if is_whole else threads[at][:1]
-                    left[at] = () if is_whole else threads[at][1:]
+                for at, length in zip(order, lengths, strict=True):
+                    taken += threads[at][:length]
+                    left[at] = threads[at][length:]
                 yield tuple(taken), tuple(thread for thread in left.values() if thread)
 
 

@@ -41,8 +41,12 @@ class Abandoned(Exception):
     """The machine was too slow, or too much was possible at once: this history says nothing."""
 
 
-def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, edges: bool) -> Model:
-    """The model of a parent that is started with ``options``, and watches by ``edges`` or by levels."""
+def model_of(
+    manifest: Manifest, options: Mapping[str, str], listeners: int, *, edges: bool, prompt: bool = True
+) -> Model:
+    """The model of a parent that is started with ``options``, and watches by ``edges`` or by levels; ``prompt``: it does
+    not wait for the tick of a clock (BC-SCALE-16).
+    """
     tables = protocol()
     known = {**DEFAULTS, **options}
     given: dict[str, dict[str, Any]] = {"defaults": {}, "scaling": {}}
@@ -58,7 +62,7 @@ def model_of(manifest: Manifest, options: Mapping[str, str], listeners: int, *, 
         counted="counted" in manifest.classes,
         scales="scaling" in manifest.classes,
         edges=edges,
-        prompt=False,
+        prompt=prompt,
     )
 
 
@@ -77,11 +81,13 @@ class Played(NamedTuple):
 class Player:
     """A parent under test that plays ``scenario.options``; :meth:`step` by step."""
 
-    def __init__(self, manifest: Manifest, scenario: Scenario, log: Path, *, edges: bool = True) -> None:
+    def __init__(
+        self, manifest: Manifest, scenario: Scenario, log: Path, *, edges: bool = True, prompt: bool = True
+    ) -> None:
         self.scenario = scenario
         self.done: list[Line] = []
         self.story: list[Played] = []
-        self.beliefs = Beliefs(model_of(manifest, scenario.options, scenario.listeners, edges=edges))
+        self.beliefs = Beliefs(model_of(manifest, scenario.options, scenario.listeners, edges=edges, prompt=prompt))
         self.can_reload = "reload" in manifest.classes
         self.over = False
         self._pending: dict[int, int] = {}

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["choices", "may_probe"]
 
 
-def choices(model: Model) -> dict[Action, Callable[[], None]]:
-    """What may be done now, and what it changes if it is done.
+def choices(model: Model) -> list[tuple[Action, Callable[[], None]]]:
+    """What may be done now, and what it changes if it is done. One action may be done for different reasons, and change
+    different things: what is likelier comes last.
 
     A surplus need not be looked for at each report, nor a short pool before the tick of a clock (BC-SCALE-16). Steps of
     a reload may or may not be passes that act (BC-SCALE-06), and may or may not wait for old workers that are LOST or
@@ -25,23 +26,24 @@ def choices(model: Model) -> dict[Action, Callable[[], None]]:
     be kept until RUNNING.
     """
     pool, sizer = model.pool, model.pool.sizer
-    may: dict[Action, Callable[[], None]] = {}
+    may: list[tuple[Action, Callable[[], None]]] = []
     if not model.sizing:
         return may
     spawn, retire = model.needs()
     if spawn and pool.now >= sizer.may_spawn:
-        may[Action("Spawn", pool.free_slot)] = lambda: _spawned(pool, spawn)
+        may.append((Action("Spawn", pool.free_slot), lambda: _spawned(pool, spawn)))
     if retire is not None and pool.now >= sizer.may_act:
-        may[Action("HalfClose", retire)] = lambda: _retired(pool, retire)
+        may.append((Action("HalfClose", retire), lambda: _retired(pool, retire)))
     if pool.reloading and pool.now >= sizer.delayed_until and reload.lacking(pool):
-        may[Action("Spawn", pool.free_slot)] = lambda: pool.spawn(newcomer=True, clause="", expect=False)
+        spawned = Action("Spawn", pool.free_slot)
+        may.append((spawned, lambda: pool.spawn(newcomer=True, clause="", expect=False)))
     for slot in reload.may_relieve(pool):
         action = Action("HalfClose", slot)
-        may[action] = partial(_relieved, pool, action)
+        may.append((action, partial(_relieved, pool, action)))
     if reload.may_end(pool):
-        may[Action("Reloaded")] = lambda: pool.end_reload(expect=False)
+        may.append((Action("Reloaded"), lambda: pool.end_reload(expect=False)))
     if model.kept is not None and model.state == "RUNNING":
-        may.setdefault(Action("Spawn", pool.free_slot), lambda: _kept_reload(model))
+        may.insert(0, (Action("Spawn", pool.free_slot), lambda: _kept_reload(model)))
     return may
 
 

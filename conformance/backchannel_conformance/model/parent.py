@@ -246,7 +246,7 @@ class Model:
         pool = self.pool
         if pool.due.came(action) or self._over:
             return
-        chosen = choices(self).get(action)
+        chosen = dict(choices(self)).get(action)
         if chosen is not None:
             chosen()
             return
@@ -257,7 +257,17 @@ class Model:
 
     def may(self) -> list[Action]:
         """What may be done now, but need not be. (Besides, any worker may be probed: BC-ORDER-03.)"""
-        return list(choices(self))
+        return list(dict(choices(self)))
+
+    def after(self, action: Action) -> list[Model]:
+        """Models that have seen ``action``, one of :meth:`may`: one for each reason that it may have been done for."""
+        found = []
+        for number, (one, _) in enumerate(choices(self)):
+            if one == action:
+                other = self.copy()
+                choices(other)[number][1]()
+                found.append(other)
+        return found
 
     def settled(self) -> None:
         """Nothing more is seen. Raises :class:`Deviation` if something is still due."""
