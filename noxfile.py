@@ -95,6 +95,14 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def histories(session: nox.Session) -> None:
+    """Play generated histories, and compare each step with the model: --seed N, --histories N."""
+    session.install("-e", ".[conformance,trio]")
+    arguments = session.posargs or ["--histories", "300", *everything(session)]
+    session.run("python", "-m", "backchannel_conformance", "run", "--no-controls", *arguments, "--", "-m", "histories")
+
+
+@nox.session
 def variants(session: nox.Session) -> None:
     """Prove that no case fails what the specification allows: each case under one variant; or NAME ..., or --list."""
     session.install("-e", ".[conformance]")

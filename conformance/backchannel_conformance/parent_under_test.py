@@ -210,7 +210,7 @@ class ParentUnderTest:
         It then finds at once what was written meanwhile and every deadline up to ``moment`` passed, however slow the
         machine is. So a barrier shows what it has made of a deadline, and nobody has to say how soon that must be.
         """
-        self.freeze_between_passes()
+        self.freeze()
         try:
             yield
             while (left := moment + TICK - time.monotonic()) > 0:

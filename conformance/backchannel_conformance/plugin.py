@@ -24,6 +24,7 @@ from . import kernel, transcript
 from .baseline import Baseline
 from .errors import NOT_APPLICABLE, UNTESTABLE, RequirementViolated
 from .guardian import guarded
+from .histories.plan import plan
 from .manifest import ROLES, Manifest
 from .port_output import MOST_WRITTEN, printable
 from .report import Case, Report, Target
@@ -60,6 +61,7 @@ class Suite:
         config.addinivalue_line("markers", "classes(*names): only for implementations of these classes")
         config.addinivalue_line("markers", "needs(*placeholders): only for manifests that offer these")
         config.addinivalue_line("markers", "kernel(*questions): asks the system this; see kernel.QUESTIONS")
+        config.addinivalue_line("markers", "histories: plays generated histories, as many as the run was told")
         config.addinivalue_line("markers", "counts: its figures are counts, which other cases beside it do not change")
 
     def pytest_unconfigure(self) -> None:
@@ -81,6 +83,9 @@ class Suite:
                 if name not in known:
                     raise pytest.UsageError(f"{item.nodeid} checks {name}, which the specification does not have")
             manifest, case = manifest_of(item), case_of(item)
+            if item.get_closest_marker("histories") and not plan().histories:
+                dropped.append(item)
+                continue
             if manifest.is_control and case not in manifest.must_fail | manifest.show:
                 dropped.append(item)
                 continue

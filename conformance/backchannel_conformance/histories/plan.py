@@ -7,7 +7,9 @@ from pathlib import Path
 
 __all__ = ["Plan", "plan"]
 
-HISTORIES = 300
+HISTORIES = 0
+"""As many as a run plays that is not told how many: they are not in the default run before they never call a right
+parent wrong."""
 CHUNK = 15
 """Histories that are played on one parent, one after the other."""
 STEPS = 10

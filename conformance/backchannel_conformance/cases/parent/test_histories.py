@@ -15,6 +15,7 @@ LEAST = 10
 """Steps of a seed that say something."""
 
 
+@pytest.mark.histories
 @pytest.mark.parametrize("seed", plan().seeds)
 @pytest.mark.req("BC-RULE-01")
 def test_histories_of_a_parent(manifest: Manifest, tmp_path: Path, seed: int) -> None:

@@ -18,6 +18,7 @@ from backchannel_conformance.requirements import folder
 TRACES = json.loads((folder() / "vectors" / "parent.json").read_text())["traces"]
 
 
+@pytest.mark.histories
 @pytest.mark.parametrize("vector", [pytest.param(one, id=one["name"]) for one in TRACES])
 @pytest.mark.req("BC-RULE-01")
 def test_vectors(manifest: Manifest, tmp_path: Path, vector: dict[str, Any]) -> None:

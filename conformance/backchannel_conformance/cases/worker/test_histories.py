@@ -35,6 +35,7 @@ def start(workers: Workers, setting: Setting) -> WorkerUnderTest:
     )
 
 
+@pytest.mark.histories
 @pytest.mark.parametrize(
     ("capacity", "seed"),
     [
