@@ -44,8 +44,8 @@ class Abandoned(Exception):
 def model_of(
     manifest: Manifest, options: Mapping[str, str], listeners: int, *, edges: bool, prompt: bool = True
 ) -> Model:
-    """The model of a parent that is started with ``options``, and watches by ``edges`` or by levels. With ``prompt``, it
-    does not wait for the tick of a clock (BC-SCALE-16).
+    """The model of a parent that is started with ``options``, and watches by ``edges`` or by levels. With ``prompt``,
+    it does not wait for the tick of a clock (BC-SCALE-16).
     """
     tables = protocol()
     known = {**DEFAULTS, **options}

@@ -17,6 +17,8 @@ def can(_question: str) -> bool:
 
 
 def pending(listener: socket.socket) -> int:
+    if sys.platform != "linux":
+        raise NotImplementedError(NEEDS)
     told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     found: int = struct.unpack_from("=I", told, _UNACKED)[0]
     return found
