@@ -111,19 +111,6 @@ def pool_reported_before_closed() -> None:
     )
 
 
-@wrong("BC-WORK-08", role="pool", kills=["test_one_worker_holds_a_thousand"])
-def worker_has_a_second_thread() -> None:
-    rewrite(
-        _Worker.run,
-        "    self.channel.setblocking(False)\n",
-        (
-            "    self.channel.setblocking(False)\n"
-            "    import threading\n"
-            "    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n"
-        ),
-    )
-
-
 @wrong("BC-DRAIN-09", role="pool", kills=["test_parent_started_again"])
 def orphan_keeps_the_listener() -> None:
     rewrite(_Worker.drain, "        listener.close()\n", "        pass\n")
