@@ -126,8 +126,3 @@ def newest_retires() -> None:
         "    decision, self._memory = decide(",
     )
     rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, -Sizing.ages[worker.slot])")
-
-
-@wrong("BC-SCALE-31", role="parent", kills=["test_retiring_stops_at_min"])
-def retires_below_min() -> None:
-    rewrite(sizing.surplus, "totals.counting > scaling.min", "totals.counting + totals.draining > scaling.min")
