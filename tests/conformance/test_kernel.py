@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from backchannel_conformance import kernel, manifest
-from backchannel_conformance.kernel import limits, lsof, procfs, ps
+from backchannel_conformance.kernel import limits, lsof, procfs, ps, tcp_table
 from backchannel_conformance.pool_under_test import ContractError, PoolUnderTest
 from backchannel_conformance.waiting import until
 from backchannel_conformance.wakeups import AskedCounter
@@ -136,6 +136,26 @@ def test_what_processes_share() -> None:
             child.stdin.close()
     assert kinds == {"unix": 3, "poller": 2}
     assert shared == {"unix": 1, "poller": 1}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_sockets_in_netlink_and_in_the_file(
+    family: socket.AddressFamily, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways to learn of sockets say the same of each."""
+    with socket.create_server((host, 0), family=family) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection((host, port)) as ours, listener.accept()[0] as theirs:
+            inodes = {os.fstat(one.fileno()).st_ino for one in (listener, ours, theirs)}
+            asked = {row for row in tcp_table.rows(Path("/proc")) if row.inode in inodes}
+            monkeypatch.delattr(socket, "AF_NETLINK")
+            assert {row for row in tcp_table.rows(Path("/proc")) if row.inode in inodes} == asked
+            there = ours.getsockname()[1]
+            assert sorted((row.state, row.port, row.peer) for row in asked) == [
+                *sorted([(tcp_table.ESTABLISHED, port, there), (tcp_table.ESTABLISHED, there, port)]),
+                (tcp_table.LISTEN, port, 0),
+            ]
 
 
 def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,19 +8,17 @@ import fcntl
 import os
 import re
 import resource
-import subprocess
-import tempfile
 import termios
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from . import tcp_table
+
 PROC: Final = Path(os.environ.get("BACKCHANNEL_PROC", "/proc"))
 NEEDS: Final = f"no {PROC} as on Linux"
 
-TIME_WAIT: Final = " 06 "
-"""That state, in a row of ``/proc/net/tcp``; no other column is padded with 0 to two digits."""
 _GONE = (FileNotFoundError, ProcessLookupError)
 _SLEEPS: Final = "\nState:\tS"
 _SWITCHES: Final = re.compile(r"ctxt_switches:\s*(\d+)")
@@ -127,7 +125,7 @@ def threads(pid: int) -> int:
 
 def sockets_of(pid: int) -> set[int]:
     try:
-        return {int(number) for link in _descriptors(pid).values() if (number := _inode(link))}
+        return {_inode(link) for link in _descriptors(pid).values()} - {0}
     except _GONE:
         return set()
 
@@ -143,31 +141,16 @@ def _descriptors(pid: int) -> dict[int, str]:
     return found
 
 
-def _inode(link: str) -> str:
-    return link[8:-1] if link.startswith("socket:") else ""
+def _inode(link: str) -> int:
+    return int(link[8:-1]) if link.startswith("socket:") else 0
 
 
-def _tcp_table() -> Iterator[list[str]]:
-    """The rows of all sockets but those in TIME_WAIT, which nobody holds.
-
-    There may be a hundred thousand of those after some loads, and the system hands the table out by the page. Another
-    process reads it: here each of thousands of reads would have to win the interpreter back from the threads of a load,
-    which takes seconds, and clients of a worker that is stopped meanwhile give up.
-    """
-    paths = [path for name in ("tcp", "tcp6") if (path := PROC / "net" / name).exists()]
-    with tempfile.TemporaryFile("w+") as copy:
-        subprocess.run(["cat", *paths], stdout=copy, check=True)
-        copy.seek(0)
-        yield from (row.split() for row in copy.read().splitlines() if TIME_WAIT not in row and "local" not in row)
+def _tcp_table() -> list[tcp_table.Row]:
+    return tcp_table.rows(PROC)
 
 
 def established(pids: Iterable[int], port: int) -> dict[int, int]:
-    inodes = {
-        row[9]
-        for row in _tcp_table()
-        if int(row[1].rpartition(":")[2], 16) == port
-        and row[3] in ("01", "08")  # established, or the client has closed
-    }
+    inodes = {row.inode for row in _tcp_table() if row.port == port and row.state in tcp_table.OPEN} - {0}
     return {pid: len({_inode(link) for link in _descriptors(pid).values()} & inodes) for pid in pids}
 
 
@@ -185,11 +168,11 @@ def _things(pid: int) -> list[tuple[str, str]]:
 
     All epoll sets have one inode, so one is told by what it watches: the same set watches the same descriptors.
     """
-    unix = {line.split()[6] for line in (PROC / "net/unix").read_text().splitlines()[1:]}
-    listening: set[str] = set()
-    tcp: set[str] = set()
+    unix = {int(line.split()[6]) for line in (PROC / "net/unix").read_text().splitlines()[1:]}
+    listening: set[int] = set()
+    tcp: set[int] = set()
     for row in _tcp_table():
-        (listening if row[3] == "0A" else tcp).add(row[9])
+        (listening if row.state == tcp_table.LISTEN else tcp).add(row.inode)
     found = []
     for number, link in _descriptors(pid).items():
         if number <= 2:
@@ -203,13 +186,15 @@ def _things(pid: int) -> list[tuple[str, str]]:
             found.append(("poller", " ".join(sorted(watched))))
             continue
         inode = _inode(link)
-        kind = "unix" if inode in unix else "tcp-listen" if inode in listening else "tcp" if inode in tcp else link
+        kind = link
+        if inode:
+            kind = "unix" if inode in unix else "tcp-listen" if inode in listening else "tcp" if inode in tcp else link
         found.append((kind, "" if link.startswith(("/", "anon_inode:")) else link))
     return found
 
 
 def listener_flags(pid: int) -> list[int]:
-    listening = {row[9] for row in _tcp_table() if row[3] == "0A"}
+    listening = {row.inode for row in _tcp_table() if row.state == tcp_table.LISTEN}
     found = []
     for number, link in _descriptors(pid).items():
         if _inode(link) in listening:
@@ -247,10 +232,7 @@ def memory(pid: int) -> int:
 
 
 def clients(pid: int, port: int) -> set[int]:
-    held = {_inode(link) for link in _descriptors(pid).values()} - {""}
-    rows = [row for row in _tcp_table() if row[9] in held and row[3] != "0A"]
-    return {_port(row[2]) for row in rows if _port(row[1]) == port}
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)
+    held = {_inode(link) for link in _descriptors(pid).values()} - {0}
+    return {
+        row.peer for row in _tcp_table() if row.inode in held and row.state != tcp_table.LISTEN and row.port == port
+    }
