@@ -26,12 +26,10 @@ ROOTS = (
     "reference/tools/backchannel_tools",
     "conformance/backchannel_conformance",
 )
-REFERENCES = ("sync", "trio", "sync+trio-workers", "trio+sync-workers")
-"""The references, and each one's parent with the other's workers."""
-OWN_LOOP = ("loop", "asyncio")
-"""A worker on asyncio, and a parent with it: manifests in ``examples/loop``."""
-PORT = ("c", "c-worker")
-"""The port in C: manifests in ``examples/c``, where those of its pairs with a reference lie as well."""
+DEFAULT = ("sync", "trio", "examples/loop/loop.toml", "examples/c/c.toml", "examples/c/c-worker.toml")
+"""What the suite is run against: each reference, the worker on asyncio, the port in C, parent and worker."""
+MIXED = ("sync+trio-workers", "trio+sync-workers", "examples/loop/asyncio.toml")
+"""Pairs of a parent with another one's workers, and the parent on asyncio with its own."""
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 if (this := f"{sys.version_info.major}.{sys.version_info.minor}") not in PYTHONS:
@@ -60,23 +58,29 @@ def group(session: nox.Session, name: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, name))
 
 
-def everything(session: nox.Session) -> list[str]:
-    """The references, and what is under another loop; the port in C too, where there is a compiler."""
-    chosen = [word for name in REFERENCES for word in ("--impl", name)]
-    chosen += [word for name in OWN_LOOP for word in ("--manifest", f"examples/loop/{name}.toml")]
+def options(session: nox.Session, names: tuple[str, ...]) -> list[str]:
+    """The options that choose these, without the port in C where there is no compiler."""
     missing = [program for program in ("make", "cc") if not shutil.which(program)]
-    if missing:
+    if missing and any("/c/" in name for name in names):
         session.warn(f"the port in C is left out: there is no {' and no '.join(missing)}")
-        return chosen
-    return chosen + [word for name in PORT for word in ("--manifest", f"examples/c/{name}.toml")]
+        names = tuple(name for name in names if "/c/" not in name)
+    return [word for name in names for word in ("--manifest" if name.endswith(".toml") else "--impl", name)]
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Run the conformance suite, with its controls, against the references."""
+    """Run the conformance suite, with its controls, against the references, the asyncio worker and the port in C."""
     session.install("-e", ".[conformance,trio]")
-    arguments = session.posargs or everything(session)
+    arguments = session.posargs or options(session, DEFAULT)
     session.run("python", "-m", "backchannel_conformance", "run", "--report", "build/conformance", *arguments)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Run the suite against parents with workers of another implementation, and against the parent on asyncio."""
+    session.install("-e", ".[conformance,trio]")
+    arguments = session.posargs or ["--no-controls", *options(session, MIXED)]
+    session.run("python", "-m", "backchannel_conformance", "run", "--report", "build/interop", *arguments)
 
 
 @nox.session
@@ -98,7 +102,7 @@ def mutants(session: nox.Session) -> None:
 def histories(session: nox.Session) -> None:
     """Play generated histories, and compare each step with the model: --seed N, --histories N."""
     session.install("-e", ".[conformance,trio]")
-    arguments = session.posargs or ["--histories", "300", *everything(session)]
+    arguments = session.posargs or ["--histories", "300", *options(session, DEFAULT + MIXED)]
     session.run("python", "-m", "backchannel_conformance", "run", "--no-controls", *arguments, "--", "-m", "histories")
 
 
