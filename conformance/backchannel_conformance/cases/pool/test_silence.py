@@ -71,7 +71,7 @@ def test_stopped_worker(pools: Pools, figures: dict[str, Any]) -> None:
     check(counted == 0, "BC-SILENT-04", f"after the late answer {counted} connections are counted for the worker")
     # The late answer was short, so the worker is passed over until the parent has seen the queue empty (BC-SHORT-05). A
     # connection that comes before it has looked goes to another worker, and then it looks again (BC-WATCH-10).
-    slots = []
+    slots: list[int | None] = []
     while 0 not in slots and len(slots) < LOOKS:
         slots.append(served("BC-SILENT-13", "a connection after the late answer", pool.client).slot)
     check(0 in slots, "BC-SILENT-13", f"the worker is READY, but slots {slots} were chosen, and never slot 0")
