@@ -40,6 +40,8 @@ class StubWorker:
         self._parent = parent
         self._others = others
         self._lines = control.makefile("rw", encoding="utf-8")
+        self._unread = 0
+        """Answers to what :meth:`err` had it do, which nobody has read."""
         control.settimeout(STARVED * scale())
         said = json.loads(self._line())
         self.pid = processes.claimed(said["pid"], "whoever has connected to the suite's workers' socket says that it")
@@ -62,6 +64,9 @@ class StubWorker:
         try:
             self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
             self._lines.flush()
+            while self._unread:
+                self._unread -= 1
+                self._line()
             line = self._line()
         except TimeoutError:
             raise ContractError(f"{self} was told to {do}, and does not say that it has: is it stopped?") from None
@@ -116,6 +121,7 @@ class StubWorker:
             transcript.note(f"W{self.slot}", octets)
             with contextlib.suppress(OSError):
                 self.begin("write", octets=octets.hex())
+                self._unread += 1
 
     def hello(self, capacity: int = 1, features: int = 0) -> None:
         """Ready to serve."""
