@@ -189,30 +189,32 @@ class ParentUnderTest:
         self.process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it, and wait until it has stopped."""
+        """Stop it while it sleeps, and wait until it has stopped.
+
+        A pass that is half done when it stops has read what there was, and goes on with that: it would judge a deadline
+        that passes meanwhile by reports that were there before.
+        """
+        until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
         self.signal(signal.SIGSTOP)
         until(lambda: kernel.state(self.process.pid) == "T", what="the parent to stop")
 
     def freeze_between_passes(self) -> None:
-        """Stop it while it sleeps, and wait until it has stopped.
-
-        A pass that is half done when it stops is ended by what was read before. So the worker that takes the place of
-        one that a barrier has used up is waited for, and then the parent's sleep.
+        """Stop it while it sleeps and has nothing to do: the worker that takes the place of one that a barrier has used
+        up is waited for.
         """
         self.witness = self.witness or self.stub()
-        until(lambda: kernel.state(self.process.pid) == "S", what="the parent to sleep")
         self.freeze()
 
     @contextlib.contextmanager
-    def asleep(self, moment: float) -> Iterator[None]:
-        """Stop it while this context lasts, and until ``moment`` has passed, by the monotonic clock.
+    def asleep(self, moment: float) -> Iterator[float]:
+        """Stop it while this context lasts, and until ``moment`` has passed, by the monotonic clock. Tells since when.
 
         It then finds at once what was written meanwhile and every deadline up to ``moment`` passed, however slow the
         machine is. So a barrier shows what it has made of a deadline, and nobody has to say how soon that must be.
         """
         self.freeze()
         try:
-            yield
+            yield time.monotonic()
             while (left := moment + TICK - time.monotonic()) > 0:
                 time.sleep(left)
         finally:
