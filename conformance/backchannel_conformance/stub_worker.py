@@ -41,7 +41,7 @@ class StubWorker:
         self._others = others
         self._lines = control.makefile("rw", encoding="utf-8")
         self._unread = 0
-        """Answers to what :meth:`err` had it do, which nobody has read."""
+        """Answers to what :meth:`begin` had it do, which nobody has read."""
         control.settimeout(STARVED * scale())
         said = json.loads(self._line())
         self.pid = processes.claimed(said["pid"], "whoever has connected to the suite's workers' socket says that it")
@@ -88,9 +88,10 @@ class StubWorker:
         return line
 
     def begin(self, do: str, **arguments: Any) -> None:
-        """Have it do something that goes on until :meth:`close`."""
+        """Have it do something, and do not wait for its answer: it may go on until it is told something else."""
         self._lines.write(json.dumps({"do": do, **arguments}) + "\n")
         self._lines.flush()
+        self._unread += 1
 
     # ------------------------------------------------------------------------------------ sending
 
@@ -121,7 +122,6 @@ class StubWorker:
             transcript.note(f"W{self.slot}", octets)
             with contextlib.suppress(OSError):
                 self.begin("write", octets=octets.hex())
-                self._unread += 1
 
     def hello(self, capacity: int = 1, features: int = 0) -> None:
         """Ready to serve."""

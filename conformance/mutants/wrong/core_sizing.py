@@ -98,6 +98,12 @@ def spawn_rate_rises_by_one() -> None:
     )
 
 
+@wrong("BC-SCALE-24", role="parent", kills=["test_spawn_rate_falls_back"])
+def spawn_rate_never_falls() -> None:
+    rewrite(sizing.decide, "memory = replace(memory, rate=1)", "pass")
+    rewrite(Sizing.decide, "self._memory = replace(self._memory, rate=1)", "pass")
+
+
 @wrong("BC-SCALE-17", role="parent", kills=["test_who_starts_is_no_spare_for_retiring"])
 def who_starts_is_spare_for_retiring() -> None:
     rewrite(

@@ -16,6 +16,25 @@ def sibling_ends_left_open() -> None:
     )
 
 
+@wrong("BC-CHAN-09", role="parent", kills=["test_flooding_worker_delays_no_other"])
+def channel_read_to_the_end() -> None:
+    rewrite(
+        Channels._read,
+        ("        self._core.received(slot, data, self._loop.time())\n    else:\n"),
+        (
+            "        self._core.received(slot, data, self._loop.time())\n"
+            "        while True:\n"
+            "            if not __import__('select').select([channel], [], [], 0.5 if slot == 1 else 0)[0]:\n"
+            "                return 1\n"
+            "            data = channel.recv(1 << 16)\n"
+            "            if not data:\n"
+            "                return 1\n"
+            "            self._core.received(slot, data, self._loop.time())\n"
+            "    else:\n"
+        ),
+    )
+
+
 @wrong("BC-PASS-05", role="parent", kills=["test_order_of_a_flooding_worker_expires"])
 def overdue_read_for_ever() -> None:
     rewrite(

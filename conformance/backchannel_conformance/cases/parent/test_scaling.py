@@ -196,15 +196,18 @@ def by_slot(parent: ParentUnderTest, count: int) -> list[StubWorker]:
 @pytest.mark.req("BC-SCALE-24", "BC-SCALE-05")
 def test_spawn_rate_falls_back(parents: Parents) -> None:
     """The pool grows by 1 and by 2, and has enough. When it is short again it grows by 1, and by more a pass later."""
-    period = 0.4 * scale()
+    period = max(
+        1.0, scale()
+    )  # many times what a stub takes to start: whoever is there with the first came in its pass
     parent = parents(start=1, min=1, max=12, min_spare=4, pass_=period)
     workers = sorted((parent.stub("BC-SCALE-05") for _ in range(4)), key=lambda stub: stub.slot)
     for stub in workers:
         stub.greet()
     known = set(kernel.session_of(parent.process.pid))
-    began = time.monotonic()
-    with parent.asleep(began):  # so that it lacks four workers at once
+    time.sleep(period)  # not evidence: the next pass may act at once
+    with parent.asleep(time.monotonic()):  # so that it lacks four workers at once
         parent.connect(4)
+        began = time.monotonic()
     known.add(parent.stub("BC-SCALE-18").pid)
     more = set(kernel.session_of(parent.process.pid)) - known
     took = time.monotonic() - began
