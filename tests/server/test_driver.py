@@ -247,6 +247,35 @@ def test_no_worker_can_start(make: Make) -> None:
     assert str(world.driver.failure) == "no worker can start: a module is missing; so is another"
 
 
+def test_a_turn_or_a_signal_within_a_turn_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make()
+    world.driver.begin()
+    monkeypatch.setattr(world.driver.arrivals, "look", lambda _now: world.driver.obey(signal.SIGTERM))
+    with pytest.raises(RuntimeError, match=r"Driver.obey.* within a turn.*wake the loop"):
+        world.driver.turn()
+    monkeypatch.setattr(world.driver.arrivals, "look", lambda _now: world.driver.turn())
+    with pytest.raises(RuntimeError, match=r"Driver.turn.* within a turn"):
+        world.driver.turn()
+    monkeypatch.undo()
+    world.driver.turn()
+    assert world.driver.core.state is ParentState.RUNNING
+
+
+def test_a_driver_lives_once(make: Make) -> None:
+    world = make()
+    with pytest.raises(RuntimeError, match=r"Driver.turn.* before begin"):
+        world.driver.turn()
+    world.driver.begin()
+    with pytest.raises(RuntimeError, match=r"Driver.begin.* after begin"):
+        world.driver.begin()
+    world.driver.close()
+    for call in (world.driver.begin, world.driver.turn):
+        with pytest.raises(RuntimeError, match=r"after close.*a new Driver"):
+            call()
+    world.driver.close()
+    assert len(world.ends) == 1, "nobody was started by a call that was refused"
+
+
 def test_next_turn_is_the_first_of_all_that_is_due(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make()
     world.driver.begin()

@@ -25,7 +25,7 @@ def interrupt_drains() -> None:
 @wrong("BC-WAIT-02", role="pool", kills=["test_parent_accepts_nothing"])
 def parent_accepts() -> None:
     rewrite(
-        Driver.turn,
+        Driver._pass,
         "    core.dispatch(self.arrivals.pending())\n",
         (
             "    counts = self.arrivals.pending()\n"

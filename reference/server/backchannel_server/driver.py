@@ -47,7 +47,7 @@ from .arrivals import Arrivals
 from .channels import Channels
 from .errors import StartError, starting
 from .handover import Handover
-from .loops import Loop
+from .loops import Loop, Phase
 from .opening import Opened
 from .place import Place
 from .signals import PARENTS
@@ -109,6 +109,7 @@ class Driver:
         """Why no worker can start: the end."""
         self.interrupted = False
         """By SIGINT: the end, at once."""
+        self._phase = Phase.NEW
         self._loop = loop
         self._reload_at_once = reload_at_once
         self._reload_later = False
@@ -127,11 +128,13 @@ class Driver:
     def begin(self) -> None:
         """Watch the listeners, unless they are another parent's still, and start the first workers.
 
-        Raises :class:`~.errors.StartError` when the system refuses to have something watched.
+        Raises :class:`~.errors.StartError` when the system refuses to have something watched. A driver begins once.
         """
+        self._phase.expect(Phase.NEW, "begin")
         with starting():
             self.handover.begin()
         self.core.start(self._loop.time())
+        self._phase = Phase.BEGUN
         self.turn()
 
     @property
@@ -150,7 +153,17 @@ class Driver:
         return min((when for when in times if when is not None), default=None)
 
     def turn(self) -> None:
-        """One pass: what was read is in already; then deaths, deadlines, dispatch, scaling."""
+        """One pass: what was read is in already; then deaths, deadlines, dispatch, scaling. Raises ``RuntimeError``
+        before :meth:`begin`, after :meth:`close`, and within a turn.
+        """
+        self._phase.expect(Phase.BEGUN, "turn")
+        self._phase = Phase.TURN
+        try:
+            self._pass()
+        finally:
+            self._phase = Phase.BEGUN
+
+    def _pass(self) -> None:
         core = self.core
         if self._reap:
             self._reap = False
@@ -179,7 +192,9 @@ class Driver:
             self._tell()
 
     def obey(self, number: int) -> None:
-        """Do what a signal stands for; a turn must follow."""
+        """Do what a signal stands for; a turn must follow. Raises ``RuntimeError`` within a turn."""
+        if self._phase is Phase.TURN:  # a signal handler has called, and this pass would see the pool change
+            self._phase.expect(Phase.BEGUN, "obey")
         match number:
             case signal.SIGCHLD:
                 self._reap = True  # in the turn, when all that the dead had written before is read
@@ -196,6 +211,7 @@ class Driver:
 
     def close(self) -> None:
         """Kill who is left, and let go of everything that was not in ``opened``."""
+        self._phase = Phase.CLOSED
         self.channels.close()
         self.arrivals.stop()
         self.handover.drop()

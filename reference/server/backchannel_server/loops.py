@@ -1,4 +1,5 @@
-"""What a :class:`~backchannel_server.driver.Driver` needs of a loop: to watch a descriptor, to cease to, and the time.
+"""What a :class:`~backchannel_server.driver.Driver` needs of a loop: to watch a descriptor, to cease to, and the time;
+and when the loop may call the driver.
 
 Whatever is made of these three calls is made once, for every loop: channels, arrivals, the baton, the status socket.
 """
@@ -7,9 +8,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from enum import Enum
 from typing import Protocol
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "Phase"]
 
 
 class Loop(Protocol):
@@ -24,7 +26,21 @@ class Loop(Protocol):
         """
 
     def unwatch(self, what: socket.socket | int) -> None:
-        """Watch it no more: it is open still, and about to be closed as a rule."""
+        """Watch it no more, and leave it open: whoever has opened it closes it, as a rule at once after this."""
 
     def time(self) -> float:
         """Now, in seconds, by a monotonic clock (BC-FORK-09)."""
+
+
+class Phase(Enum):
+    """What a driver is doing, in the words for a loop that calls it at the wrong time."""
+
+    NEW = "before begin()"
+    BEGUN = "after begin()"
+    TURN = "within a turn: a callback or a signal handler must only wake the loop, and the loop must have one thread"
+    CLOSED = "after close(): make a new Driver, with what open_all() opens anew"
+
+    def expect(self, phase: Phase, call: str) -> None:
+        """Raise ``RuntimeError`` unless this is ``phase``, the only one for ``call``."""
+        if self is not phase:
+            raise RuntimeError(f"Driver.{call}() was called {self.value}")
