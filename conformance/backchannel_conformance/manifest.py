@@ -289,5 +289,6 @@ def _placeholders(path: Path, role: str, texts: Iterable[str]) -> frozenset[str]
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
+    # below this, what is nearest has nothing to do with it: 'rest' would have been meant for 'parent'
+    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"

@@ -42,6 +42,7 @@ def test_good_one(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         ("command =", "comand =", "no key 'pool.comand' in the contract; did you mean 'command'?"),
+        ("language =", "rest = 1\nlanguage =", "no key 'implementation.rest' in the contract (there are: "),
         ("language =", "langage =", "did you mean 'language'?"),
         ('language = "shell"\n', "", "implementation.language is missing"),
         ("[pool]", "[pol]", "no key 'pol' in the contract; did you mean 'pool'?"),
