@@ -261,6 +261,14 @@ def test_a_turn_or_a_signal_within_a_turn_is_refused(make: Make, monkeypatch: py
     assert world.driver.core.state is ParentState.RUNNING
 
 
+def test_a_start_that_returns_no_process_id_is_told_so(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make()
+    monkeypatch.setattr(world.driver.channels, "_start", lambda *_: None)
+    with pytest.raises(TypeError, match=r"start\(\) returned None: it must return the worker's process id"):
+        world.driver.begin()
+    assert not world.driver.channels.pids, "else there is somebody to kill at the end who has no number"
+
+
 def test_a_driver_lives_once(make: Make) -> None:
     world = make()
     with pytest.raises(RuntimeError, match=r"Driver.turn.* before begin"):

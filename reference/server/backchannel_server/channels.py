@@ -81,8 +81,10 @@ class Channels:
             return
         finally:
             theirs.close()
-        self.pids[slot] = self.last_pids[slot] = pid
         self._channels[slot] = ours
+        if not isinstance(pid, int):  # a Popen, say: it would be found out only when the worker is to be killed
+            raise TypeError(f"start() returned {pid!r}: it must return the worker's process id")
+        self.pids[slot] = self.last_pids[slot] = pid
 
     def send(self, slot: int, data: bytes) -> None:
         """Write an order, whole or not at all (BC-KILL-02)."""
