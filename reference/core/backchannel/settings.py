@@ -19,10 +19,21 @@ MOST_WORKERS = 1 << 16
 """Of one pool: what is told of each slot has to fit into one document, and all are started in one turn."""
 
 
+def _check_types(owner: Settings | Scaling) -> None:
+    """What is counted is whole, what is measured is a number: a fraction of a connection would end the pool later."""
+    for field in fields(owner):
+        value = getattr(owner, field.name)
+        if field.type == "int" and not isinstance(value, int):
+            raise SettingError(f"{field.name} is {value!r}: it must be a whole number")
+        if field.type == "float" and not isinstance(value, (int, float)):
+            raise SettingError(f"{field.name} is {value!r}: it must be a number, of seconds")
+
+
 def _at_least(owner: object, name: str, least: float) -> None:
     value = getattr(owner, name)
     if not math.isfinite(value) or value < least:
-        raise SettingError(f"{name} is {value}: it must be at least {least}")
+        unit = " (seconds)" if isinstance(least, float) else ""
+        raise SettingError(f"{name} is {value}: it must be at least {least}{unit}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,7 @@ class Settings:
     frames_per_turn: int = 64
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if not self.policy:
             object.__setattr__(self, "policy", "lowest" if self.capacity == 1 else "least-loaded")
         if self.policy not in POLICIES:
@@ -82,6 +94,7 @@ class Scaling:
     early_exit_delay_ceiling: float = 32.0
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("min", "max", "spawn_rate_ceiling", "max_draining"):
             _at_least(self, name, 1)
         for name in ("start", "min_spare", "max_spare", "early_exit", "early_exit_delay"):
