@@ -130,7 +130,8 @@ class Driver:
 
         Raises :class:`~.errors.StartError` when the system refuses to have something watched. A driver begins once.
         """
-        self._phase.expect(Phase.NEW, "begin")
+        if self._phase is not Phase.NEW:
+            raise self._phase.refuses("begin")
         with starting():
             self.handover.begin()
         self.core.start(self._loop.time())
@@ -156,7 +157,8 @@ class Driver:
         """One pass: what was read is in already; then deaths, deadlines, dispatch, scaling. Raises ``RuntimeError``
         before :meth:`begin`, after :meth:`close`, and within a turn.
         """
-        self._phase.expect(Phase.BEGUN, "turn")
+        if self._phase is not Phase.BEGUN:
+            raise self._phase.refuses("turn")
         self._phase = Phase.TURN
         try:
             self._pass()
@@ -194,7 +196,7 @@ class Driver:
     def obey(self, number: int) -> None:
         """Do what a signal stands for; a turn must follow. Raises ``RuntimeError`` within a turn."""
         if self._phase is Phase.TURN:  # a signal handler has called, and this pass would see the pool change
-            self._phase.expect(Phase.BEGUN, "obey")
+            raise self._phase.refuses("obey")
         match number:
             case signal.SIGCHLD:
                 self._reap = True  # in the turn, when all that the dead had written before is read

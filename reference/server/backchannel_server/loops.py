@@ -40,7 +40,6 @@ class Phase(Enum):
     TURN = "within a turn: a callback or a signal handler must only wake the loop, and the loop must have one thread"
     CLOSED = "after close(): make a new Driver, with what open_all() opens anew"
 
-    def expect(self, phase: Phase, call: str) -> None:
-        """Raise ``RuntimeError`` unless this is ``phase``, the only one for ``call``."""
-        if self is not phase:
-            raise RuntimeError(f"Driver.{call}() was called {self.value}")
+    def refuses(self, call: str) -> RuntimeError:
+        """The error of a loop that makes ``call`` in this phase."""
+        return RuntimeError(f"Driver.{call}() was called {self.value}")
