@@ -65,7 +65,7 @@ def test_a_pool_that_says_no_more_than_it_must() -> None:
         "pool 4700 running on 127.0.0.1:40001",
         "board B.IS",
         "open 2 of 4, spare 2",
-        "accepted 11, expired 2, short 0, spawned 4, died 1, killed 0, wake-ups of the parent 30",
+        "accepted 11, expired 2, short -, spawned 4, died 1, killed -, wake-ups of the parent 30",
         "",
         "SLOT   PID     STATE  OPEN  CAP  ACCEPTED  PER S  EXPIRED  GEN  AGE",
         "   0  4711     READY     2    2         6      -        -    -    -",
@@ -104,6 +104,13 @@ def test_the_generation_that_serves(newest: int, reloading: bool, serving: tuple
     for worker, one in zip(document["workers"], serving, strict=False):
         worker["generation"] = one
     assert plain.text(sample(document)).splitlines()[0] == f"pool 4700 running{shown} on 127.0.0.1:40001"
+
+
+def test_a_counter_that_a_pool_does_not_have_is_no_0() -> None:
+    """Of a pool of another age: ``expired`` had another name once."""
+    document = fuller(counters={"accepted": 3, "voids": 2})
+    text = plain.text(sample(document))
+    assert "accepted 3, expired -, short -, spawned -, died -, killed -, wake-ups of the parent -" in text
 
 
 def test_no_rates_across_a_new_start() -> None:

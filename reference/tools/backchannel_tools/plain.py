@@ -26,12 +26,15 @@ def head(sample: Sample, rates: Rates | None) -> Iterator[str]:
     yield f"pool {sample.pid} {sample.state}{generation(sample)} on {printable(' '.join(sample.addresses))}"
     yield f"board {sample.board or '(no workers)'}"
     yield f"open {sample.open} of {sample.capacity}, {spare(sample)}"
-    counters = sample.counters
+
+    def counted(name: str) -> int | str:
+        return sample.counters.get(name, "-")  # what a pool does not count is not 0
+
     yield (
         f"accepted {sample.served}{per_second(rates.served if rates else None)}, "
-        f"expired {counters.get('expired', 0)}{per_second(rates.expired if rates else None)}, "
-        f"short {counters.get('short', 0)}, spawned {counters.get('spawned', 0)}, died {counters.get('deaths', 0)}, "
-        f"killed {counters.get('kills', 0)}, wake-ups of the parent {counters.get('wakeups', 0)}"
+        f"expired {counted('expired')}{per_second(rates.expired if rates else None)}, "
+        f"short {counted('short')}, spawned {counted('spawned')}, died {counted('deaths')}, "
+        f"killed {counted('kills')}, wake-ups of the parent {counted('wakeups')}"
     )
 
 
