@@ -1,0 +1,74 @@
+"""Histories that chance has made up: clients come and go, workers are killed and stopped, the pool is reloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from backchannel_conformance.errors import RequirementViolated
+from backchannel_conformance.fixtures import Pools
+from backchannel_conformance.histories.plan import plan
+from backchannel_conformance.histories.pool_scenario import Step, histories
+from backchannel_conformance.histories.pool_stage import PoolStage
+from backchannel_conformance.histories.worker_shrink import shrink
+
+event = pytest.mark.classes("event")
+CHUNK = 50
+"""Histories that one pool lives through."""
+SLOTS = 3
+ORDER_DEADLINE = 0.2
+"""Seconds: an order to a worker that is stopped has to expire before its client is served."""
+
+
+def chunks() -> range:
+    """The seeds, one for each pool."""
+    return range(plan().seed, plan().seed + max(1, round(plan().histories / CHUNK)))
+
+
+@pytest.mark.histories
+@pytest.mark.kernel("established", "state")
+@pytest.mark.needs("status", "order_deadline")
+@pytest.mark.parametrize("seed", chunks())
+@pytest.mark.parametrize("capacity", [1, pytest.param(3, marks=event)])
+@pytest.mark.req("BC-LOSS-01", "BC-LOSS-02", "BC-LOAD-01", "BC-LOAD-02", "BC-SCALE-11", "BC-HERD-03")
+def test_histories_of_a_pool(pools: Pools, capacity: int, seed: int) -> None:
+    """Whatever happens, nobody is lost before accept, and the parent's figures are the kernel's."""
+    reload = "reload" in pools.manifest.classes
+    count = min(CHUNK, plan().histories)
+
+    def stage() -> PoolStage:
+        pool = pools(SLOTS, capacity=capacity, order_deadline=ORDER_DEADLINE)
+        return PoolStage(pool, SLOTS, capacity)
+
+    def failure(steps: Sequence[Step]) -> RequirementViolated | None:
+        played = stage()
+        try:
+            for step in steps:
+                played.play(step)
+            played.finish()
+        except RequirementViolated as error:
+            script = "\n".join(f"    {number}. {line}" for number, line in enumerate(played.trace, 1))
+            return RequirementViolated(
+                error.requirement, f"{error.seen}\n  seed {seed}, capacity {capacity}:\n{script}"
+            )
+        finally:
+            played.close()
+        return None
+
+    played = stage()
+    done: list[Step] = []
+    try:
+        for steps in histories(seed, count, SLOTS, reload=reload):
+            for step in steps:
+                done.append(step)
+                played.play(step)
+            played.finish()
+            done.clear()
+        played.stop()
+    except RequirementViolated as error:
+        if not done or failure(done) is None:
+            raise
+        shorter = failure(shrink(done, lambda part: failure(part) is not None))
+        raise shorter or error from None
+    finally:
+        played.close()
