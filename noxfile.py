@@ -120,13 +120,24 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "conformance/mutation", *session.posargs)
 
 
-@nox.session(python=PYTHONS)
-def tests(session: nox.Session) -> None:
-    """Run the project's own tests, by every supported Python: one that is missing is skipped, or an error under CI."""
+def own_tests(session: nox.Session) -> None:
+    """The project's own tests, by the session's Python."""
     session.install("-e", ".[conformance,trio]")
     group(session, "test")
     # several at once, because most of them wait; one after another: nox -s tests -- -n 0
     session.run("pytest", "--numprocesses", "4", "--dist", "loadgroup", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the project's own tests, by the Python that runs nox."""
+    own_tests(session)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run them by every supported Python: one that is missing is skipped, or an error under CI."""
+    own_tests(session)
 
 
 @nox.session
