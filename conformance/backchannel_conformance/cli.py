@@ -43,6 +43,12 @@ __all__ = ["main"]
 LONGEST = 1 << 20
 """Characters of a trace's line."""
 CASES = Path(__file__).parent / "cases"
+SETTLED = ("-c", str(CASES.parent / "pytest.ini"), "--disable-plugin-autoload", "-p", "no:cacheprovider")
+"""What pytest is told in every run of cases. What comes of one must not depend on which plugins somebody has installed,
+and those of pytest that are, with what they import, can double the time that a process takes to start.
+"""
+QUIET = (*SETTLED, "-p", "no:terminal", "-o", "addopts=--import-mode=importlib")
+"""The same, where nobody reads what pytest prints."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -208,8 +214,7 @@ def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
 
 def _pytest(options: argparse.Namespace, extra: list[str], more: list[str], plugins: list[object]) -> int:
     cases = _chosen(options.role)
-    arguments = ["-c", str(CASES.parent / "pytest.ini"), *cases, "-p", "no:cacheprovider", *more, *extra]
-    return pytest.main(arguments, plugins=[*plugins, Fixtures()])
+    return pytest.main([*SETTLED, *cases, *more, *extra], plugins=[*plugins, Fixtures()])
 
 
 def _chosen(roles: Sequence[str] | None) -> list[str]:
@@ -265,12 +270,8 @@ def _check_traces(folder: Path) -> bool:
 def _list(roles: Sequence[str] | None, extra: list[str]) -> int:
     anything = manifest.Manifest(Path(), "anything", "any", frozenset(manifest.CLASSES), {})
     suite = Suite([anything], strict=False)
-    quiet = ["-p", "no:terminal", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
     found = _Lister(everything=not extra and not roles)
-    status = pytest.main(
-        ["-c", str(CASES.parent / "pytest.ini"), *_chosen(roles), "--collect-only", *quiet, *extra],
-        plugins=[suite, Fixtures(), found],
-    )
+    status = pytest.main([*QUIET, *_chosen(roles), "--collect-only", *extra], plugins=[suite, Fixtures(), found])
     try:
         print("\n".join(found.lines), flush=True)
     except BrokenPipeError:  # the reader has seen enough

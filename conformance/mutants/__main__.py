@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from backchannel_conformance import coverage, manifest
-from backchannel_conformance.cli import CASES
+from backchannel_conformance.cli import CASES, QUIET
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.plugin import Suite
 from backchannel_conformance.requirements import Requirements
@@ -58,9 +58,8 @@ def run(mutants: list[Mutant], whole: bool, factor: float) -> dict[str, dict[str
     scale(factor)
     suite = Suite([implementation(mutant, whole) for mutant in mutants], strict=False)
     folders = sorted({str(CASES / mutant.role) for mutant in mutants})
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main(["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures()])
+        pytest.main([*QUIET, *folders], plugins=[suite, Fixtures()])
     return {
         name: {case.id: (case.status, case.message) for case in target.cases}
         for name, target in suite.report.targets.items()

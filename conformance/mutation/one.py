@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from backchannel_conformance.cli import CASES
+from backchannel_conformance.cli import CASES, QUIET
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.plugin import Suite, case_of, manifest_of
 from backchannel_conformance.waiting import scale
@@ -119,11 +119,8 @@ def main() -> int:
     conduct = Conduct(**json.loads(order), limit=float(limit))
     signal.signal(signal.SIGALRM, conduct.give_up)
     folders = [str(CASES / case) for case in TARGETS[target].cases]
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     with contextlib.redirect_stdout(io.StringIO()):
-        status = pytest.main(
-            ["-c", str(CASES.parent / "pytest.ini"), *folders, *options], plugins=[suite, Fixtures(), conduct]
-        )
+        status = pytest.main([*QUIET, *folders], plugins=[suite, Fixtures(), conduct])
     if conduct.verdict:
         print(conduct.verdict)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -40,6 +41,27 @@ def test_every_case_names_requirements_and_says_what_it_shows() -> None:
     assert len(lines) > 20
     for line in lines:
         assert "BC-" in line, line
+
+
+def test_installed_plugins_are_left_out(tmp_path: Path) -> None:
+    installed = tmp_path / "stranger-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[pytest11]\nstranger = stranger\n")
+    (tmp_path / "stranger.py").write_text("raise SystemExit('a stranger was loaded')\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+
+    def loads(*command: str) -> bool:
+        environment = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(
+            [sys.executable, "-m", *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return "a stranger was loaded" in done.stderr
+
+    chosen = ("--role", "codec", "--", "--collect-only")
+    assert loads("pytest", "--version", "--version")
+    assert not loads("backchannel_conformance", "list", "--role", "codec")
+    assert not loads("backchannel_conformance", "run", "--impl", "sync", "--report", str(tmp_path), *chosen)
 
 
 def test_oracle() -> None:
