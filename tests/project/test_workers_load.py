@@ -1,4 +1,4 @@
-"""What a worker loads: nothing of a parent, and nothing of another loop's reference.
+"""What a worker loads: nothing of a parent, nothing of another loop's reference, and no module that it does without.
 
 A fork binding's workers are copies of their parent; all others are programs, and there may be many of them.
 """
@@ -17,8 +17,8 @@ LOOP = ROOT / "examples" / "loop"
 PATH = os.pathsep.join([*(str(ROOT / "reference" / name) for name in ("core", "server", "sync", "trio")), str(LOOP)])
 
 
-def loaded(code: str) -> set[str]:
-    """The project's modules that a program has loaded when it has run ``code``."""
+def all_loaded(code: str) -> set[str]:
+    """The modules that a program has loaded when it has run ``code``."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
         env={**os.environ, "PYTHONPATH": PATH},
@@ -27,12 +27,18 @@ def loaded(code: str) -> set[str]:
         timeout=60,
         check=True,
     )
-    return {name for name in done.stdout.split() if name.startswith("backchannel")}
+    return set(done.stdout.split())
+
+
+def loaded(code: str) -> set[str]:
+    """The project's own among them."""
+    return {name for name in all_loaded(code) if name.startswith("backchannel")}
 
 
 def parents(modules: set[str]) -> set[str]:
     """Those of a parent."""
-    return {name for name in modules if name.rpartition(".")[2] in ("parent", "driver", "slots", "serving")}
+    theirs = ("parent", "driver", "slots", "serving", "actions", "settings", "sizing")
+    return {name for name in modules if name.rpartition(".")[2] in theirs}
 
 
 @pytest.mark.parametrize(
@@ -53,10 +59,24 @@ def test_a_worker_loads_no_parent(code: str, other: str) -> None:
     assert not {name for name in modules if name.startswith(other)}, "a worker loads another loop's package"
 
 
+def test_a_worker_starts_without_what_takes_time() -> None:
+    """A class that is made by :mod:`dataclasses` takes a millisecond of each start, and itself as long as ten."""
+    without = {"dataclasses", "shutil", "tempfile", "subprocess", "multiprocessing", "asyncio", "trio"}
+    assert not without & all_loaded("import backchannel_sync.worker")
+
+
+def test_a_parent_of_forked_workers_starts_without_what_takes_time() -> None:
+    without = {"shutil", "tempfile", "subprocess", "multiprocessing", "asyncio", "trio"}
+    assert not without & all_loaded("import backchannel_sync.cli")
+
+
 @pytest.mark.parametrize("package", ["backchannel_sync", "backchannel_trio"])
 def test_whoever_serves_loads_one(package: str) -> None:
     assert parents(loaded(f"from {package} import serve")) == {
+        "backchannel.actions",
         "backchannel.parent",
+        "backchannel.settings",
+        "backchannel.sizing",
         "backchannel.slots",
         "backchannel_server.driver",
         f"{package}.parent",

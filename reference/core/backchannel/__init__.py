@@ -12,7 +12,6 @@ No module of this package imports a socket, a selector, a process or a clock. A 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
 from .errors import SettingError, Violation
 from .exec_binding import ExecStart, read_variables
 from .frames import (
@@ -32,18 +31,22 @@ from .frames import (
     decode_hello,
     encode,
 )
-from .settings import POLICIES, Scaling, Settings
 from .states import CLEAN, CONFIGURATION, PROTOCOL, ParentState, SlotState, WorkerState
 from .worker import WorkerSide
 
 if TYPE_CHECKING:
+    from .actions import Action, CloseListeners, GiveUp, HalfClose, Kill, Note, Release, Reloaded, Send, Spawn
     from .counters import Counters
     from .parent import Parent
+    from .settings import POLICIES, Scaling, Settings
     from .sizing import Decision, Memory, WorkerView, decide
 else:
+    _ACTIONS = "Action CloseListeners GiveUp HalfClose Kill Note Release Reloaded Send Spawn"
     _THE_PARENTS = {
+        **dict.fromkeys(_ACTIONS.split(), ".actions"),
         "Counters": ".counters",
         "Parent": ".parent",
+        **dict.fromkeys(("POLICIES", "Scaling", "Settings"), ".settings"),
         **dict.fromkeys(("Decision", "Memory", "WorkerView", "decide"), ".sizing"),
     }
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import SettingError
 
@@ -25,8 +24,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 _VERSIONS: Final = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}(-[0-9]{1,2}\.[0-9]{1,2})?")
 
 
-@dataclass(frozen=True, slots=True)
-class ExecStart:
+class ExecStart(NamedTuple):
     """What a worker is told at its start. ``drain_deadline`` is in seconds, ``listeners`` a count."""
 
     slot: int

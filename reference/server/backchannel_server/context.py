@@ -13,8 +13,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .signals import PARENTS
 
@@ -54,8 +53,7 @@ def is_brief(handler: Callable[..., Any]) -> bool:
     return bool(getattr(handler, _BRIEF, False))
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(NamedTuple):
     """The worker that this process is."""
 
     slot: int

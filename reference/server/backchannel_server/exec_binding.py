@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -35,6 +34,8 @@ class Launcher:
     def __init__(self, command: Sequence[str], place: Place | None = None) -> None:
         if not command:
             raise StartError(2, "--worker is empty: give a program and its arguments")
+        import shutil  # not a module, with all its compressors, that a parent needs whose workers are forked
+
         if shutil.which(command[0]) is None:
             raise StartError(2, f"--worker: there is no program {command[0]!r}; give its path, or fix PATH")
         self._place = place

@@ -25,8 +25,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from backchannel import Violation, WorkerSide
 from backchannel_server.accepting import attempt
@@ -42,8 +41,7 @@ log = logging.getLogger("backchannel.worker")
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """What a handler waits for: its socket (``READ`` or ``WRITE``), ``until`` a monotonic time, or, if ``drain`` is
     true, the beginning of the drain, whichever comes first.
     """
