@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -127,7 +128,13 @@ def _failure(target: Json, case: Json) -> str:
 
 def _about(case: str) -> str:
     """What the case does, in its own words."""
-    return next((found.about for found in cases() if found.id == case), "")
+    return _abouts().get(case, "")
+
+
+@cache
+def _abouts() -> dict[str, str]:
+    """Of each case; to read them all takes as long as to start the suite."""
+    return {case.id: case.about for case in cases()}
 
 
 # -------------------------------------------------------------------------------------------------- charts

@@ -6,6 +6,7 @@ the report, the baseline and pytest's own options work as ever.
 
 Only cases that do not disturb others are shared out. A case that measures runs alone, by the run itself, when the
 helpers have ended: one that reads counters of the kernel, or that asks for ``figures`` and is not marked ``counts``.
+So does one that is left out: to say so takes less time than to ask a helper, and to start one takes a second.
 
 pytest-xdist would not do: it cannot keep its other processes idle while one runs a case that measures. That would take
 a second run, and the reports of both would have to be merged. And the suite must run where there is pytest alone.
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 import pytest
 
-from .plugin import Suite
+from .plugin import Suite, left_out
 
 __all__ = ["OPTION", "Controller", "Helper"]
 
@@ -81,15 +82,16 @@ class Controller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         options = session.config.option
-        shared = [number for number, item in enumerate(session.items) if not runs_alone(item)]
+        shared = [at for at, item in enumerate(session.items) if not runs_alone(item) and not left_out(item)]
         jobs = min(self._jobs, len(shared) // LEAST)
         if session.testsfailed or options.collectonly or options.usepdb or options.capture == "no" or jobs < 2:
             return None
         with self._helpers(jobs) as helpers:
             self._share(session, deque(shared), helpers)
-        alone = [item for item in session.items if runs_alone(item)]
-        for at, item in enumerate(alone, 1):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=alone[at] if at < len(alone) else None)
+        given = set(shared)
+        own = [item for at, item in enumerate(session.items) if at not in given]
+        for at, item in enumerate(own, 1):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=own[at] if at < len(own) else None)
             _heed(session)
         return True
 

@@ -104,22 +104,9 @@ class Suite:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         transcript.begin()
-        manifest, role = manifest_of(item), role_of(item)
         item.user_properties.extend(("requirement", name) for name in requirements_of(item))
-        if role not in manifest.roles:
-            pytest.skip(f"{NOT_APPLICABLE}{manifest.name} does not offer role {role!r}")
-        for mark in item.iter_markers("classes"):
-            for name in mark.args:
-                if name not in manifest.classes:
-                    pytest.skip(f"{NOT_APPLICABLE}{manifest.name} does not declare class {name!r}")
-        for mark in item.iter_markers("needs"):
-            for name in mark.args:
-                if name not in manifest.roles[role].placeholders:
-                    pytest.skip(f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}")
-        for mark in item.iter_markers("kernel"):
-            for question in mark.args:
-                if not kernel.can(question):
-                    pytest.skip(f"{UNTESTABLE}{kernel.missing(question)}")
+        if reason := left_out(item):
+            pytest.skip(reason)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -218,6 +205,26 @@ def manifest_of(item: pytest.Item) -> Manifest:
     """What it runs against."""
     manifest: Manifest = item.callspec.params["manifest"]  # type: ignore[attr-defined]
     return manifest
+
+
+def left_out(item: pytest.Item) -> str:
+    """Why the case cannot be run against its target, or on this system; empty if it can."""
+    manifest, role = manifest_of(item), role_of(item)
+    if role not in manifest.roles:
+        return f"{NOT_APPLICABLE}{manifest.name} does not offer role {role!r}"
+    for mark in item.iter_markers("classes"):
+        for name in mark.args:
+            if name not in manifest.classes:
+                return f"{NOT_APPLICABLE}{manifest.name} does not declare class {name!r}"
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            if name not in manifest.roles[role].placeholders:
+                return f"{NOT_APPLICABLE}the manifest of {manifest.name} does not offer {{{name}}}"
+    for mark in item.iter_markers("kernel"):
+        for question in mark.args:
+            if not kernel.can(question):
+                return f"{UNTESTABLE}{kernel.missing(question)}"
+    return ""
 
 
 def requirements_of(item: pytest.Item) -> list[str]:
