@@ -39,10 +39,12 @@ import os, sys, time
 if not os.fork():
     os.setsid()
     if not os.fork():
+        open(sys.argv[0] + ".daemon", "w").close()
         time.sleep(600)
     os._exit(0)
 time.sleep(600)
 """
+"""A port that forks off a daemon, and says so by a file."""
 
 
 SETTINGS = {
@@ -136,27 +138,36 @@ def test_every_port_gets_a_verdict(tmp_path: Path, what: str) -> None:
 
 
 @linux
-@pytest.mark.parametrize(
-    ("number", "jobs"), [(signal.SIGKILL, "2"), (signal.SIGKILL, "1"), (signal.SIGTERM, "1"), (signal.SIGINT, "1")]
-)
-def test_killed_run_leaves_nobody(tmp_path: Path, number: signal.Signals, jobs: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_run_leaves_nobody(tmp_path: Path, number: signal.Signals) -> None:
     """Nor does it leave a daemon that its port has forked off."""
-    manifest(tmp_path, "pool", DAEMON)
-    case = ["-k", "test_stop_when_idle"] if jobs == "1" else []
+    kill_run(tmp_path, number, "--role", "pool", "--jobs", "1", "--", "-k", "test_stop_when_idle")
+
+
+@linux
+def test_killed_run_with_helpers_leaves_nobody(tmp_path: Path) -> None:
+    kill_run(tmp_path, signal.SIGKILL, "--role", "parent", "--jobs", "2", helpers=2)
+
+
+def kill_run(tmp_path: Path, number: signal.Signals, *arguments: str, helpers: int = 0) -> None:
+    """Start a run, kill it when its port has forked off a daemon, and look who is left. It has so many helpers then."""
+    manifest(tmp_path, arguments[1], DAEMON)
     with (
         nothing_left(tmp_path),
         subprocess.Popen(
-            command(tmp_path, "--role", "pool", "--jobs", jobs, "--", *case),
+            command(tmp_path, *arguments),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as run,
     ):
         try:
             deadline = time.monotonic() + 300
-            while sum(str(tmp_path / "port.py") in words(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()) < 2:
+            while not (tmp_path / "port.py.daemon").exists():  # to look through all processes would take a processor
                 assert time.monotonic() < deadline, "no port was started"
                 assert run.poll() is None, "the run has ended"
                 time.sleep(0.02)
+            commands = [words(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()]
+            assert sum(str(tmp_path) in line and "\0--helper\0" in line for line in commands) == helpers
             run.send_signal(number)
             run.wait(60)
         finally:
