@@ -32,14 +32,14 @@ MIXED = ("sync+trio-workers", "trio+sync-workers", "examples/loop/asyncio.toml")
 """Pairs of a parent with another one's workers, and the parent on asyncio with its own."""
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-if (this := f"{sys.version_info.major}.{sys.version_info.minor}") not in PYTHONS:
-    PYTHONS.append(this)
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHERS = [python for python in PYTHONS if python != THIS]
 
 
 def show_pyenv() -> None:
     """Let ``python3.12`` and its like be found where pyenv has them but does not show them."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = [max(root.glob(f"{python}.*"), key=_patch, default=None) for python in PYTHONS]
+    found = [max(root.glob(f"{python}.*"), key=_patch, default=None) for python in sorted({*PYTHONS, THIS})]
     os.environ.setdefault("PYENV_VERSION", ":".join(path.name for path in found if path))
 
 
@@ -134,9 +134,9 @@ def tests(session: nox.Session) -> None:
     own_tests(session)
 
 
-@nox.session(python=PYTHONS)
-def pythons(session: nox.Session) -> None:
-    """Run them by every supported Python: one that is missing is skipped, or an error under CI."""
+@nox.session(name="other-pythons", python=OTHERS)
+def other_pythons(session: nox.Session) -> None:
+    """Run them by every other supported Python: one that is missing is skipped, or an error under CI."""
     own_tests(session)
 
 
