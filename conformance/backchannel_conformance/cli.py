@@ -6,10 +6,12 @@
     python -m backchannel_conformance smoke --manifest path/to/port.toml
     python -m backchannel_conformance list -- -k BC-HERD-01
 
-What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Exit status of ``run``: 0 if
-every requirement that was tested holds and every control behaved; 1 if not; 2 for a mistake in the command or a
-manifest, and for a command that does not start or does not answer; 130 after Ctrl-C. ``smoke``: 0 if all is well, 1 if
-a command is not; 2 for a mistake.
+What follows ``--`` goes to pytest: ``-k`` selects by case or requirement, ``-m`` by role. Plugins that are installed
+are left out; ``-p NAME`` takes one in.
+
+Exit status of ``run``: 0 if every requirement that was tested holds and every control behaved; 1 if not; 2 for a
+mistake in the command or a manifest, and for a command that does not start or does not answer; 130 after Ctrl-C.
+``smoke``: 0 if all is well, 1 if a command is not; 2 for a mistake.
 """
 
 from __future__ import annotations
