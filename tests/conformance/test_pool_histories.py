@@ -36,11 +36,11 @@ def test_what_is_made_up_can_be_played(reload: bool) -> None:
                     assert not frozen
                     assert step.number < 3
                     frozen = True
-                case "thaw":
+                case "thaw" | "kill stopped":
                     assert frozen
                     frozen = False
                 case "reload":
                     assert not frozen
             assert len(clients) <= MOST
     assert ("reload" in seen) == reload
-    assert {"kill server", "kill holder", "stop parent", "freeze", "thaw", "burst"} <= seen
+    assert {"kill server", "kill holder", "stop parent", "freeze", "thaw", "kill stopped", "burst"} <= seen

@@ -28,6 +28,7 @@ WEIGHTS: Final = {
     "kill holder": 4,
     "freeze": 5,
     "thaw": 0,
+    "kill stopped": 0,
     "stop parent": 3,
     "reload": 3,
 }
@@ -54,6 +55,7 @@ class Step:
             "kill holder": f"the worker that serves client {at} is killed",
             "freeze": f"the worker in slot {at} is stopped",
             "thaw": "the worker that was stopped goes on",
+            "kill stopped": "the worker that was stopped is killed",
             "stop parent": f"the parent is stopped, {at} clients connect, and it goes on",
             "reload": "the pool is reloaded (SIGHUP)",
         }[self.what]
@@ -74,7 +76,8 @@ def _history(dice: random.Random, slots: int, reload: bool) -> list[Step]:
         weights = dict(WEIGHTS, reload=WEIGHTS["reload"] * reload)
         if frozen:
             # soon, because each order that it gets meanwhile costs a deadline; and only a whole pool is reloaded
-            weights |= {"freeze": 0, "reload": 0, "kill server": 0, "kill holder": 0, "thaw": 30 * frozen}
+            weights |= {"freeze": 0, "reload": 0, "kill server": 0, "kill holder": 0}
+            weights |= {"thaw": 20 * frozen, "kill stopped": 10 * frozen}
             frozen += 1
         if len(clients) >= MOST:
             weights["hold"] = 0
@@ -95,7 +98,7 @@ def _history(dice: random.Random, slots: int, reload: bool) -> list[Step]:
                 number = dice.randint(1, 8)
             case "freeze":
                 number, frozen = dice.randrange(slots), 1
-            case "thaw":
+            case "thaw" | "kill stopped":
                 frozen = 0
         steps.append(Step(what, number))
     return steps

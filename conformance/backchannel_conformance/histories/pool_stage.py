@@ -86,6 +86,8 @@ class PoolStage:
                 self._freeze(at)
             case "thaw":
                 self._thaw()
+            case "kill stopped":
+                self._kill_stopped()
             case "stop parent":
                 self._stop_parent(at)
             case "reload":
@@ -219,6 +221,16 @@ class PoolStage:
     def _kill(self, pid: int) -> None:
         self._check()  # what it accepted has been reported, so that what is lost with it is known
         processes.send(pid, signal.SIGKILL)
+        self._killed(pid)
+
+    def _kill_stopped(self) -> None:
+        """It may have an order that it has not read: somebody else serves that client."""
+        if self._frozen is not None:
+            pid, self._frozen = self._frozen, None
+            processes.send(pid, signal.SIGKILL)
+            self._killed(pid)
+
+    def _killed(self, pid: int) -> None:
         for at, one in list(self._clients.items()):
             if one.served and one.served.pid == pid:
                 check(one.socket.ended(), "BC-LOSS-02", f"client {at} of the killed worker has been told something")
@@ -261,6 +273,7 @@ class PoolStage:
         if self._frozen is not None:
             return
         self._generation += 1
+        old = set(_serving(self.pool.status()))
         self.pool.signal(signal.SIGHUP)
         self.pool.until(
             "the end of the reload",
@@ -268,6 +281,8 @@ class PoolStage:
             breaks="BC-RELOAD-01",
         )
         self._whole()
+        left = old & set(_serving(self.pool.status()))
+        check(not left, "BC-RELOAD-01", f"processes {left} serve on after the reload")
         self._seat()
 
     # ------------------------------------------------------------------------------------- invariants
