@@ -90,7 +90,8 @@ class Way:
         seen: Seen | None = self.seen
         for action in done:
             seen = seen.without(action) if seen else None
-        for action in list(model.pool.due):
+        given_up = [action for action in model.pool.due if action.do == "GiveUp"]
+        for action in given_up or list(model.pool.due):
             seen = seen.without(action) if seen else None
             if seen is None:
                 return

@@ -207,6 +207,7 @@ class Player:
                 raise self._deviation(begun, inputs, seen, stuck)
             time.sleep(0.01)
         self._pending = stage.pending
+        stage.next_step()
         self.over = any(line["out"] == "Exit" for line in seen)
         self._know_ages(begun, ended, inputs, seen)
         self.story.append(Played(step, inputs, seen, planned or begun, stage.pending))

@@ -53,6 +53,8 @@ class Stage:
         count = len(values.get("listen", "one").split(","))
         self._clients: list[deque[socket.socket]] = [deque() for _ in range(count)]
         self._news: list[Line] = []
+        self._replaced: dict[int, Puppet] = {}
+        """Those whose slots have got others in this step: what was done in it was done to them."""
         self._over = False
         self._strangers: set[int] = set()
         self._odd: set[int] = set()
@@ -299,6 +301,7 @@ class Stage:
             if old is not None:
                 self._report(old)
                 old.release()
+                self._replaced.setdefault(puppet.slot, old)
             self.workers[puppet.slot] = puppet
             self._news.append({"out": "Spawn", "slot": puppet.slot})
         for puppet in self.workers.values():
@@ -334,10 +337,14 @@ class Stage:
 
     def is_blind(self, slot: int) -> bool:
         """Whether what the parent writes to this channel cannot be seen any more."""
-        puppet = self.workers.get(slot)
+        puppet = self._replaced.get(slot) or self.workers.get(slot)
         return puppet is None or puppet.closed
 
     def is_told(self, slot: int) -> bool:
         """Whether it was told to exit, so that a kill cannot be seen."""
-        puppet = self.workers.get(slot)
+        puppet = self._replaced.get(slot) or self.workers.get(slot)
         return puppet is None or puppet.told
+
+    def next_step(self) -> None:
+        """What has been done so far is explained."""
+        self._replaced.clear()

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import SPEC
@@ -29,8 +29,8 @@ class Trial:
 
     steps: int = 0
     """That were played, and fit."""
-    abandoned: int = 0
-    """Parents of which nothing more could be said: the machine was too slow, or too much may have happened."""
+    abandoned: list[str] = field(default_factory=list)
+    """Why nothing more could be said of a parent: the machine was too slow, or too much may have happened."""
     clause: str = ""
     report: str = ""
 
@@ -57,8 +57,8 @@ def run(manifest: Manifest, seed: int, folder: Path) -> Trial:
         except Deviation as deviation:
             trial.clause, trial.report = _found(manifest, deviation, folder)
             break
-        except Abandoned:
-            trial.abandoned += 1
+        except Abandoned as reason:
+            trial.abandoned.append(str(reason))
     return trial
 
 
