@@ -7,13 +7,14 @@ it has been due is kept, because a parent that sleeps may not miss it for long.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..model import Model
 from ..model.reload import lacking
 
-__all__ = ["PutOff", "Waiting", "put_off", "waiting"]
+__all__ = ["PutOff", "Waiting", "put_off", "uncertain", "waiting"]
 
 Key = tuple[Any, ...]
 PutOff = tuple[tuple[Key, float, float], ...]
@@ -43,6 +44,21 @@ def waiting(model: Model, known: PutOff) -> list[Waiting]:
         if when is not None and when > model.pool.now
     ]
     return sorted(found, key=lambda one: one.when)
+
+
+def uncertain(waiting: Sequence[Waiting], begun: float, ended: float) -> tuple[Waiting, float] | None:
+    """A deadline of ``waiting`` that something else may come before, although its time is earlier: what was done at
+    ``begun``, or the next deadline. And the time until which it may be put off for that.
+    """
+    if not waiting or waiting[0].when > ended:
+        return None
+    together = [one for one in waiting if one.when == waiting[0].when]
+    # those who were spawned together were spawned one after the other: the last one is the last one to be late
+    last = max(together, key=lambda one: str(one.key))
+    if last.when < begun:
+        return last, begun
+    after = [one.when for one in waiting if one.when > last.when]
+    return (last, after[0]) if after and after[0] <= ended else None
 
 
 def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> PutOff:

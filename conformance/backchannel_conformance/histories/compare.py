@@ -151,6 +151,7 @@ class Beliefs:
         slept, and had read everything. ``pending`` is what was pending before and after the step.
         """
         found: list[Way] = []
+        marks: set[Any] = set()
         tried = 0
         met: dict[Any, list[tuple[float | None, ...]]] = {}
         certain = asleep - self.slack - LATE * scale()
@@ -161,13 +162,13 @@ class Beliefs:
             late = [one for one in waiting if one.since < certain - (self.extra if one.born == self.first else 0.0)]
             if not way.threads and way.seen.is_explained and not late:
                 found.append(way)
-            if waiting and waiting[0].when < asleep and waiting[0] not in late:
-                # the parent's clock is not known so well: this one may not have passed before what comes next
-                later = min(
-                    [begun, asleep, *(one.when for one in waiting[1:])], key=lambda t: (t <= waiting[0].when, t)
-                )
-                todo.append(way.waits(waiting[0], max(later, waiting[0].when)))
-            for now, read, rest in _options(way, begun, ended):
+            if (one := clock.uncertain(waiting, begun, ended)) is not None and one[0] not in late:
+                off = way.waits(*one)
+                mark = (off.key(), state_of(off.model), off.put_off)
+                if mark not in marks:
+                    marks.add(mark)
+                    todo.append(off)
+            for now, read, rest in _options(way, begun, ended, waits=any(any(counts.values()) for counts in pending)):
                 for on in way.turn(now, read, rest, pending if pending[0] != pending[-1] else pending[-1:]):
                     state, times = state_of(on.model)
                     known = met.setdefault((on.key(), state), [])
@@ -210,7 +211,9 @@ def threads_of(inputs: Sequence[Line]) -> tuple[Thread, ...]:
     return tuple(map(tuple, found.values()))
 
 
-def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thread, tuple[Thread, ...]]]:
+def _options(
+    way: Way, begun: float, ended: float, *, waits: bool
+) -> Iterator[tuple[float, Thread, tuple[Thread, ...]]]:
     """What the next pass may be: its time, what it reads, and what it leaves."""
     due = way.model.next_time()
     times = [max(begun, way.at)]
@@ -218,8 +221,8 @@ def _options(way: Way, begun: float, ended: float) -> Iterator[tuple[float, Thre
         yield max(due, way.at), (), way.threads
         if due > times[0]:
             times.append(due)
-    if not way.threads and not way.turns:
-        yield times[0], (), ()  # a parent may wake for nothing
+    if waits and not way.threads and not way.turns:
+        yield times[0], (), ()  # a parent may wake for nothing, and count
     for now in times:
         for read, rest in _subsets(way.threads):
             yield now, read, rest
