@@ -57,6 +57,8 @@ def uncertain(waiting: Sequence[Waiting], begun: float, ended: float) -> tuple[W
     last = max(together, key=lambda one: str(one.key))
     if last.when < begun:
         return last, begun
+    if last.since < last.when and last.when > begun + 2 * AFTER:
+        return None  # once is enough: two would put each other off for ever
     after = [one.when for one in waiting if one.when > last.when]
     return (last, after[0]) if after and after[0] <= ended else None
 
@@ -65,6 +67,7 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
     """Give ``deadline`` a time right after ``until`` in ``model``; return what is put off then."""
     when = until + AFTER
     pool = model.pool
+    still = {(key, given) for key, given, _ in _deadlines(model)}
     match deadline.key:
         case ("stop",):
             model.stop_by = when
@@ -82,7 +85,7 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
             # what may be done at once need not be done before then
             pool.sizer.last_maybe = when - pool.sizer.rules["pass"]
             when = _pass(model) or when
-    others = tuple(one for one in known if one[0] != deadline.key)
+    others = tuple(one for one in known if one[0] != deadline.key and (one[0], one[2]) in still)
     return (*others, (deadline.key, deadline.since, when))
 
 

@@ -168,6 +168,7 @@ class Beliefs:
                 if mark not in marks:
                     marks.add(mark)
                     todo.append(off)
+                    tried += 1
             for now, read, rest in _options(way, begun, ended, waits=any(any(counts.values()) for counts in pending)):
                 for on in way.turn(now, read, rest, pending if pending[0] != pending[-1] else pending[-1:]):
                     state, times = state_of(on.model)
