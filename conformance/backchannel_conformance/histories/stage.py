@@ -158,11 +158,11 @@ class Stage:
         puppet = self.workers.get(slot)
         if puppet is None or puppet.told or puppet.gone:
             return None
-        lines: list[Line] = []
+        # whoever closes it, and when: the parent may find the end of the channel before it finds the exit
+        lines: list[Line] = [] if puppet.ended or channel == "keep" else [{"in": "eof", "slot": slot}]
         if not puppet.ended and channel == "before":
             puppet.look()
             puppet.close()
-            lines.append({"in": "eof", "slot": slot})
         puppet.exit(status)
         if channel == "close" and not puppet.closed:
             until(puppet.has_gone, what=f"the puppet in slot {slot} to exit")
