@@ -107,6 +107,9 @@ class Player:
             self.close()
             raise
         self.beliefs.extra, self.beliefs.slack = self.beliefs.slack, 0.0
+        if self.beliefs.extra > self.beliefs.model.pool.settings["start_deadline"] / 2:
+            self.close()
+            raise Abandoned("the machine was too slow: nobody knows when the first workers have to be ready")
 
     def close(self) -> None:
         """End it."""
