@@ -15,9 +15,9 @@ _UNASKED = {"Spawn": "BC-SCALE-03", "HalfClose": "BC-SCALE-07", "Kill": "BC-KILL
 """What nothing has led to, and the rule that says when it is done."""
 
 
-def blame(model: Model, expected: Sequence[Action], came: Sequence[Action]) -> tuple[str, str]:
-    """The requirement that does not hold, and what is wrong. ``model`` has made the last pass, and expects
-    ``expected``.
+def blame(model: Model, expected: Sequence[Action], came: Sequence[Action]) -> tuple[str, str, bool]:
+    """The requirement that does not hold, what is wrong, and whether something was only not done. ``model`` has made
+    the last pass, and expects ``expected``.
     """
     missing = [
         action for action in expected if action not in came and action.do in ("Send", "Spawn", "HalfClose", "Kill")
@@ -26,16 +26,16 @@ def blame(model: Model, expected: Sequence[Action], came: Sequence[Action]) -> t
     for action in surplus:
         like = [other for other in missing if other.do == action.do]
         if action.do == "Send" and action.other:
-            return "BC-FRAME-01", f"{action} are no ACCEPT"
+            return "BC-FRAME-01", f"{action} are no ACCEPT", False
         if like:
             other = next((one for one in like if one.slot == action.slot), like[0])
-            return _instead(model, action, other)
+            return *_instead(model, action, other), False
     for action in surplus:
-        return _unasked(model, action)
+        return *_unasked(model, action), False
     for action in missing:
         found = re.search(r"BC-[A-Z]+-\d\d", action.clause)
-        return found[0] if found else "BC-RULE-01", f"{action} was due ({action.clause}), but it was not done"
-    return "BC-RULE-01", "this cannot have come of what the parent has read"
+        return (found[0] if found else "BC-RULE-01"), f"{action} was due ({action.clause}), but it was not done", True
+    return "BC-RULE-01", "this cannot have come of what the parent has read", False
 
 
 def _instead(model: Model, came: Action, due: Action) -> tuple[str, str]:

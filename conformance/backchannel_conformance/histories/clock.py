@@ -33,13 +33,15 @@ class Waiting:
     """At the earliest."""
     born: float | None
     """When its worker was spawned, if it is that worker's *start_deadline*."""
+    binds: bool = True
+    """Something has to be done then; else only something that comes after it would have to be done at once."""
 
 
 def waiting(model: Model, known: PutOff) -> list[Waiting]:
     """All that the parent has to act on when it has passed, the first one first."""
     since = {(key, given): due for key, due, given in known}
     found = [
-        Waiting(key, when, since.get((key, when), when), born)
+        Waiting(key, when, since.get((key, when), when), born, key != ("pass",) or _is_needed(model))
         for key, when, born in _deadlines(model)
         if when is not None and when > model.pool.now
     ]
@@ -107,12 +109,20 @@ def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None]]:
 
 
 def _pass(model: Model) -> float | None:
-    """When, at the latest, a pass has to do what it finds to do."""
+    """From when on, at the latest, a pass has to do what it finds to do."""
     pool, sizer = model.pool, model.pool.sizer
     if not model.sizing:
         return None
     spawn, retire = model.needs()
-    times = [sizer.must_spawn] if spawn else [sizer.must_retire] if retire is not None else []
     if pool.reloading and lacking(pool):
-        times.append(max(sizer.must_act, sizer.not_before, sizer.delayed_until))
-    return min(times, default=None)
+        return max(sizer.must_act, sizer.not_before, sizer.delayed_until)
+    if retire is not None:
+        return sizer.must_retire
+    # a pool that is not short may be so in a moment
+    return sizer.must_spawn if spawn else max(sizer.must_act, sizer.not_before, sizer.delayed_until)
+
+
+def _is_needed(model: Model) -> bool:
+    """Whether there is something to do for a pass."""
+    spawn, retire = model.needs()
+    return bool(spawn) or retire is not None or bool(model.pool.reloading and lacking(model.pool))

@@ -159,7 +159,11 @@ class Beliefs:
         while todo:
             way = todo.pop()
             waiting = clock.waiting(way.model, way.put_off)
-            late = [one for one in waiting if one.since < certain - (self.extra if one.born == self.first else 0.0)]
+            late = [
+                one
+                for one in waiting
+                if one.binds and one.since < certain - (self.extra if one.born == self.first else 0.0)
+            ]
             if not way.threads and way.seen.is_explained and not late:
                 found.append(way)
             if (one := clock.uncertain(waiting, begun, ended)) is not None and one[0] not in late:

@@ -34,6 +34,8 @@ class Deviation(Exception):
 
     def __init__(self, player: Player, seen: list[Line], expected: list[Action], clause: str, what: str) -> None:
         super().__init__(what)
+        self.is_late = False
+        """Something was not done, and nothing else was wrong."""
         self.player, self.seen, self.expected, self.clause, self.what = player, seen, expected, clause, what
 
 
@@ -234,8 +236,10 @@ class Player:
         known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
         expected = model.turn(max(begun, model.pool.now), known, self.stage.pending)
         came = [Action.of(line) for line in seen if line["out"] != "Exit"]
-        clause, what = blame(model, expected, came)
-        return Deviation(self, seen, expected, clause, f"{what}; {stuck}" if stuck else what)
+        clause, what, is_late = blame(model, expected, came)
+        found = Deviation(self, seen, expected, clause, f"{what}; {stuck}" if stuck else what)
+        found.is_late = is_late
+        return found
 
 
 def _kills(seen: list[Line]) -> bool:

@@ -81,12 +81,13 @@ def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str,
         saved = f"saved in {path}; "
     report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
     # a parent that waits for the tick of a clock does not follow advice, and breaks no rule
-    clocked = shorter and _again(manifest, scenario.but(told.player.done), folder, prompt=False) is None
-    return ("BC-SCALE-16" if clocked and _is_of_scaling(told) else told.clause), report
+    less = scenario.but(told.player.done)
+    clocked = shorter and _is_of_scaling(told) and _again(manifest, less, folder, prompt=False) is None
+    return ("BC-SCALE-16" if clocked else told.clause), report
 
 
 def _is_of_scaling(told: Deviation) -> bool:
-    return told.clause.startswith(("BC-SCALE", "BC-RELOAD"))
+    return told.is_late and told.clause.startswith(("BC-SCALE", "BC-RELOAD"))
 
 
 def _vector(manifest: Manifest, told: Deviation) -> str:
