@@ -44,7 +44,7 @@ SHARED = [*greet(0, 4), *greet(1, 4), {"do": "connect", "count": 4}]
 # ------------------------------------------------------------------------------------------- comparing
 
 
-def nobody(_slot: int) -> bool:
+def nothing(_do: str, _slot: int) -> bool:
     """Everything can be seen."""
     return False
 
@@ -60,7 +60,7 @@ class Pool:
     def step(self, inputs: Sequence[Line], *seen: Line, pending: int = 0, asleep: float | None = None) -> bool:
         """Whether the model can have done ``seen``. If so, that is what it has done."""
         begun, self.now = self.now, self.now + 0.01
-        found = Seen.of(seen, nobody, nobody)
+        found = Seen.of(seen, nothing)
         ways = self.beliefs.explain(begun, asleep or self.now, self.now, inputs, [{0: pending}], found)
         if ways:
             self.beliefs.keep(ways, begun, self.now)

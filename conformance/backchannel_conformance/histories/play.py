@@ -196,7 +196,7 @@ class Player:
             ended = time.monotonic()
             seen += stage.look()
             try:
-                found = Seen.of(seen, stage.is_blind, stage.is_told)
+                found = Seen.of(seen, stage.hides)
                 ways = beliefs.explain(begun, asleep, ended, inputs, (self._pending, stage.pending), found)
                 if ways:
                     beliefs.keep(ways, planned or begun, ended)

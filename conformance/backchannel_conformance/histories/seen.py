@@ -22,13 +22,11 @@ class Seen:
     slots: Mapping[int, tuple[Action, ...]]
     spawns: tuple[int, ...]
     status: int | None
-    blind: Callable[[int], bool]
-    """Whether nobody can see what is written to the channel of this slot."""
-    told: Callable[[int], bool]
-    """Whether nobody can see that this worker is killed: it was told to exit."""
+    hides: Callable[[str, int], bool]
+    """Whether nobody can see that this is done to the worker in this slot."""
 
     @classmethod
-    def of(cls, lines: Sequence[Line], blind: Callable[[int], bool], told: Callable[[int], bool]) -> Seen:
+    def of(cls, lines: Sequence[Line], hides: Callable[[str, int], bool]) -> Seen:
         """Sort the lines that :meth:`Stage.look` gives."""
         slots: dict[int, list[Action]] = {}
         spawns, status = [], None
@@ -41,7 +39,7 @@ class Seen:
                 case _:
                     slots.setdefault(line["slot"], []).append(Action.of(line))
         found = {slot: tuple(actions) for slot, actions in slots.items()}
-        return cls(found, tuple(sorted(spawns)), status, blind, told)
+        return cls(found, tuple(sorted(spawns)), status, hides)
 
     def without(self, action: Action) -> Seen | None:
         """What is left to be explained after ``action``; ``None``: this was not done."""
@@ -59,7 +57,7 @@ class Seen:
         actions = self.slots.get(slot, ())
         if actions[:1] == (action,):
             return replace(self, slots={**self.slots, slot: actions[1:]})
-        if self.told(slot) if do == "Kill" else self.blind(slot):
+        if self.hides(do, slot):
             return self
         if do == "HalfClose" and actions and actions[0].do == "Kill":
             return self  # both in this step: the half-close cannot be seen any more

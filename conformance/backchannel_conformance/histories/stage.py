@@ -335,15 +335,18 @@ class Stage:
         news, self._news = self._news, []
         return news
 
-    def is_blind(self, slot: int) -> bool:
-        """Whether what the parent writes to this channel cannot be seen any more."""
+    def hides(self, do: str, slot: int) -> bool:
+        """Whether it cannot be seen that the parent does this to the worker in ``slot``."""
         puppet = self._replaced.get(slot) or self.workers.get(slot)
-        return puppet is None or puppet.closed
-
-    def is_told(self, slot: int) -> bool:
-        """Whether it was told to exit, so that a kill cannot be seen."""
-        puppet = self._replaced.get(slot) or self.workers.get(slot)
-        return puppet is None or puppet.told
+        if puppet is None:
+            return True
+        match do:
+            case "Send":
+                return puppet.closed
+            case "HalfClose":
+                return puppet.ended  # the other half is closed, too, when its end has been read
+            case _:
+                return puppet.told
 
     def next_step(self) -> None:
         """What has been done so far is explained."""

@@ -20,7 +20,7 @@ from .actions import Action, Deviation
 from .choices import choices, may_probe
 from .inputs import INPUTS
 from .pool import Pool
-from .sizing import NEVER
+from .sizing import NEVER, Sizer
 from .workers import LATE, Worker, protocol
 
 __all__ = ["Model"]
@@ -131,7 +131,13 @@ class Model:
             model.dispatch(counts)
             model.scale()
             model.pool.forgives_everybody = False
-        return [model for model, _ in models]
+        found = [model for model, _ in models]
+        for model in [*found]:
+            # a pool that is not short any more may be so again before a pass has seen it (BC-SCALE-05)
+            if model.pool.sizer.rate > 1 and model.sizing and not model.needs()[0]:
+                found.append(model.copy())
+                found[-1].pool.sizer.rate = 1
+        return found
 
     def _is_spared(self, worker: Worker) -> bool:
         """Whether it is passed over and may not be chosen: when the others are forgiven, it may be, or may not be."""
@@ -210,7 +216,7 @@ class Model:
         if pool.reloading and sizer.prompt and pool.now >= self._must_go_on:
             for _ in range(reload.lacking(pool)):
                 pool.spawn(newcomer=True, clause="BC-RELOAD-01")
-        spawn, retire = self.needs()
+        spawn, retire = self._look(sizer)
         if spawn and pool.now >= sizer.must_spawn:
             sizer.spawned(pool.now)
             for _ in range(spawn):
@@ -229,14 +235,19 @@ class Model:
         return max(sizer.must_act, sizer.not_before, sizer.delayed_until)
 
     def needs(self) -> tuple[int, int | None]:
-        """How many the pool is short of, or who is one too many (BC-RELOAD-06: nobody during a reload)."""
+        """How many the pool is short of, or who is one too many (BC-RELOAD-06: nobody during a reload). This is no pass:
+        nothing is remembered.
+        """
+        return self._look(self.pool.sizer.copy())
+
+    def _look(self, sizer: Sizer) -> tuple[int, int | None]:
         pool = self.pool
-        if pool.sizer.scales:
-            spawn, retire = pool.sizer.look(pool.now, pool.views())
+        if sizer.scales:
+            spawn, retire = sizer.look(pool.now, pool.views())
         else:
-            spawn, retire = pool.sizer.replace(pool.now, pool.views()), None
+            spawn, retire = sizer.replace(pool.now, pool.views()), None
         if retire is not None and pool.reloading and not reload.may_end(pool):
-            pool.sizer.surplus_since = retire = None
+            sizer.surplus_since = retire = None
         return spawn, retire
 
     # ------------------------------------------------------------------------------------ what is seen
