@@ -31,8 +31,8 @@ class Waiting:
     """In the model."""
     since: float
     """At the earliest."""
-    born: float | None
-    """When its worker was spawned, if it is that worker's *start_deadline*."""
+    begun: float | None
+    """When its worker was spawned, if it is that worker's *start_deadline*; when the last pass acted."""
     binds: bool = True
     """Something has to be done then; else only something that comes after it would have to be done at once."""
 
@@ -41,8 +41,8 @@ def waiting(model: Model, known: PutOff) -> list[Waiting]:
     """All that the parent has to act on when it has passed, the first one first."""
     since = {(key, given): due for key, due, given in known}
     found = [
-        Waiting(key, when, since.get((key, when), when), born, key != ("pass",) or _is_needed(model))
-        for key, when, born in _deadlines(model)
+        Waiting(key, when, since.get((key, when), when), begun, key != ("pass",) or _is_needed(model))
+        for key, when, begun in _deadlines(model)
         if when is not None and when > model.pool.now
     ]
     return sorted(found, key=lambda one: one.when)
@@ -88,14 +88,15 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
             pool.sizer.last_maybe = when - pool.sizer.rules["pass"]
             when = _pass(model) or when
     others = tuple(one for one in known if one[0] != deadline.key and (one[0], one[2]) in still)
-    return (*others, (deadline.key, deadline.since, when))
+    # what becomes due only later is due from then on
+    return (*others, (deadline.key, deadline.since if deadline.binds else when, when))
 
 
 def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None]]:
     pool = model.pool
     found: list[tuple[Key, float | None, float | None]] = [
         (("stop",), model.stop_by, None),
-        (("pass",), _pass(model), None),
+        (("pass",), _pass(model), pool.sizer.last),
     ]
     found += [(("listener", index), backlog.cool_until, None) for index, backlog in enumerate(pool.backlogs)]
     for slot, worker in pool.workers.items():

@@ -111,7 +111,7 @@ class Way:
         yield Way(model, now, rest, seen, (*self.turns, (now, read, done)), self.put_off)
         probes = [actions[0] for actions in seen.slots.values() if actions and may_probe(model.pool, actions[0])]
         for action in (*model.may(), *probes):
-            if action.do == "Reloaded" or seen.without(action) not in (None, seen):
+            if seen.without(action) is not None:  # it was done, or nobody can see whether it was
                 for other in model.after(action) or [_probed(model, action)]:
                     yield from self._after(other, now, read, rest, (*done, action))
 
@@ -124,9 +124,13 @@ class Beliefs:
         """Each with the time of its last turn."""
         self.slack = 0.0
         self.first = 0.0
-        """When they were, at the earliest."""
+        """When the parent began, at the earliest."""
         self.extra = 0.0
-        """What the slack is more, while nobody knows well when the first workers were spawned."""
+        """What the slack is more for what is counted from then."""
+
+    def _extra(self, one: Waiting) -> float:
+        first = one.begun is not None and self.first <= one.begun <= self.first + self.extra
+        return self.extra if first else 0.0
 
     @property
     def model(self) -> Model:
@@ -159,11 +163,7 @@ class Beliefs:
         while todo:
             way = todo.pop()
             waiting = clock.waiting(way.model, way.put_off)
-            late = [
-                one
-                for one in waiting
-                if one.binds and one.since < certain - (self.extra if one.born == self.first else 0.0)
-            ]
+            late = [one for one in waiting if one.binds and one.since < certain - self._extra(one)]
             if not way.threads and way.seen.is_explained and not late:
                 found.append(way)
             if (one := clock.uncertain(waiting, begun, ended)) is not None and one[0] not in late:
@@ -196,9 +196,6 @@ class Beliefs:
         # what a deadline has led to is known as well as the deadline, if the parent slept again right after it
         more = max([lag for lag in late if lag > PROMPT * scale()], default=0.0)
         self.slack = max([self.slack + more, *read])
-        first = [worker for worker in self.model.pool.workers.values() if worker.born == self.first]
-        if not any(worker.state == "STARTING" for worker in first):
-            self.extra = 0.0
 
 
 def _probed(model: Model, action: Action) -> Model:

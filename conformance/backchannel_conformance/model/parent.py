@@ -235,8 +235,8 @@ class Model:
         return max(sizer.must_act, sizer.not_before, sizer.delayed_until)
 
     def needs(self) -> tuple[int, int | None]:
-        """How many the pool is short of, or who is one too many (BC-RELOAD-06: nobody during a reload). This is no pass:
-        nothing is remembered.
+        """How many the pool is short of, or who is one too many (BC-RELOAD-06: nobody during a reload). This is no
+        pass: nothing is remembered.
         """
         return self._look(self.pool.sizer.copy())
 
