@@ -68,7 +68,7 @@ class Worker:
             for task in self.given_up:
                 task.cancel()
             if self.given_up:
-                end_within(UNWINDING)
+                end_within(UNWINDING, self.side.exit_status)
         self.flush()
         return self.side.exit_status
 
@@ -161,8 +161,9 @@ def main() -> int:
                 leave_if_forked(error)
                 if not work.done():
                     log.error("a handler's task failed; the worker goes on", exc_info=error)
-        end_within(start.drain_deadline)  # what the loop still waits for, threads, exit functions
-        return work.result()
+        status = work.result()
+        end_within(start.drain_deadline, status)  # what the loop still waits for, threads, exit functions
+        return status
 
 
 def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

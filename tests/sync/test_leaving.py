@@ -159,6 +159,38 @@ def test_one_that_hangs_is_ended_even_when_the_parent_has_gone(kind: str, tmp_pa
         server.until_logged("in hangs", 1)
 
 
+LATE = """
+import atexit, time
+from backchannel_server.leaving import end_within
+
+class Hangs:
+    def __del__(self):
+        time.sleep(1000)
+
+@atexit.register
+def hangs():
+    time.sleep(PAUSE)
+
+HANGS = Hangs()
+"""
+
+
+@pytest.mark.parametrize(
+    ("calls", "pause", "status"),
+    [
+        ("end_within(0.2, 0)", 1000, 0),
+        ("end_within(0.2, 76)", 1000, 76),
+        ("end_within(1000, 0); end_within(0.2, 76)", 1000, 76),
+        ("end_within(0.1, 76); end_within(3, 0)", 0.3, 1),  # it hangs after its exit functions
+    ],
+)
+def test_the_status_does_not_show_that_the_end_was_late(calls: str, pause: float, status: int) -> None:
+    program = LATE.replace("PAUSE", str(pause)) + calls
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == status
+    assert b"in __del__" in done.stderr if status == 1 else b"in hangs" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["plain", "generator"])
 def test_one_that_hangs_is_ended_by_the_parent(kind: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as watcher:

@@ -138,15 +138,6 @@ class Observer:
             return False
         return time.monotonic() >= self.drained_at + self.model.setting.drain_deadline
 
-    def _exits_slowly(self) -> bool:
-        """Whether its exit alone has taken a whole drain deadline, as on a very busy machine: by then a watchdog
-        of its own may have ended it, and the status says nothing about the deadline.
-        """
-        if self.drained_at is None:
-            return False
-        deadlines = 2 if any(not visitor.ends for visitor in self.model.held) else 1
-        return time.monotonic() >= self.drained_at + deadlines * self.model.setting.drain_deadline
-
     # --------------------------------------------------------------------------------------- settle
 
     def settle(self) -> None:
@@ -268,7 +259,7 @@ class Observer:
             model = self.model
             self._may_leave()
             early = model.early and bool(model.orders)
-            if not (model.condemned or self._exits_slowly()):
+            if not model.condemned:
                 status = 76 if early else model.status
                 rule = "BC-VIOL-08" if model.violated or early else "BC-DRAIN-14" if model.overdue else "BC-DRAIN-12"
                 self.worker.exits(status, rule)

@@ -49,7 +49,7 @@ def main(module: str, what: str, handler: str, work: Work, arguments: Sequence[s
         inherited += channel, *listeners
         enter(WorkerInfo(start.slot, start.capacity))
         status = work(options.handler, start, channel, listeners, retires_after(options.quota, start.slot))
-        end_within(start.drain_deadline)  # exit functions, and threads that are not daemons
+        end_within(start.drain_deadline, status)  # exit functions, and threads that are not daemons
         return status
     except StartError as error:
         say(f"{module}: {error}")

@@ -67,5 +67,5 @@ def work(
             quota=quota,
             poller=poller,
         )
-    end_within(settings.drain_deadline)
+    end_within(settings.drain_deadline, status)
     return status
