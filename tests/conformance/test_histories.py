@@ -150,6 +150,20 @@ def test_a_killed_worker_exits_and_is_replaced_in_the_same_step() -> None:
     assert pool.beliefs.model.pool.workers.keys() == {0}
 
 
+def test_a_pass_that_has_nothing_to_do_is_not_put_off_for_ever() -> None:
+    pool = Pool()
+    pool.ready()
+    assert pool.step([received(1, frames.busy(9, 1, frames.FILLED, 1, 1))], {"out": "Kill", "slot": 1})
+    pool.now += 1.02
+    assert pool.step([], spawn(1)), "it was early"
+    pool.now += 0.02
+    assert pool.step([received(1, frames.hello(1))], send(1, 1, 0))
+    assert len(pool.beliefs.models) == 2, "the next pass may act by now, or not"
+    pool.now += 1
+    assert pool.step([received(1, frames.busy(1, 0, frames.FILLED, 0, 1))])
+    assert len(pool.beliefs.models) == 1
+
+
 def test_lines_of_one_worker_keep_their_order() -> None:
     one, two, three = received(0, frames.hello()), {"in": "eof", "slot": 1}, {"in": "exited", "slot": 0, "status": 0}
     assert sorted(map(len, threads_of([one, two, three]))) == [1, 2]

@@ -17,8 +17,9 @@ from ..model.reload import lacking
 __all__ = ["PutOff", "Waiting", "put_off", "uncertain", "waiting"]
 
 Key = tuple[Any, ...]
-PutOff = tuple[tuple[Key, float, float], ...]
-"""Of each deadline that is put off: which it is, since when it has been due, and what time it was given."""
+PutOff = tuple[tuple[Key, float, float, float], ...]
+"""Of each deadline that is put off: which it is, since when it has been due, what time it was given, and what time it
+had at first."""
 AFTER = 1e-6
 
 
@@ -31,6 +32,8 @@ class Waiting:
     """In the model."""
     since: float
     """At the earliest."""
+    first: float
+    """In the model, before it was put off."""
     begun: float | None
     """When its worker was spawned, if it is that worker's *start_deadline*; when the last pass acted."""
     binds: bool = True
@@ -39,9 +42,9 @@ class Waiting:
 
 def waiting(model: Model, known: PutOff) -> list[Waiting]:
     """All that the parent has to act on when it has passed, the first one first."""
-    since = {(key, given): due for key, due, given in known}
+    before = {(key, given): (due, first) for key, due, given, first in known}
     found = [
-        Waiting(key, when, since.get((key, when), when), begun, key != ("pass",) or _is_needed(model))
+        Waiting(key, when, *before.get((key, when), (when, when)), begun, key != ("pass",) or _is_needed(model))
         for key, when, begun in _deadlines(model)
         if when is not None and when > model.pool.now
     ]
@@ -89,7 +92,7 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
             when = _pass(model) or when
     others = tuple(one for one in known if one[0] != deadline.key and (one[0], one[2]) in still)
     # what becomes due only later is due from then on
-    return (*others, (deadline.key, deadline.since if deadline.binds else when, when))
+    return (*others, (deadline.key, deadline.since if deadline.binds else when, when, deadline.first))
 
 
 def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None]]:

@@ -159,6 +159,7 @@ class Beliefs:
         tried = 0
         met: dict[Any, list[tuple[float | None, ...]]] = {}
         certain = asleep - self.slack - LATE * scale()
+        past = begun - self.slack - LATE * scale()
         todo = [Way(model, at, threads_of(inputs), seen, put_off=put_off) for model, at, put_off in self.models]
         while todo:
             way = todo.pop()
@@ -166,7 +167,9 @@ class Beliefs:
             late = [one for one in waiting if one.binds and one.since < certain - self._extra(one)]
             if not way.threads and way.seen.is_explained and not late:
                 found.append(way)
-            if (one := clock.uncertain(waiting, begun, ended)) is not None and one[0] not in late:
+            # a pass that has nothing to do is never late, but once its time is past for sure, it is not put off either
+            doubtful = [one for one in waiting if one.binds or one.first >= past - self._extra(one)]
+            if (one := clock.uncertain(doubtful, begun, ended)) is not None and one[0] not in late:
                 off = way.waits(*one)
                 mark = (off.key(), state_of(off.model), off.put_off)
                 if mark not in marks:
