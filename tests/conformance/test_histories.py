@@ -17,7 +17,7 @@ from backchannel_conformance import frames, manifest
 from backchannel_conformance.histories import chart, trial
 from backchannel_conformance.histories.compare import Beliefs, TooMany, threads_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
-from backchannel_conformance.histories.play import Deviation, Player, model_of
+from backchannel_conformance.histories.play import SLOW, Abandoned, Deviation, Player, model_of
 from backchannel_conformance.histories.scenario import Line, Scenario
 from backchannel_conformance.histories.seen import Seen
 from backchannel_conformance.histories.shrink import shrink
@@ -162,6 +162,21 @@ def test_a_pass_that_has_nothing_to_do_is_not_put_off_for_ever() -> None:
     pool.now += 1
     assert pool.step([received(1, frames.busy(1, 0, frames.FILLED, 0, 1))])
     assert len(pool.beliefs.models) == 1
+
+
+@pytest.mark.parametrize(("slack", "outcome"), [(0.02, Deviation), (SLOW + 0.1, Abandoned)])
+def test_nothing_is_late_where_nobody_knows_when_it_was_due(slack: float, outcome: type[Exception]) -> None:
+    """An order has expired, and nobody else is ordered."""
+    pool = Pool(order_deadline=1.0)
+    pool.ready()
+    assert pool.step([{"in": "readable", "listener": 0}], send(0, 2, 1), pending=1)
+    pool.beliefs.slack = slack
+    asleep = pool.now + 1.9
+    stage = SimpleNamespace(settle=lambda: asleep, look=list, hides=nothing, stuck=str, grace=0.0, pending={0: 1})
+    player = Player.__new__(Player)
+    player.stage, player.beliefs, player.story, player._pending = stage, pool.beliefs, [], {0: 1}  # type: ignore[assignment]
+    with pytest.raises(outcome):
+        player._explain({"do": "wait"}, pool.now, [], pool.now + 1.6)
 
 
 def test_lines_of_one_worker_keep_their_order() -> None:

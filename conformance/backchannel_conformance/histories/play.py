@@ -196,8 +196,9 @@ class Player:
             ended = time.monotonic()
             seen += stage.look()
             try:
-                found = Seen.of(seen, stage.hides)
-                ways = beliefs.explain(begun, asleep, ended, inputs, (self._pending, stage.pending), found)
+                ways = beliefs.explain(
+                    begun, asleep, ended, inputs, (self._pending, stage.pending), Seen.of(seen, stage.hides)
+                )
                 if ways:
                     beliefs.keep(ways, planned or begun, ended)
                     break
@@ -209,7 +210,11 @@ class Player:
                 raise Abandoned("the machine was too slow")
             if ended > until:
                 self.story.append(Played(step, inputs, seen, planned or begun, stage.pending))
-                raise self._deviation(begun, inputs, seen, stuck)
+                found = self._deviation(planned or begun, inputs, seen, stuck)
+                # where a step took so long once, nobody knows when something was to be done after it
+                if found.is_late and not stuck and beliefs.slack > SLOW * scale():
+                    raise Abandoned("the machine was too slow: nobody knows when it was due")
+                raise found
             time.sleep(0.01)
         self._pending = stage.pending
         stage.next_step()
@@ -230,11 +235,11 @@ class Player:
             if line["out"] == "Spawn":
                 self._born[line["slot"]] = (begun, ended)
 
-    def _deviation(self, begun: float, inputs: list[Line], seen: list[Line], stuck: str) -> Deviation:
+    def _deviation(self, at: float, inputs: list[Line], seen: list[Line], stuck: str) -> Deviation:
         """What is wrong, by the plainest way to read the step: all of it in one pass."""
         model = self.beliefs.model.copy()
         known = [line for line in inputs if line.get("slot", -1) in (-1, *model.pool.workers)]
-        expected = model.turn(max(begun, model.pool.now), known, self.stage.pending)
+        expected = model.turn(max(at, model.pool.now), known, self.stage.pending)
         came = [Action.of(line) for line in seen if line["out"] != "Exit"]
         clause, what, is_late = blame(model, expected, came)
         found = Deviation(self, seen, expected, clause, f"{what}; {stuck}" if stuck else what)
