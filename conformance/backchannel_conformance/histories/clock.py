@@ -44,8 +44,8 @@ def waiting(model: Model, known: PutOff) -> list[Waiting]:
     """All that the parent has to act on when it has passed, the first one first."""
     before = {(key, given): (due, first) for key, due, given, first in known}
     found = [
-        Waiting(key, when, *before.get((key, when), (when, when)), begun, key != ("pass",) or _is_needed(model))
-        for key, when, begun in _deadlines(model)
+        Waiting(key, when, *before.get((key, when), (when, when)), begun, binds)
+        for key, when, begun, binds in _deadlines(model)
         if when is not None and when > model.pool.now
     ]
     return sorted(found, key=lambda one: one.when)
@@ -72,7 +72,7 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
     """Give ``deadline`` a time right after ``until`` in ``model``; return what is put off then."""
     when = until + AFTER
     pool = model.pool
-    still = {(key, given) for key, given, _ in _deadlines(model)}
+    still = {(key, given) for key, given, *_ in _deadlines(model)}
     match deadline.key:
         case ("stop",):
             model.stop_by = when
@@ -89,44 +89,41 @@ def put_off(model: Model, known: PutOff, deadline: Waiting, until: float) -> Put
         case ("pass",):
             # what may be done at once need not be done before then
             pool.sizer.last_maybe = when - pool.sizer.rules["pass"]
-            when = _pass(model) or when
+            when = _pass(model)[0] or when
     others = tuple(one for one in known if one[0] != deadline.key and (one[0], one[2]) in still)
     # what becomes due only later is due from then on
     return (*others, (deadline.key, deadline.since if deadline.binds else when, when, deadline.first))
 
 
-def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None]]:
+def _deadlines(model: Model) -> list[tuple[Key, float | None, float | None, bool]]:
+    """As in :class:`Waiting`: which, when, when it had begun, and whether it binds."""
     pool = model.pool
-    found: list[tuple[Key, float | None, float | None]] = [
-        (("stop",), model.stop_by, None),
-        (("pass",), _pass(model), pool.sizer.last),
+    due, is_needed = _pass(model)
+    found: list[tuple[Key, float | None, float | None, bool]] = [
+        (("stop",), model.stop_by, None, True),
+        (("pass",), due, pool.sizer.last, is_needed),
     ]
-    found += [(("listener", index), backlog.cool_until, None) for index, backlog in enumerate(pool.backlogs)]
+    found += [(("listener", index), backlog.cool_until, None, True) for index, backlog in enumerate(pool.backlogs)]
     for slot, worker in pool.workers.items():
         order = worker.order
         starting = worker.born if worker.state == "STARTING" else None
-        found.append((("state", slot, worker.born, worker.state), worker.until, starting))
-        found.append((("cool", slot, worker.born), worker.cool_until, None))
+        found.append((("state", slot, worker.born, worker.state), worker.until, starting, True))
+        found.append((("cool", slot, worker.born), worker.cool_until, None, True))
         if order is not None and not order.expired:
-            found.append((("order", slot, worker.born, order.number), order.due, None))
+            found.append((("order", slot, worker.born, order.number), order.due, None, True))
     return found
 
 
-def _pass(model: Model) -> float | None:
-    """From when on, at the latest, a pass has to do what it finds to do."""
+def _pass(model: Model) -> tuple[float | None, bool]:
+    """From when on, at the latest, a pass has to do what it finds to do; and whether there is anything."""
     pool, sizer = model.pool, model.pool.sizer
     if not model.sizing:
-        return None
+        return None, False
     spawn, retire = model.needs()
+    going_on = max(sizer.must_act, sizer.not_before, sizer.delayed_until)
     if pool.reloading and lacking(pool):
-        return max(sizer.must_act, sizer.not_before, sizer.delayed_until)
+        return going_on, True
     if retire is not None:
-        return sizer.must_retire
+        return sizer.must_retire, True
     # a pool that is not short may be so in a moment
-    return sizer.must_spawn if spawn else max(sizer.must_act, sizer.not_before, sizer.delayed_until)
-
-
-def _is_needed(model: Model) -> bool:
-    """Whether there is something to do for a pass."""
-    spawn, retire = model.needs()
-    return bool(spawn) or retire is not None or bool(model.pool.reloading and lacking(model.pool))
+    return (sizer.must_spawn, True) if spawn else (going_on, False)

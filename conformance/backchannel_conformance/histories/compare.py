@@ -31,9 +31,9 @@ __all__ = ["Beliefs", "Seen", "TooMany", "Way"]
 
 Line = dict[str, Any]
 Thread = tuple[Line, ...]
-MOST = 96
-"""Beliefs, at most."""
-TRIED = 3000
+MOST = 48
+"""Beliefs, at most: what comes after has to be tried for each of them, and another history says more for less."""
+TRIED = 1000
 """Turns for one step, at most."""
 LATE = 0.1
 """Seconds by which a parent that sleeps may miss a deadline."""

@@ -116,13 +116,14 @@ class Worker:
 
     def view(self, now: float) -> dict[str, Any]:
         """As in ``vectors/dispatch.json`` and ``vectors/scaling.json``."""
+        order = self.order
         return {
             "slot": self.slot,
             "state": "DRAINING" if self.drained else self.state,  # until it has exited (BC-SCALE-03)
             "open": self.open,
             "capacity": self.capacity,
-            "reserved": self.reserved,
-            "ordered": self.order is not None,
+            "reserved": order.max if order else 0,
+            "ordered": order is not None,
             "cooling": self.cool_until > now,
             "passed_over": self.passed_over,
         }
