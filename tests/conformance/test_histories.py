@@ -14,13 +14,14 @@ import pytest
 from backchannel import Parent, Scaling, Settings
 from backchannel.trace import record
 from backchannel_conformance import frames, manifest
-from backchannel_conformance.histories import chart, trial
+from backchannel_conformance.histories import chart, states, trial
 from backchannel_conformance.histories.compare import Beliefs, TooMany, threads_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
 from backchannel_conformance.histories.play import SLOW, Abandoned, Deviation, Player, model_of
 from backchannel_conformance.histories.scenario import Line, Scenario
 from backchannel_conformance.histories.seen import Seen
 from backchannel_conformance.histories.shrink import shrink
+from backchannel_conformance.histories.states import state_of
 from backchannel_conformance.histories.vectors import scenario_of, vector_of
 from backchannel_conformance.model import Model, check_trace
 
@@ -183,6 +184,24 @@ def test_lines_of_one_worker_keep_their_order() -> None:
     one, two, three = received(0, frames.hello()), {"in": "eof", "slot": 1}, {"in": "exited", "slot": 0, "status": 0}
     assert sorted(map(len, threads_of([one, two, three]))) == [1, 2]
     assert (one, three) in threads_of([one, two, three])
+
+
+def test_what_is_far_ahead_makes_no_two_beliefs_of_one() -> None:
+    """Whenever the hello was read: the worker has an hour for the next thing, and its age is that of its spawn."""
+    for deadline, alike in ((3600.0, True), (1.0, False)):
+        models = []
+        for now in (100.0, 100.5):
+            model = Model({"silence_deadline": deadline, "order_deadline": 0.1, "start_deadline": 3600.0}, TWO)
+            model.turn(now, [{"in": "start"}])
+            for inputs in ([received(0, frames.hello(1))], [received(0, frames.busy(1, 0, frames.FILLED, 0, 1))]):
+                model.turn(now + 0.01, inputs)
+            model.turn(now + 0.02, [{"in": "readable", "listener": 0}], {0: 1})
+            model.turn(now + 1)
+            models.append(model)
+        (one, times), (other, others) = map(state_of, models)
+        assert models[0].pool.workers[0].state == "SUSPECT"
+        assert one == other
+        assert states.alike(times, others) is alike
 
 
 def test_too_many_beliefs_say_nothing() -> None:

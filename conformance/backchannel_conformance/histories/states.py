@@ -13,6 +13,8 @@ __all__ = ["alike", "state_of"]
 
 ALIKE = 0.05
 """Seconds by which two models may differ and count as one."""
+FAR = 60.0
+"""Seconds ahead of which it makes no difference when something is due: no history lasts until then."""
 
 
 def alike(times: Sequence[float | None], others: Sequence[float | None]) -> bool:
@@ -38,10 +40,15 @@ def state_of(model: Model) -> tuple[Any, tuple[float | None, ...]]:
     pool, sizer = model.pool, model.pool.sizer
     now, period = pool.now, sizer.rules["pass"]
 
-    def ahead(when: float | None) -> float | None:
-        return when if when is not None and when > now else None
+    far = now + FAR * scale()
 
-    times = [model.stop_by, sizer.last_death, sizer.short_since, sizer.surplus_since]
+    def ahead(when: float | None) -> float | None:
+        return near(when) if when is not None and when > now else None
+
+    def near(when: float | None) -> float | None:
+        return float("inf") if when is not None and when > far else when
+
+    times = [near(model.stop_by), sizer.short_since, sizer.surplus_since]
     times += [ahead(sizer.last + period), ahead(sizer.last_maybe + period)]
     times += map(ahead, (sizer.not_before, sizer.lifted, sizer.hopeless_until, sizer.no_start_before))
     state: list[Any] = [model.state, model.kept, _POOL(pool), _SIZER(sizer)]
@@ -54,7 +61,9 @@ def state_of(model: Model) -> tuple[Any, tuple[float | None, ...]]:
         worker = pool.workers[slot]
         order = worker.order
         series = tuple(sorted(worker.series.items())), frozenset(worker.passed_over)
-        state += [_WORKER(worker), worker.accepted > 0, series, order and _ORDER(order)]
-        times += [worker.born, worker.until, ahead(worker.cool_until)]
-        times.append(order.due if order and not order.expired else None)
+        # its age is told apart from early_exit by whoever plays, or the history is given up
+        state += [_WORKER(worker), worker.accepted > 0, worker.born > sizer.last_death, series]
+        state.append(order and _ORDER(order))
+        times += [near(worker.until), ahead(worker.cool_until)]
+        times.append(near(order.due) if order and not order.expired else None)
     return tuple(state), tuple(times)
