@@ -76,6 +76,20 @@ def test_an_end_may_be_told_with_the_answer_or_after_it(open: int) -> None:
     assert (due is not None) is (open == 2)
 
 
+@pytest.mark.parametrize(("accepted", "reason"), [(0, WORKER), (1, FILLED)])
+def test_what_is_closed_may_have_been_above_the_limit(accepted: int, reason: int) -> None:
+    """The limit is a number, not a count: the descriptor of an old connection that has ended may not come back."""
+    model = welcomed()
+    model.visitors[0].left = "closed"
+    model.descriptors = 0
+    model.frame(frames.idle(4))
+    model.wrote(frames.accept(2, 1).octets)
+    model.frame(frames.busy(2, accepted, reason, accepted, 4))
+    model.wrote(frames.accept(3, 1).octets)
+    with pytest.raises(RequirementViolated, match="BC-ERRNO-03"):
+        model.frame(frames.busy(3, 0, PEER, accepted, 4))
+
+
 def test_what_is_due() -> None:
     model = welcomed()
     model.visitors[0].answers = 1

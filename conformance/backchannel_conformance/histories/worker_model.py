@@ -73,7 +73,11 @@ class WorkerModel:
     """Its drain deadline may have passed: it may leave what it holds."""
     faulted: Fault | None = None
     descriptors: int | None = None
-    """How many more it can get."""
+    """How many more it can get for sure."""
+    freed: int = 0
+    """And how many more perhaps: what it has closed since, if that was below its limit. The limit is the lowest number
+    that was not used then, and what it had may be above that.
+    """
     _octets: bytes = b""
     _sent: int = 0
 
@@ -164,7 +168,9 @@ class WorkerModel:
         del queue[: frame.accepted]
         self.taken += frame.accepted
         if self.descriptors is not None:
-            self.descriptors -= frame.accepted
+            most = self.descriptors + self.freed - frame.accepted
+            self.descriptors = max(0, self.descriptors - frame.accepted)
+            self.freed = most - self.descriptors
 
     def _results(self, order: Sent) -> set[tuple[int, int]]:
         useless = self.setting.useless and order.listener == self.setting.listeners - 1
@@ -173,7 +179,7 @@ class WorkerModel:
         if self.descriptors is None:
             return results(order.max, pending, order.fault, at_the_end=at_the_end)
         # what has ended and was not reported yet may be closed already, and its descriptor free
-        most = self.descriptors + sum(visitor.ends for visitor in self.held)
+        most = self.descriptors + self.freed + sum(visitor.ends for visitor in self.held)
         choices = range(self.descriptors, most + 1)
         return {found for free in choices for found in results(order.max, pending, order.fault, free, at_the_end)}
 
@@ -216,8 +222,7 @@ class WorkerModel:
         for visitor in over[: max(0, left_out)]:
             visitor.state = "ended"
             self.held.remove(visitor)
-            if self.descriptors is not None:
-                self.descriptors += 1
+            self.freed += 1
         self.ended += max(0, left_out)
         self.open, self.capacity = frame.open, frame.capacity
 

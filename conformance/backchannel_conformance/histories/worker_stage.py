@@ -197,7 +197,7 @@ class WorkerStage:
         if more is not None:
             self._few = self._stack.enter_context(ExitStack())
             self._few.enter_context(kernel.no_descriptors(self.worker.pid, more))
-        self.model.descriptors = more
+        self.model.descriptors, self.model.freed = more, 0
 
     # -------------------------------------------------------------------------------------- the end
 
