@@ -18,12 +18,14 @@ from backchannel_conformance.histories import chart, states, trial
 from backchannel_conformance.histories.compare import Beliefs, TooMany, threads_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
 from backchannel_conformance.histories.play import SLOW, Abandoned, Deviation, Player, model_of
+from backchannel_conformance.histories.puppet import Puppet
 from backchannel_conformance.histories.scenario import Line, Scenario
 from backchannel_conformance.histories.seen import Seen
 from backchannel_conformance.histories.shrink import shrink
 from backchannel_conformance.histories.states import state_of
 from backchannel_conformance.histories.vectors import scenario_of, vector_of
 from backchannel_conformance.model import Model, check_trace
+from backchannel_conformance.waiting import until
 
 ROOT = Path(__file__).parents[2]
 MUTATE = str(ROOT / "conformance" / "mutants" / "mutate.py")
@@ -316,6 +318,13 @@ def test_a_fault_is_found_and_shown(tmp_path: Path) -> None:
     assert "4 clients connect to listener 0" in shown
     assert "P -> W0   ACCEPT order=2 listener=0 max=4" in shown
     assert "expected in the last step: ACCEPT order=2 listener=0 max=2 to worker 0" in shown
+
+
+def test_a_puppet_that_is_slow_says_nothing_of_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with playing(manifest.find("sync"), Scenario(OPTIONS), tmp_path) as player:
+        monkeypatch.setattr(Puppet, "has_gone", lambda puppet: until(bool, 0, what="the puppet to exit"))
+        with pytest.raises(Abandoned, match="the puppet to exit"):
+            player.step({"do": "exit", "slot": 0})
 
 
 def test_how_a_parent_watches_is_asked_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..manifest import DEFAULTS, Manifest
 from ..model import Action, Model
 from ..model.workers import protocol
-from ..waiting import scale
+from ..waiting import TimedOut, scale
 from .blame import blame
 from .compare import Beliefs, Seen, TooMany
 from .scenario import Scenario
@@ -136,6 +136,8 @@ class Player:
                 lines = self.stage.play(part)
                 any_done |= lines is not None
                 inputs += lines or []
+        except TimedOut as error:  # it was for a puppet, which is no part of the parent
+            raise Abandoned(f"the machine was too slow: {error}") from None
         finally:
             if at_once:
                 begun = time.monotonic()
