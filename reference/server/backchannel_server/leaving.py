@@ -9,13 +9,13 @@ It does not take for ever: a watchdog ends a worker that hangs there, and prints
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import faulthandler
 import logging
 import os
 import sys
-import threading
 import time
 import traceback
 import weakref
@@ -46,8 +46,9 @@ def end_within(seconds: float, status: int) -> None:
     # Python's threads do not end a process whose interpreter is kept by others, or is past its exit functions. This
     # does, though with status 1 alone: it comes second, when there is nobody left who would be misled.
     faulthandler.dump_traceback_later(2 * seconds, exit=True, file=2)
+    # not by ``threading``, which a worker need not load for it, and which would wait for this thread at the exit
     with contextlib.suppress(RuntimeError):  # no thread is to be had
-        threading.Thread(target=_end, args=(seconds, status, _latest), daemon=True).start()
+        _thread.start_new_thread(_end, (seconds, status, _latest))
 
 
 def _end(seconds: float, status: int, number: int) -> None:
