@@ -11,6 +11,7 @@ from backchannel_conformance.histories.plan import plan
 from backchannel_conformance.histories.pool_scenario import Step, histories
 from backchannel_conformance.histories.pool_stage import PoolStage
 from backchannel_conformance.histories.worker_shrink import shrink
+from backchannel_conformance.manifest import DEFAULTS
 
 event = pytest.mark.classes("event")
 CHUNK = 50
@@ -18,6 +19,9 @@ CHUNK = 50
 SLOTS = 3
 ORDER_DEADLINE = 0.2
 """Seconds: an order to a worker that is stopped has to expire before its client is served."""
+
+LONG = "3600"
+"""Seconds."""
 
 
 def chunks() -> range:
@@ -34,12 +38,22 @@ def chunks() -> range:
 def test_histories_of_a_pool(pools: Pools, capacity: int, seed: int) -> None:
     """Whatever happens, nobody is lost before accept, and the parent's figures are the kernel's."""
     reload = "reload" in pools.manifest.classes
+    offered = pools.manifest.roles["pool"].placeholders
     # by level, as most systems can only, in every second one
-    level = seed % 2 == 0 and "poller" in pools.manifest.roles["pool"].placeholders
-    poller = "poll" if level else "auto"
+    poller = "poll" if seed % 2 == 0 and "poller" in offered else "auto"
+    # however slow the machine is, nobody is killed but by a step
+    drain, silence = (LONG if name in offered else DEFAULTS[name] for name in ("drain_deadline", "silence_deadline"))
 
     def stage() -> PoolStage:
-        return PoolStage(pools(SLOTS, capacity=capacity, order_deadline=ORDER_DEADLINE, poller=poller), SLOTS, capacity)
+        pool = pools(
+            SLOTS,
+            capacity=capacity,
+            order_deadline=ORDER_DEADLINE,
+            poller=poller,
+            drain_deadline=drain,
+            silence_deadline=silence,
+        )
+        return PoolStage(pool, SLOTS, capacity)
 
     def told(error: RequirementViolated, played: PoolStage, note: str = "") -> RequirementViolated:
         script = "\n".join(f"    {number}. {line}" for number, line in enumerate(played.trace, 1))
