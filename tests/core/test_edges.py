@@ -117,3 +117,25 @@ def test_where_no_watch_was_armed_all_are_counted_when_room_returns() -> None:
         served.append(order.listener)
         made.answer(0)
     assert served == [1, 0, 1]
+
+
+def test_a_stop_counts_every_listener_where_no_edge_tells() -> None:
+    """A client comes to one listener while the last order of the other is under way: it is served before the drain."""
+    made = World(Settings(), Scaling.fixed(1), listeners=2)
+    made.greet_all()
+    made.connect(1)
+    made.answer(0)
+    made.queue[0] = 1
+    made.parent.stop(made.now)
+    made.turn()
+    made.end(0)
+    (order,) = made.workers[0].orders
+    assert order.listener == 0
+    made.queue[1] = 1  # nobody has room, so no watch is armed that could tell
+    made.answer(0)
+    assert not made.closed
+    made.end(0)
+    (order,) = made.workers[0].orders
+    assert order.listener == 1
+    made.answer(0)
+    assert made.closed
