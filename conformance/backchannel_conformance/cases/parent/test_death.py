@@ -185,7 +185,9 @@ def test_exit_of_a_drained_worker_is_not_early(parents: Parents) -> None:
         stub = parent.stub("BC-SCALE-11")
         stub.greet()
     took = time.monotonic() - began
-    check(took < 8, "BC-SCALE-33", f"eight workers that had been drained were replaced in {took:.1f} s")
+    # early exits would have cost 1, 2, 4 ... seconds, more than 100 together
+    limit = min(8 * scale(), 80)
+    check(took < limit, "BC-SCALE-33", f"eight workers that had been drained were replaced in {took:.1f} s")
 
 
 @pytest.mark.kernel("state")
