@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
+from typing import Final
 
 import pytest
 from backchannel_conformance import frames, kernel
@@ -15,6 +17,8 @@ from backchannel_conformance.waiting import until
 from backchannel_conformance.worker_under_test import HELLO_LIMIT
 
 event = pytest.mark.classes("event")
+WATCHED: Final = 0.2
+"""Seconds for which a worker is looked at that has nothing to do."""
 
 
 @pytest.mark.req("BC-WORK-09", "BC-BUSY-01")
@@ -41,8 +45,13 @@ def test_listener_is_not_watched(workers: Workers, capacity: int) -> None:
         before = asleep(worker.pid)
         worker.client.send("who")
         woken += asleep(worker.pid) > before
+    before = kernel.switches(worker.pid)
+    time.sleep(WATCHED)  # the figure is taken over this time: one that looks again and again need not wake for each
+    looked = kernel.switches(worker.pid) - before
     worker.barrier()
     check(woken < 10, "BC-WORK-01", f"it woke for {woken} of 20 clients that it was not ordered to take")
+    seen = f"it woke {looked} times in {WATCHED:g} s while clients waited that it was not ordered to take"
+    check(looked < 10, "BC-WORK-01", seen)
 
 
 def asleep(pid: int) -> int:
