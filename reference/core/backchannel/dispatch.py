@@ -79,15 +79,12 @@ class Dispatch:
         """Listeners to count before :meth:`order` (BC-PEND-02): where something may have changed, or, if all is to be
         served ``to_the_end``, where it is not known that nothing is left.
         """
-
-        def may_be_left(backlog: Backlog) -> bool:
-            # without edges nothing tells of who has come since the last count, unless a watch was armed (BC-STOP-01)
-            return not backlog.in_flight and not (backlog.empty and self.edges)
-
+        # without edges nothing tells of who has come since the last count, unless a watch was armed (BC-STOP-01)
         return [
             index
             for index, backlog in enumerate(self.backlogs)
-            if (backlog.dirty or (to_the_end and may_be_left(backlog))) and not backlog.cooling
+            if not backlog.cooling
+            and (backlog.dirty or (to_the_end and not backlog.in_flight and not (backlog.empty and self.edges)))
         ]
 
     def look_again(self) -> None:
