@@ -184,6 +184,19 @@ def test_each_worker_has_its_own_deadline(parents: Parents) -> None:
 # ---------------------------------------------------------------------------------------------------- silence_deadline
 
 
+def suspected(parent: ParentUnderTest) -> tuple[StubWorker, StubWorker, float]:
+    """The first worker, whose order has expired; the second, which has taken the client; and when the first was SUSPECT
+    already.
+    """
+    silent, other = parent.workers
+    parent.connect()
+    silent.order("BC-PICK-01")
+    other.order("BC-SILENT-01")
+    since = time.monotonic()
+    other.take()
+    return silent, other, since
+
+
 @event
 @stops
 @pytest.mark.needs("order_deadline", "silence_deadline")
@@ -194,13 +207,8 @@ def test_status_does_not_put_off_the_silence_deadline(parents: Parents) -> None:
     parent = parents.pool(
         2, capacity=2, policy="lowest", order_deadline=0.05 * scale(), silence_deadline=long, pass_=0.02
     )
-    silent, other = parent.workers
-    parent.connect()
-    silent.order("BC-PICK-01")
-    other.order("BC-SILENT-01")
-    suspect = time.monotonic()
-    other.take()
-    with parent.asleep(suspect + long):
+    silent, other, since = suspected(parent)
+    with parent.asleep(since + long):
         silent.err(frames.idle(3))
     parent.barrier(by=other)
     check(not silent.alive(), "BC-SILENT-05", "it had been SUSPECT for silence_deadline, and was not killed")
@@ -214,14 +222,9 @@ def test_late_answer_before_the_silence_deadline(parents: Parents) -> None:
 
     def attempt(long: float) -> tuple[float, tuple[ParentUnderTest, StubWorker]]:
         parent = parents.pool(2, order_deadline=0.05 * scale(), silence_deadline=long)
-        late, other = parent.workers
-        parent.connect()
-        late.order("BC-PICK-01")
-        other.order("BC-SILENT-01")
-        suspect = time.monotonic()
-        other.take()
+        late, other, since = suspected(parent)
         other.finish()
-        with parent.asleep(suspect + long) as stopped:
+        with parent.asleep(since + long) as stopped:
             late.answer(0)
         return stopped, (parent, late)
 
