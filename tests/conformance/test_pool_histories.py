@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from backchannel_conformance.histories.pool_scenario import MOST, STEPS, histories
 
@@ -19,7 +17,7 @@ def test_the_same_seed_makes_the_same_histories() -> None:
 def test_what_is_made_up_can_be_played(reload: bool) -> None:
     """Clients are used only while they are there, one worker is stopped at a time, and a pool is reloaded whole."""
     seen = set()
-    for steps in itertools.islice(histories(1, 300, 3, reload=reload), 300):
+    for steps in histories(1, 300, 3, reload=reload):
         clients: set[int] = set()
         frozen = False
         for step in steps:

@@ -78,7 +78,7 @@ class PoolStage:
                 self._leave(at, reset=step.what == "reset")
             case "kill server":
                 if self._room() > 0:
-                    self._kill(self._ask("a client").pid)
+                    self._kill(self._ask().pid)
             case "kill holder":
                 if at in self._clients and (who := self._clients[at].served) and who.pid != self._frozen:
                     self._kill(who.pid)
@@ -137,25 +137,23 @@ class PoolStage:
     def _expired(self) -> int:
         return self.pool.status().counters["expired"]
 
-    def _ask(self, who: str) -> Who:
+    def _ask(self) -> Who:
         try:
             return self.pool.client.ask()
         except NoAnswer as error:
-            raise RequirementViolated("BC-LOSS-01", f"{who} was not served, though there was room: {error}") from None
+            raise _not_served("a client", error) from None
 
     def _hold(self, at: int) -> None:
         room = self._room()
         one = self._clients[at] = _Customer(Held(self.pool.addresses[0], "hold"))
         if room > 0:
-            one.served = self._answer(at, one)
+            one.served = self._answer(f"client {at}", one.socket)
 
-    def _answer(self, at: int, one: _Customer) -> Who:
+    def _answer(self, who: str, client: Held) -> Who:
         try:
-            return one.socket.answer(PATIENCE)
+            return client.answer(PATIENCE)
         except NoAnswer as error:
-            raise RequirementViolated(
-                "BC-LOSS-01", f"client {at} was not served, though there was room: {error}"
-            ) from None
+            raise _not_served(who, error) from None
 
     def _again(self, at: int) -> None:
         one = self._clients.get(at)
@@ -185,7 +183,7 @@ class PoolStage:
             check(bool(readable), "BC-WATCH-07", f"there is room, and none of the {len(waiting)} that wait was served")
             for at, one in self._clients.items():
                 if one.socket.socket in readable:
-                    one.served = self._answer(at, one)
+                    one.served = self._answer(f"client {at}", one.socket)
 
     def _one_after_another(self, count: int) -> None:
         if self._room() < 1:
@@ -196,7 +194,7 @@ class PoolStage:
             until(lambda: all(kernel.state(pid) == "S" for pid in pids), what="the workers to sleep")
         before = {pid: kernel.switches(pid) for pid in pids}
         expired = self._expired()
-        served = {self._ask("a client").pid for _ in range(count)}
+        served = {self._ask().pid for _ in range(count)}
         if self._expired() != expired:
             return  # on a machine so busy that an order expired, another worker is ordered as well, and rightly
         for pid in before.keys() - served:
@@ -214,12 +212,7 @@ class PoolStage:
 
     def _all_answer(self, clients: list[Held]) -> None:
         for at, one in enumerate(clients):
-            try:
-                one.answer(PATIENCE)
-            except NoAnswer as error:
-                raise RequirementViolated(
-                    "BC-LOSS-01", f"number {at} of {len(clients)} clients was not served: {error}"
-                ) from None
+            self._answer(f"number {at} of {len(clients)} clients", one)
         self.pool.client.close()
 
     # ------------------------------------------------------------------------------------- trouble
@@ -330,6 +323,10 @@ class PoolStage:
         figures = _loads(self.pool.status(), self._frozen)
         table = kernel.established(figures, self.pool.port)
         check(figures == table, "BC-LOAD-01", f"by process, the parent says {figures}, the kernel {table}")
+
+
+def _not_served(who: str, error: NoAnswer) -> RequirementViolated:
+    return RequirementViolated("BC-LOSS-01", f"{who} was not served, though there was room: {error}")
 
 
 def _loads(status: Status, but: int | None) -> dict[int, int]:
