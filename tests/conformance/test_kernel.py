@@ -149,7 +149,7 @@ def test_sockets_in_netlink_and_in_the_file(
         with socket.create_connection((host, port)) as ours, listener.accept()[0] as theirs:
             inodes = {os.fstat(one.fileno()).st_ino for one in (listener, ours, theirs)}
             asked = {row for row in tcp_table.rows(Path("/proc")) if row.inode in inodes}
-            monkeypatch.delattr(socket, "AF_NETLINK")
+            monkeypatch.setattr(sys, "platform", "netbsd")
             assert {row for row in tcp_table.rows(Path("/proc")) if row.inode in inodes} == asked
             there = ours.getsockname()[1]
             assert sorted((row.state, row.port, row.peer) for row in asked) == [
