@@ -168,9 +168,12 @@ class RunningServer:
             host, _, port = address.partition(" ")[0].rpartition(":")
             self.address = host, int(port or 0)
         if not ready:
-            os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself, and have left nobody behind
+                os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-            raise SystemExit(f"{self.server.name} did not start: {' '.join(command)}")
+            raise SystemExit(
+                f"{self.server.name} did not start: {' '.join(command)}\n(nox -s bench installs what it compares)"
+            )
 
     def _answers(self) -> bool:
         """Wait until an HTTP server has all its workers and answers; whether it ever does."""
