@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), metavar="N", help="default: %(default)s")
     parser.add_argument("--time-scale", type=float, default=0.5, metavar="F", help="default: %(default)s")
     parser.add_argument(
-        "--limit", type=float, default=120.0, metavar="S", help="seconds for a case; default: %(default)g"
+        "--limit", type=float, default=60.0, metavar="S", help="seconds for a case; default: %(default)g"
     )
     return parser
 
@@ -207,10 +207,11 @@ def run(options: argparse.Namespace, report: Report, found: Sequence[Site], sett
     began, wrong = time.monotonic(), False
     with tempfile.TemporaryDirectory() as folder:
         judge = Judge(Path(folder), options.time_scale, options.limit, known)
-        mutants = [*([] if options.no_blank else blanks(to_do)), *to_do]
-        for verdict in judge_all(mutants, judge, max(1, options.jobs), options.budget):
+        unchanged = [] if options.no_blank else blanks(to_do)
+        ids_of_blanks = {site.id for site in unchanged}
+        for verdict in judge_all([*unchanged, *to_do], judge, max(1, options.jobs), options.budget):
             word = verdict.verdict
-            if " : " in verdict.what:  # a blank is in no function
+            if verdict.site in ids_of_blanks:
                 word = "blank" if verdict.verdict == SURVIVED else "NOT BLANK"
                 wrong |= verdict.verdict != SURVIVED
             else:

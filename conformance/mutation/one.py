@@ -24,12 +24,15 @@ from types import FrameType
 import pytest
 from backchannel_conformance.cli import CASES, QUIET
 from backchannel_conformance.fixtures import Fixtures
+from backchannel_conformance.histories.plan import Plan, plan
 from backchannel_conformance.plugin import Suite, case_of, manifest_of
 from backchannel_conformance.waiting import scale
 from targets import TARGETS, changed
 
 MEMORY = 2 << 30
 """Octets that a process of a mutant may have."""
+HISTORIES = 100
+"""Of each role: they look at everything, so they come before the cases that look at one thing."""
 TIMES = 3
 """So often a case must fail."""
 MUTANT, RIGHT = "mutant", "right"
@@ -55,7 +58,11 @@ class Conduct:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         self._controls = {_key(item): item for item in items if manifest_of(item).name == RIGHT}
         items[:] = [item for item in items if manifest_of(item).name == MUTANT]
-        items.sort(key=lambda item: (self._places.get(case_of(item), len(self._places)), not _is_broad(item)))
+        items.sort(key=self._place)
+
+    def _place(self, item: pytest.Item) -> tuple[bool, bool, int]:
+        case = case_of(item)
+        return case != self._last, not _is_broad(item), self._places.get(case, len(self._places))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -112,6 +119,7 @@ def main() -> int:
     """Run; return the exit status."""
     target, place, right, factor, limit, order = sys.argv[1:]
     scale(float(factor))
+    plan(Plan(histories=HISTORIES, shrinks=False))
     # inherited by all that is started: a mutant may ask for all the memory that there is
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     both = [replace(changed(target, Path(where)), name=name) for name, where in ((MUTANT, place), (RIGHT, right))]

@@ -104,8 +104,12 @@ def all_sites(names: Sequence[str]) -> list[Site]:
     for name in names:
         target = TARGETS[name]
         find = c_sites.sites_of if target.part == PORT else python_sites.sites_of
-        found += [site for site in find(name, target.path.read_text()) if site.function not in OF_MISTAKES]
+        found += [site for site in find(name, target.path.read_text()) if not _is_of_mistakes(site)]
     return found
+
+
+def _is_of_mistakes(site: Site) -> bool:
+    return site.function in OF_MISTAKES or site.statement.startswith("raise SettingError")
 
 
 def prepare(name: str, source: str, folder: Path) -> Path:

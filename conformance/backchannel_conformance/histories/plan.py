@@ -23,6 +23,8 @@ class Plan:
     seed: int = 1
     histories: int = HISTORIES
     save: Path | None = None
+    shrinks: bool = True
+    """Whether one that fails is made as short as it can be."""
 
     @property
     def seeds(self) -> range:

@@ -72,7 +72,7 @@ def play(manifest: Manifest, scenario: Scenario, folder: Path, *, prompt: bool =
 def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str, str]:
     """The clause and the report."""
     scenario = deviation.player.scenario.but(deviation.player.done)
-    shorter = shrink(scenario, lambda less: _again(manifest, less, folder))
+    shorter = shrink(scenario, lambda less: _again(manifest, less, folder)) if plan().shrinks else None
     told = shorter or deviation
     again = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
     saved = ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import ContractError, RequirementViolated
 from ..waiting import scale
 from ..worker_under_test import WorkerUnderTest
+from .plan import plan
 from .worker_scenario import History, Setting, Step, Welcome, simpler
 from .worker_shrink import shrink
 from .worker_stage import WorkerStage
@@ -78,6 +79,8 @@ class Player:
 
     def _explained(self, history: History, life: _Life, violation: RequirementViolated) -> RequirementViolated:
         """The same failure, as short as it can be made."""
+        if not plan().shrinks:
+            return violation
         rule, setting = violation.requirement, history.setting
         seen, trace = violation.seen, life.stage.trace
 
