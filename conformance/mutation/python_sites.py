@@ -44,10 +44,10 @@ _ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
     ast.RShift: ast.LShift,
 }
 _FUNCTIONS: Final = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "getattr", "Violation", "violated"})
+_SYMMETRIC: Final = frozenset({"min", "max", "isinstance", "cast", "getattr", "Violation", "violated", "note"})
 """Calls whose arguments do not change places: nothing would come of it, but another word in a log."""
 _EMPTY: Final = {"list": "[]", "tuple": "()", "dict": "{}", "set": "set()", "frozenset": "frozenset()", "bytes": "b''"}
-_SILENT: Final = frozenset({"_note", "Note", "debug", "info", "warning", "error", "exception", "print"})
+_SILENT: Final = frozenset({"_note", "note", "Note", "debug", "info", "warning", "error", "exception", "print"})
 """Calls that only say something in words: leaving one out breaks no rule."""
 _IN_WORDS: Final = frozenset({"__repr__", "__str__"})
 _FOR_TYPES: Final = {"isinstance": 1, "cast": 0}
