@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 from backchannel_conformance.errors import check
@@ -85,6 +86,27 @@ def test_nobody_is_retired_meanwhile(parents: Parents) -> None:
     old[2].quiet("BC-RELOAD-06", "a reload is under way")
     old[1].take()
     old[1].quiet("BC-RELOAD-06", "a reload is under way")
+
+
+@pytest.mark.needs("min_spare", "max_spare")
+@pytest.mark.req("BC-RELOAD-13", "BC-SCALE-12")
+def test_newcomer_that_fails(parents: Parents) -> None:
+    """The newcomer exits before it is READY. The pool lacks nobody, so the next one comes by the reload alone, when
+    its delay of a second is over.
+    """
+    parent = parents(start=1, min=1, max=2, min_spare=0, max_spare=8)
+    (old,) = workers(parent, 1)
+    old.greet()
+    parent.signal(signal.SIGHUP)
+    newcomer = parent.stub("BC-RELOAD-01")
+    died = time.monotonic()
+    newcomer.leave(1)
+    again = parent.stub("BC-RELOAD-13")
+    took = time.monotonic() - died
+    check(took >= 1.0, "BC-SCALE-12", f"the next newcomer started {took:.3f} s after the failure of the first, not 1 s")
+    old.quiet("BC-RELOAD-08", "no newcomer is READY")
+    again.greet()
+    old.drained("BC-RELOAD-13")
 
 
 @pytest.mark.req("BC-RELOAD-13", "BC-RELOAD-05")
