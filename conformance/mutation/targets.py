@@ -32,8 +32,7 @@ OF_MISTAKES: Final = frozenset({"Settings.__post_init__", "Scaling.__post_init__
 """Functions that only check what an operator has written: no rule is in them."""
 
 OF_OTHER_SYSTEMS: Final = frozenset({"WorkerSide._sent_in_part"})
-"""Functions that this one never calls: a socketpair of Linux takes all of a write that is as short as these, or nothing.
-"""
+"""Functions that Linux gives no cause to call: its socketpairs take a write this short whole, or not at all."""
 
 
 class DoesNotCompile(Exception):
@@ -67,12 +66,13 @@ def _c(name: str, *cases: str, manifest: str = "c.toml") -> dict[str, Target]:
 
 _PARTS_OF_THE_PARENT: Final = (
     "backlog", "candidates", "deadlines", "dispatch", "failures", "lifecycle",
-    "parent", "reload", "reports", "settings", "sizing", "slots", "states",
+    "parent", "reload", "reports", "settings", "sizing", "slots",
 )  # fmt: skip
 TARGETS: Final[dict[str, Target]] = {
     **_python(CORE, "core", ("codec", "worker", "parent"), "backchannel.frames"),
     **_python(CORE, "core", ("worker", "parent"), "backchannel.exec_binding"),
     **_python(CORE, "core", ("worker",), "backchannel.worker"),
+    **_python(CORE, "core", ("worker", "parent"), "backchannel.states"),
     **_python(CORE, "core", ("parent",), *(f"backchannel.{name}" for name in _PARTS_OF_THE_PARENT)),
     **_python(
         SHELLS, "server", ("worker", "pool/test_load.py"),
