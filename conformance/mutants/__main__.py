@@ -152,7 +152,8 @@ def main() -> int:
     for name in options.names:
         if name not in known:
             print(
-                f"python conformance/mutants: there is no mutant {name!r}; they are functions in {HERE.name}/wrong",
+                f"python conformance/mutants: there is no mutant {name!r}; they are the functions in {HERE.name}/wrong,"
+                f" named like {mutants[0].name}",
                 file=sys.stderr,
             )
             return 2

@@ -93,3 +93,8 @@ def herd_during_a_reload() -> None:
         "    from .backlog import Backlog\n"
         "    Backlog.wanted = lambda self, pending: (pending, False)\n",
     )
+
+
+@wrong("BC-RELOAD-13", role="parent", kills=["test_newcomer_that_fails"])
+def reload_forgets_the_newcomer_that_was_put_off() -> None:
+    rewrite(Reload.proceed, "    self.waiting = lacking > 0 and not may_spawn\n", "")

@@ -132,3 +132,8 @@ def newest_retires() -> None:
         "    decision, self._memory = decide(",
     )
     rewrite(sizing.decide, "(worker.load, -worker.slot)", "(worker.load, -Sizing.ages[worker.slot])")
+
+
+@wrong("BC-SCALE-43", role="parent", kills=["test_failed_starts_delay_spawning"])
+def failed_starts_are_tried_again_each_second() -> None:
+    rewrite(sizing.Sizing.could_not_start, "    self._failures += 1\n", "")

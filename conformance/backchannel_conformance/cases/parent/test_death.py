@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from backchannel_conformance import frames
+from backchannel_conformance import frames, kernel
 from backchannel_conformance.errors import check
 from backchannel_conformance.fixtures import Parents
 from backchannel_conformance.stub_worker import StubWorker
@@ -145,6 +145,30 @@ def test_exit_after_serving_is_not_early(parents: Parents) -> None:
     check(
         min(took) < max(1.0, scale()), "BC-SCALE-32", f"workers that had served were replaced after {min(took):.1f} s"
     )
+
+
+@pytest.mark.kernel("state", "no_descriptors")
+@pytest.mark.req("BC-SCALE-42", "BC-SCALE-43", "BC-SCALE-14")
+def test_failed_starts_delay_spawning(parents: Parents) -> None:
+    """The parent has no descriptor for a channel when its worker has died, nor a second later: the next attempt is
+    two seconds after that.
+    """
+    parent = parents.pool(1)
+    (stub,) = parent.workers
+    parent.connect()
+    stub.order("BC-PICK-01")
+    stub.take()  # it has served, so its death is no early exit
+    with kernel.no_descriptors(parent.process.pid):
+        died = time.monotonic()
+        stub.leave(1)
+        parent.reaped(stub)
+        time.sleep(1.5)
+        # however slow the machine is: it was woken for the second attempt, so when it sleeps it has made it
+        until(lambda: kernel.state(parent.process.pid) == "S", what="the parent to sleep")
+    again = parent.stub("BC-SCALE-14")
+    took = time.monotonic() - died
+    check(took >= 3.0, "BC-SCALE-43", f"a worker started {took:.3f} s after the first failure, not 1 s + 2 s")
+    again.greet()
 
 
 @pytest.mark.parametrize("status", [76, 78])
