@@ -27,6 +27,8 @@ _CONNECTIVES: Final = {"&&": "||", "||": "&&"}
 _ARITHMETIC: Final = {"+": "-", "-": "+", "/": "*", "%": "/", "<<": ">>", ">>": "<<", "|": "&", "&": "|"}
 _ASSIGNING: Final = {"+=": "-=", "-=": "+=", "*=": "/=", "|=": "&=", "++": "--", "--": "++"}
 _BEGINS: Final = frozenset({"if", "for", "while", "do", "else", "switch", "case", "default", "goto"})
+_SYMMETRIC: Final = frozenset({"strcmp", "memcmp"})
+"""Calls of which only the sign changes if their first two arguments change places, which nobody asks for here."""
 _SILENT: Final = frozenset({"say", "fprintf", "perror", "usage", "va_start", "va_end"})
 """Statements that begin so only say something in words."""
 _IN_WORDS: Final = frozenset({"say", "usage"})
@@ -149,10 +151,15 @@ def _changes(statement: _Statement, source: str) -> Iterator[tuple[str, _Token, 
             yield "arithmetic", token, token, _ARITHMETIC[token.text]
         elif token.text == "!":
             yield "negation", token, token, ""
-        elif token.text == "(" and before and before.kind == "name" and head not in ("case", before.text):
+        elif token.text == "(" and before and _is_call(before) and head not in ("case", before.text):
             yield from _arguments(tokens, at, source)
     if head not in _BEGINS and not declares and len(tokens) > 2 and tokens[1].text == "(":
         yield from _arguments(tokens, 1, source)
+
+
+def _is_call(before: _Token) -> bool:
+    """Whether what stands before a parenthesis is a function whose arguments may not change places."""
+    return before.kind == "name" and before.text not in _SYMMETRIC
 
 
 def _declares(tokens: list[_Token]) -> bool:

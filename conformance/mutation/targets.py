@@ -33,6 +33,8 @@ OF_MISTAKES: Final = frozenset({"Settings.__post_init__", "Scaling.__post_init__
 
 OF_OTHER_SYSTEMS: Final = frozenset({"WorkerSide._sent_in_part"})
 """Functions that Linux gives no cause to call: its socketpairs take a write this short whole, or not at all."""
+OF_THE_SERVICE: Final = frozenset({"act", "who"})
+"""Functions of the port in C that do what the suite's clients ask for (docs/service.rst)."""
 
 
 class DoesNotCompile(Exception):
@@ -115,7 +117,7 @@ def all_sites(names: Sequence[str]) -> list[Site]:
 def _may_matter(site: Site) -> bool:
     if site.function in OF_MISTAKES or site.statement.startswith("raise SettingError"):
         return False
-    return site.function not in OF_OTHER_SYSTEMS
+    return site.function not in OF_OTHER_SYSTEMS | OF_THE_SERVICE
 
 
 def prepare(name: str, source: str, folder: Path) -> Path:
