@@ -6,7 +6,7 @@ There are three kinds of checks, and this is the ledger of all of them:
   ``@pytest.mark.req("BC-...")``.
 - *vectors*: each names its requirements in ``req``. A port plays them against its own core.
 - *generated steps*: the comparisons that are made after each step of a generated history, as
-  ``checks_parent.toml`` and ``checks_worker.toml`` in ``histories`` state them: a table for each requirement, with the
+  ``checks.toml`` in the folder of each role of ``histories`` states them: a table for each requirement, with the
   ``role`` and the ``step``.
 
 Exclusions are data, in ``exclusions.toml`` beside this file. :func:`gaps` compares everything with the specification's
@@ -99,7 +99,7 @@ def generated_checks(folder: Path = HERE / "histories") -> list[Check]:
     """What the generated histories compare, by role and requirement."""
     return [
         Check("step", table["step"], table["role"], (name,))
-        for path in sorted(folder.glob("checks_*.toml"))
+        for path in sorted(folder.glob("*/checks.toml"))
         for name, table in tomllib.loads(path.read_text()).items()
     ]
 

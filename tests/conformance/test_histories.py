@@ -14,16 +14,16 @@ import pytest
 from backchannel import Parent, Scaling, Settings
 from backchannel.trace import record
 from backchannel_conformance import frames, manifest
-from backchannel_conformance.histories import chart, states, trial
-from backchannel_conformance.histories.compare import Beliefs, TooMany, threads_of
+from backchannel_conformance.histories.parent import chart, states, trial
+from backchannel_conformance.histories.parent.compare import Beliefs, TooMany, threads_of
+from backchannel_conformance.histories.parent.play import SLOW, Abandoned, Deviation, Player, model_of
+from backchannel_conformance.histories.parent.puppet import Puppet
+from backchannel_conformance.histories.parent.scenario import Line, Scenario
+from backchannel_conformance.histories.parent.seen import Seen
+from backchannel_conformance.histories.parent.shrink import shrink
+from backchannel_conformance.histories.parent.states import state_of
+from backchannel_conformance.histories.parent.vectors import scenario_of, vector_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
-from backchannel_conformance.histories.play import SLOW, Abandoned, Deviation, Player, model_of
-from backchannel_conformance.histories.puppet import Puppet
-from backchannel_conformance.histories.scenario import Line, Scenario
-from backchannel_conformance.histories.seen import Seen
-from backchannel_conformance.histories.shrink import shrink
-from backchannel_conformance.histories.states import state_of
-from backchannel_conformance.histories.vectors import scenario_of, vector_of
 from backchannel_conformance.model import Model, check_trace
 from backchannel_conformance.waiting import until
 

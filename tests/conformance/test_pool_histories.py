@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from backchannel_conformance.histories.pool_scenario import MOST, STEPS, histories
+from backchannel_conformance.histories.pool.scenario import MOST, STEPS, histories
 
 
 def test_the_same_seed_makes_the_same_histories() -> None:

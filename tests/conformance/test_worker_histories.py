@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 from backchannel_conformance import frames
 from backchannel_conformance.errors import RequirementViolated
-from backchannel_conformance.histories.worker_accepting import results
-from backchannel_conformance.histories.worker_generate import generate
-from backchannel_conformance.histories.worker_model import WorkerModel
-from backchannel_conformance.histories.worker_scenario import Fault, Order, Setting, Write, simpler
-from backchannel_conformance.histories.worker_shrink import shrink
-from backchannel_conformance.histories.worker_visitor import Visitor
+from backchannel_conformance.histories.shrink import shrink
+from backchannel_conformance.histories.worker.accepting import results
+from backchannel_conformance.histories.worker.generate import generate
+from backchannel_conformance.histories.worker.model import WorkerModel
+from backchannel_conformance.histories.worker.scenario import Fault, Order, Setting, Write, simpler
+from backchannel_conformance.histories.worker.visitor import Visitor
 
 FILLED, EMPTY, PEER, WORKER, SYSTEM, UNUSABLE = range(6)
 

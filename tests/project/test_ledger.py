@@ -71,7 +71,8 @@ def test_each_kind_of_check_is_enough(kind: str) -> None:
 
 
 def test_generated_steps_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "checks_parent.toml"
+    path = tmp_path / "parent" / "checks.toml"
+    path.parent.mkdir()
     assert generated_checks(tmp_path) == []
     path.write_text('["BC-PICK-01"]\nrole = "parent"\nstep = "which worker is ordered"\n')
     assert generated_checks(tmp_path) == [Check("step", "which worker is ordered", "parent", ("BC-PICK-01",))]

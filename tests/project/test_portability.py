@@ -32,8 +32,8 @@ ALLOWED = {
     # where there is none, nobody is found in it: the sweep of the session is all that ends what is left
     "conformance/backchannel_conformance/guardian.py": {"/proc"},
     # every POSIX system passes descriptors
-    "conformance/backchannel_conformance/histories/puppet.py": {"recv_fds"},
-    "conformance/backchannel_conformance/histories/puppet_program.py": {"sendmsg", "SCM_RIGHTS"},
+    "conformance/backchannel_conformance/histories/parent/puppet.py": {"recv_fds"},
+    "conformance/backchannel_conformance/histories/parent/puppet_program.py": {"sendmsg", "SCM_RIGHTS"},
 }
 
 

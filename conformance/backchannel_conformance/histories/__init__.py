@@ -1,9 +1,5 @@
-"""Histories: seeded, random scenarios, played against a running parent and compared, step by step, with the model.
+"""Histories: seeded, random scenarios, played against what runs and compared, step by step, with what must come of it.
 
-A *scenario* is plain data: the parent's settings, and steps of its workers (played by puppets), of clients, of time and
-of signals (:mod:`~.scenario`). :mod:`~.generate` makes them up, one step after another, from a seed and from what the
-model says of the pool. :mod:`~.stage` has the parent under test, and does the steps. After each step the suite waits
-until the parent has settled, and :mod:`~.compare` asks whether the model can have done all that is visible, and nothing
-else. A scenario that deviates is made as short as it can be on fresh parents (:mod:`~.shrink`), and shown as a script
-and a chart (:mod:`~.chart`).
+There is a folder for each role: :mod:`~.parent`, :mod:`~.worker` and :mod:`~.pool`. A history that fails is made as
+short as it can be (:mod:`~.shrink`); :mod:`~.plan` says how many are played, and from which seed on.
 """

@@ -1,56 +1,59 @@
-"""Makes a scenario that deviates as short as it can be: it is played again and again, each time with less of it, each
-time on a fresh parent (delta debugging).
+"""A failing list of steps, made as short as it can be: what is left is all needed.
+
+Halves are left out first, then quarters, down to single steps; then each step is replaced by simpler ones. Any list
+will do whose parts are playable, and any question that a part answers with "it still fails".
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-
-from ..waiting import deadline_in
-from .play import Deviation
-from .scenario import Line, Scenario
+from typing import TypeVar
 
 __all__ = ["shrink"]
 
-SECONDS = 40.0
-"""That it may take."""
+T = TypeVar("T")
 
 
-def shrink(scenario: Scenario, play: Callable[[Scenario], Deviation | None]) -> Deviation | None:
-    """The deviation of a scenario with as few of the steps as were found to do. ``play`` plays one on a fresh parent,
-    and returns how it deviates. ``None``: it does not deviate again, not even as a whole.
-    """
-    deadline = deadline_in(SECONDS)
-    best: Deviation | None = None
-
-    def deviates(steps: Sequence[Line]) -> bool:
-        nonlocal best
-        found = play(scenario.but(steps))
-        if found is not None:
-            best = found
-        return found is not None
-
-    # the end of it, as a rule, is enough: what was played before on the same parent had come to rest
-    steps, part = scenario.steps, 8
-    while part < len(steps) and not deviates(steps[-part:]):
-        part *= 2
-    if best is None and not deviates(steps):
-        return None
-    parts = 2
-    while best is not None and time.monotonic() < deadline:
-        steps = best.player.done
-        if not steps:
+def shrink(
+    steps: Sequence[T],
+    fails: Callable[[Sequence[T]], bool],
+    simpler: Callable[[T], Sequence[T]] = lambda step: [],
+    seconds: float = 30.0,
+) -> list[T]:
+    """The shortest list found within ``seconds`` that ``fails``; ``steps`` itself is known to."""
+    give_up = time.monotonic() + seconds
+    best = list(steps)
+    size = max(1, len(best) // 2)
+    while True:
+        before, at = len(best), 0
+        while at < len(best):
+            if time.monotonic() > give_up:
+                return best
+            candidate = best[:at] + best[at + size :]
+            if candidate and fails(candidate):
+                best = candidate
+            else:
+                at += size
+        if size > 1:
+            size //= 2
+        elif len(best) == before:
             break
-        size = -(-len(steps) // parts)
-        for at in range(0, len(steps), size):
-            if time.monotonic() > deadline:
-                break
-            if deviates([*steps[:at], *steps[at + size :]]):
-                parts = max(2, parts - 1)
+    return _simplified(best, fails, simpler, give_up)
+
+
+def _simplified(
+    best: list[T], fails: Callable[[Sequence[T]], bool], simpler: Callable[[T], Sequence[T]], give_up: float
+) -> list[T]:
+    at = 0
+    while at < len(best):
+        for step in simpler(best[at]):
+            if time.monotonic() > give_up:
+                return best
+            candidate = [*best[:at], step, *best[at + 1 :]]
+            if fails(candidate):
+                best = candidate
                 break
         else:
-            if size == 1:
-                break
-            parts = min(len(steps), 2 * parts)
+            at += 1
     return best

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from backchannel_conformance.errors import UNTESTABLE, RequirementViolated
-from backchannel_conformance.histories import trial
+from backchannel_conformance.histories.parent import trial
 from backchannel_conformance.histories.plan import plan
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.port_output import short_logs

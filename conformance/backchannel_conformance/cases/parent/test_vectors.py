@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from backchannel_conformance.errors import NOT_APPLICABLE, UNTESTABLE, RequirementViolated
-from backchannel_conformance.histories import chart, trial
-from backchannel_conformance.histories.play import Abandoned, Deviation
-from backchannel_conformance.histories.vectors import scenario_of
+from backchannel_conformance.histories.parent import chart, trial
+from backchannel_conformance.histories.parent.play import Abandoned, Deviation
+from backchannel_conformance.histories.parent.vectors import scenario_of
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.port_output import short_logs
 from backchannel_conformance.requirements import folder

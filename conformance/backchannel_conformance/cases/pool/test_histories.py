@@ -8,9 +8,9 @@ import pytest
 from backchannel_conformance.errors import RequirementViolated
 from backchannel_conformance.fixtures import Pools
 from backchannel_conformance.histories.plan import plan
-from backchannel_conformance.histories.pool_scenario import Step, histories
-from backchannel_conformance.histories.pool_stage import PoolStage
-from backchannel_conformance.histories.worker_shrink import shrink
+from backchannel_conformance.histories.pool.scenario import Step, histories
+from backchannel_conformance.histories.pool.stage import PoolStage
+from backchannel_conformance.histories.shrink import shrink
 from backchannel_conformance.manifest import DEFAULTS
 
 event = pytest.mark.classes("event")

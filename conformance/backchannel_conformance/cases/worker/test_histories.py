@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 from backchannel_conformance.fixtures import Workers
 from backchannel_conformance.histories.plan import plan
-from backchannel_conformance.histories.worker_generate import generate
-from backchannel_conformance.histories.worker_play import Player
-from backchannel_conformance.histories.worker_scenario import Setting
+from backchannel_conformance.histories.worker.generate import generate
+from backchannel_conformance.histories.worker.play import Player
+from backchannel_conformance.histories.worker.scenario import Setting
 from backchannel_conformance.manifest import Manifest
 from backchannel_conformance.worker_under_test import WorkerUnderTest
 

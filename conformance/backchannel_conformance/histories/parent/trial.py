@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import SPEC
-from ..manifest import Manifest
+from ... import SPEC
+from ...manifest import Manifest
+from ..plan import CHUNK, STEPS, plan
 from . import chart, generate
-from .plan import CHUNK, STEPS, plan
 from .play import Abandoned, Deviation, Player, model_of
 from .scenario import Line, Scenario
 from .shrink import shrink

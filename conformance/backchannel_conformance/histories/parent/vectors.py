@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .. import frames
-from ..manifest import DEFAULTS
-from ..model import Action, Model
-from ..model.workers import protocol
+from ... import frames
+from ...manifest import DEFAULTS
+from ...model import Action, Model
+from ...model.workers import protocol
 from .play import Played
 from .scenario import Line, Scenario
 

@@ -1,6 +1,6 @@
 """A history of role *worker* as it happens: the suite is the parent and all clients of a running worker.
 
-The stage does the steps. Between them :mod:`~.worker_observer` waits until the worker has come to rest.
+The stage does the steps. Between them :mod:`~.observer` waits until the worker has come to rest.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from contextlib import ExitStack
 from itertools import pairwise
 
-from .. import frames, kernel, processes
-from ..waiting import until
-from ..worker_under_test import WorkerUnderTest
-from .worker_clients import Clients, arrow
-from .worker_model import WorkerModel
-from .worker_observer import Observer
-from .worker_scenario import (
+from ... import frames, kernel, processes
+from ...waiting import until
+from ...worker_under_test import WorkerUnderTest
+from .clients import Clients, arrow
+from .model import WorkerModel
+from .observer import Observer
+from .scenario import (
     FAULTY,
     Close,
     Connect,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .. import frames
+from ... import frames
 
 __all__ = [
     "FAULTY",
@@ -277,7 +277,7 @@ class History:
 
 
 def simpler(step: Step) -> Sequence[Step]:
-    """Steps that do less than ``step``, for :mod:`~backchannel_conformance.histories.worker_shrink`."""
+    """Steps that do less than ``step``, for :mod:`~backchannel_conformance.histories.shrink`."""
     if not isinstance(step, Write):
         return []
     found: list[Step] = [

@@ -16,13 +16,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from .. import kernel, processes
-from ..client import Held, NoAnswer, Who
-from ..errors import RequirementViolated, check
-from ..pool_under_test import PoolUnderTest
-from ..status_document import Status
-from ..waiting import TimedOut, scale, until
-from .pool_scenario import Step
+from ... import kernel, processes
+from ...client import Held, NoAnswer, Who
+from ...errors import RequirementViolated, check
+from ...pool_under_test import PoolUnderTest
+from ...status_document import Status
+from ...waiting import TimedOut, scale, until
+from .scenario import Step
 
 __all__ = ["PoolStage"]
 

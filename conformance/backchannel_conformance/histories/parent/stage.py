@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import frames, kernel
-from ..manifest import Manifest
-from ..parent_under_test import ParentUnderTest
-from ..waiting import TimedOut, deadline_in, scale, until
+from ... import frames, kernel
+from ...manifest import Manifest
+from ...parent_under_test import ParentUnderTest
+from ...waiting import TimedOut, deadline_in, scale, until
 from .puppet import Puppet, introduce
 
 __all__ = ["Line", "Stage"]

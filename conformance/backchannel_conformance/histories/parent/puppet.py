@@ -12,9 +12,9 @@ import select
 import socket
 from dataclasses import dataclass, field
 
-from .. import frames, kernel, processes
-from ..errors import ContractError
-from ..waiting import scale
+from ... import frames, kernel, processes
+from ...errors import ContractError
+from ...waiting import scale
 
 __all__ = ["Puppet"]
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..model import Action, Model
-from ..model.choices import may_probe
-from ..waiting import scale
+from ...model import Action, Model
+from ...model.choices import may_probe
+from ...waiting import scale
 from . import clock
 from .clock import PutOff, Waiting
 from .seen import Seen

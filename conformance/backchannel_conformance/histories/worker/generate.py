@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .. import frames
-from ..waiting import scale
-from .worker_scenario import (
+from ... import frames
+from ...waiting import scale
+from .scenario import (
     FAULTY,
     Close,
     Connect,

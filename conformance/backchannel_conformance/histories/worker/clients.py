@@ -9,13 +9,13 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from .. import kernel
-from ..errors import check
-from ..waiting import TimedOut, scale, until
-from ..worker_under_test import WorkerUnderTest
-from .worker_model import WorkerModel
-from .worker_scenario import Close, HalfClose, Reset
-from .worker_visitor import Visitor
+from ... import kernel
+from ...errors import check
+from ...waiting import TimedOut, scale, until
+from ...worker_under_test import WorkerUnderTest
+from .model import WorkerModel
+from .scenario import Close, HalfClose, Reset
+from .visitor import Visitor
 
 __all__ = ["Clients", "arrow"]
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .. import frames
-from ..manifest import Manifest
-from ..waiting import scale
+from ... import frames
+from ...manifest import Manifest
+from ...waiting import scale
 from .play import Player
 from .puppet import Puppet
 from .scenario import Scenario

@@ -20,14 +20,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .. import frames, kernel, processes
-from ..errors import ContractError, RequirementViolated, check
-from ..port_output import tail
-from ..waiting import TimedOut, deadline_in, scale, until
-from ..worker_under_test import PROPER, WorkerUnderTest
-from .worker_clients import Clients, arrow
-from .worker_model import Due, WorkerModel
-from .worker_visitor import Visitor
+from ... import frames, kernel, processes
+from ...errors import ContractError, RequirementViolated, check
+from ...port_output import tail
+from ...waiting import TimedOut, deadline_in, scale, until
+from ...worker_under_test import PROPER, WorkerUnderTest
+from .clients import Clients, arrow
+from .model import Due, WorkerModel
+from .visitor import Visitor
 
 __all__ = ["LIMIT", "Observer"]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import Model
-from ..model.reload import lacking
+from ...model import Model
+from ...model.reload import lacking
 
 __all__ = ["PutOff", "Waiting", "put_off", "uncertain", "waiting"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from ..model import Model
-from ..waiting import scale
+from ...model import Model
+from ...waiting import scale
 
 __all__ = ["alike", "state_of"]
 

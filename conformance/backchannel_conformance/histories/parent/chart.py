@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import frames
+from ... import frames
 from .play import Deviation
 from .scenario import Line
 

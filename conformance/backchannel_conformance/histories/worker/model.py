@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .. import frames
-from ..errors import RequirementViolated, check
-from .worker_accepting import CLASSES, reason_of, results
-from .worker_scenario import Fault, Setting
-from .worker_visitor import Visitor
+from ... import frames
+from ...errors import RequirementViolated, check
+from .accepting import CLASSES, reason_of, results
+from .scenario import Fault, Setting
+from .visitor import Visitor
 
 __all__ = ["Due", "WorkerModel"]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..manifest import DEFAULTS, Manifest
-from ..model import Action, Model
-from ..model.workers import protocol
-from ..waiting import TimedOut, scale
+from ...manifest import DEFAULTS, Manifest
+from ...model import Action, Model
+from ...model.workers import protocol
+from ...waiting import TimedOut, scale
 from .blame import blame
 from .compare import Beliefs, Seen, TooMany
 from .scenario import Scenario

@@ -7,9 +7,9 @@ import tomllib
 from functools import cache
 from typing import Final
 
-from .. import frames
-from ..requirements import folder
-from .worker_scenario import Fault
+from ... import frames
+from ...requirements import folder
+from .scenario import Fault
 
 __all__ = ["CLASSES", "reason_of", "results"]
 

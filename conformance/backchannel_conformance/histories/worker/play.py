@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import ContractError, RequirementViolated
-from ..waiting import scale
-from ..worker_under_test import WorkerUnderTest
-from .plan import plan
-from .worker_scenario import History, Setting, Step, Welcome, simpler
-from .worker_shrink import shrink
-from .worker_stage import WorkerStage
+from ...errors import ContractError, RequirementViolated
+from ...waiting import scale
+from ...worker_under_test import WorkerUnderTest
+from ..plan import plan
+from ..shrink import shrink
+from .scenario import History, Setting, Step, Welcome, simpler
+from .stage import WorkerStage
 
 __all__ = ["Player"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..model import Action, Model
+from ...model import Action, Model
 
 __all__ = ["blame"]
 
