@@ -20,7 +20,6 @@ from backchannel_conformance.histories.parent.play import SLOW, Abandoned, Devia
 from backchannel_conformance.histories.parent.puppet import Puppet
 from backchannel_conformance.histories.parent.scenario import Line, Scenario
 from backchannel_conformance.histories.parent.seen import Seen
-from backchannel_conformance.histories.parent.shrink import shrink
 from backchannel_conformance.histories.parent.states import state_of
 from backchannel_conformance.histories.parent.vectors import scenario_of, vector_of
 from backchannel_conformance.histories.plan import CHUNK, Plan
@@ -221,26 +220,6 @@ def test_a_scenario_is_written_and_read(tmp_path: Path) -> None:
     path.write_text(scenario.dumps())
     assert Scenario.load(path) == scenario
     assert json.loads(path.read_text())["steps"][-1] == {"do": "connect", "count": 4}
-
-
-def test_shrinking_leaves_what_it_takes() -> None:
-    """Of forty steps three are to blame."""
-    guilty = [{"do": "wait", "number": number} for number in (3, 17, 38)]
-    played = 0
-
-    def play(scenario: Scenario) -> Deviation | None:
-        nonlocal played
-        played += 1
-        if not all(step in scenario.steps for step in guilty):
-            return None
-        player = SimpleNamespace(done=list(scenario.steps))
-        return Deviation(player, [], [], "BC-RULE-01", "")  # type: ignore[arg-type]
-
-    found = shrink(Scenario({}, [{"do": "wait", "number": number} for number in range(40)]), play)
-    assert found is not None
-    assert found.player.done == guilty
-    assert played < 150
-    assert shrink(Scenario({}, guilty[:2]), play) is None
 
 
 def test_the_plan_covers_what_is_asked_for() -> None:

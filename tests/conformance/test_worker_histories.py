@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from backchannel_conformance import frames
 from backchannel_conformance.errors import RequirementViolated
-from backchannel_conformance.histories.shrink import shrink
 from backchannel_conformance.histories.worker.accepting import results
 from backchannel_conformance.histories.worker.generate import generate
 from backchannel_conformance.histories.worker.model import WorkerModel
@@ -120,17 +117,6 @@ def test_histories_are_the_same_for_a_seed() -> None:
     first, again = (list(generate(3, 50, 4)) for _ in range(2))
     assert first == again
     assert first != list(generate(4, 50, 4))
-
-
-def test_shrinking_leaves_what_is_needed() -> None:
-    asked = []
-
-    def fails(steps: Sequence[int]) -> bool:
-        asked.append(list(steps))
-        return any(step >= 7 for step in steps) and 3 in steps
-
-    assert shrink(range(20), fails, lambda step: [step - 1] if step > 7 else []) == [3, 7]
-    assert len(asked) < 60
 
 
 def test_simpler_writes() -> None:

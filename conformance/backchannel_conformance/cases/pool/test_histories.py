@@ -61,14 +61,14 @@ def test_histories_of_a_pool(pools: Pools, capacity: int, seed: int) -> None:
             error.requirement, f"{error.seen}\n  seed {seed}, capacity {capacity}{note}:\n{script}"
         )
 
-    def failure(steps: Sequence[Step]) -> RequirementViolated | None:
+    def again(steps: Sequence[Step]) -> tuple[Sequence[Step], RequirementViolated] | None:
         played = stage()
         try:
             for step in steps:
                 played.play(step)
             played.finish()
         except RequirementViolated as error:
-            return told(error, played)
+            return steps, told(error, played)
         finally:
             played.close()
         return None
@@ -87,8 +87,9 @@ def test_histories_of_a_pool(pools: Pools, capacity: int, seed: int) -> None:
     except RequirementViolated as error:
         if not plan().shrinks:
             raise told(error, played) from None
-        if failure(done) is None:
-            raise told(error, played, "; played again on a fresh pool, it did not fail") from None
-        raise failure(shrink(done, lambda part: failure(part) is not None)) or told(error, played) from None
+        shorter = shrink(done, again)
+        raise (
+            shorter[1] if shorter else told(error, played, "; played again on a fresh pool, it did not fail")
+        ) from None
     finally:
         played.close()

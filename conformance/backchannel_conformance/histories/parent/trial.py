@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 from ... import SPEC
 from ...manifest import Manifest
 from ..plan import CHUNK, STEPS, plan
+from ..shrink import shrink
 from . import chart, generate
 from .play import Abandoned, Deviation, Player, model_of
 from .scenario import Line, Scenario
-from .shrink import shrink
 from .stage import Stage
 from .vectors import vector_of
 
@@ -72,14 +72,19 @@ def play(manifest: Manifest, scenario: Scenario, folder: Path, *, prompt: bool =
 def _found(manifest: Manifest, deviation: Deviation, folder: Path) -> tuple[str, str]:
     """The clause and the report."""
     scenario = deviation.player.scenario.but(deviation.player.done)
-    shorter = shrink(scenario, lambda less: _again(manifest, less, folder)) if plan().shrinks else None
-    told = shorter or deviation
-    again = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
+
+    def again(steps: Sequence[Line]) -> tuple[list[Line], Deviation] | None:
+        found = _again(manifest, scenario.but(steps), folder)
+        return None if found is None else (found.player.done, found)
+
+    shorter = shrink(scenario.steps, again) if plan().shrinks else None
+    told = shorter[1] if shorter else deviation
+    note = "" if shorter else "it did not deviate again when it was repeated, so this is the whole of it; "
     saved = ""
     if (path := plan().save) is not None:
         path.write_text(_vector(manifest, told), encoding="utf-8")
         saved = f"saved in {path}; "
-    report = f"{told.what}; {again}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
+    report = f"{told.what}; {note}{saved}--seed {scenario.seed} --histories 1 repeats it; {chart.show(told)}"
     # a parent that waits for the tick of a clock does not follow advice, and breaks no rule
     less = scenario.but(told.player.done)
     clocked = shorter and _is_of_scaling(told) and _again(manifest, less, folder, prompt=False) is None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import ContractError, RequirementViolated
-from ...waiting import scale
 from ...worker_under_test import WorkerUnderTest
 from ..plan import plan
 from ..shrink import shrink
@@ -82,30 +81,26 @@ class Player:
         if not plan().shrinks:
             return violation
         rule, setting = violation.requirement, history.setting
-        seen, trace = violation.seen, life.stage.trace
 
-        def fails(steps: Sequence[Step | None]) -> bool:
-            nonlocal seen, trace
+        def again(steps: Sequence[Step | None]) -> tuple[Sequence[Step | None], tuple[str, list[str]]] | None:
             stage = WorkerStage(self._start(setting), setting)
             try:
                 run(stage, steps)
-            except RequirementViolated as again:
-                if again.requirement == rule:
-                    seen, trace = again.seen, stage.trace
-                    return True
+            except RequirementViolated as violation:
+                if violation.requirement == rule:
+                    return steps, (violation.seen, stage.trace)
             except ContractError:
                 pass
             finally:
                 stage.close()
-            return False
+            return None
 
-        steps: list[Step | None] = [*history.steps]
-        again = next((part for part in (steps, life.steps[:-1]) if fails(part)), None)
-        if again is not None:
-            shrink(again, fails, lambda step: simpler(step) if step else [], 20.0 * scale())
-        note = (
-            "" if again is not None else "\n  (played again on a fresh worker, it did not fail: this is what happened)"
-        )
+        def less(step: Step | None) -> Sequence[Step]:
+            return simpler(step) if step else []
+
+        shorter = shrink([*history.steps], again, less) or shrink(life.steps[:-1], again, less)
+        seen, trace = shorter[1] if shorter else (violation.seen, life.stage.trace)
+        note = "" if shorter else "\n  (played again on a fresh worker, it did not fail: this is what happened)"
         script = "\n".join(f"    {line}" for line in trace)
         return RequirementViolated(rule, f"{seen}\n  {history.name}; {setting}{note}\n{script}\n")
 
