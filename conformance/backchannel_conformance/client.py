@@ -13,7 +13,7 @@ from . import processes
 from .errors import ContractError
 from .waiting import deadline_in, scale
 
-__all__ = ["Address", "Client", "Held", "NoAnswer", "Who"]
+__all__ = ["Address", "Client", "Held", "NoAnswer", "Who", "refused"]
 
 TIMEOUT = 15.0
 LONGEST = 4096
@@ -160,3 +160,14 @@ class Client:
         for held in self._open:
             held.close()
         self._open.clear()
+
+
+def refused(address: tuple[str, int]) -> bool:
+    """Whether nobody listens there."""
+    try:
+        socket.create_connection(address, timeout=0.5 * scale()).close()
+    except ConnectionError:
+        return True
+    except TimeoutError:  # its backlog is full, because nothing accepts
+        pass
+    return False

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import exec_binding, frames, processes, transcript
-from .client import Client, Held, NoAnswer
+from .client import Client, Held, NoAnswer, refused
 from .errors import ContractError, RequirementViolated, check
 from .kernel import handles
 from .manifest import Manifest, unless_set
@@ -298,18 +298,8 @@ class WorkerUnderTest:
         """It must close its first listener; the suite closes its own as well. So the worker has read what was sent."""
         address = self.address()
         self.listeners[0].close()
-
-        def refused() -> bool:
-            try:
-                socket.create_connection(address, timeout=0.5 * scale()).close()
-            except ConnectionError:
-                return True
-            except TimeoutError:  # its backlog is full, because nothing accepts
-                pass
-            return False
-
         deadline = deadline_in(LIMIT)
-        while not refused():
+        while not refused(address):
             check(time.monotonic() < deadline, requirement, "the worker keeps its listener")
             time.sleep(0.002)
 

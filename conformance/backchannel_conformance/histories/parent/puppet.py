@@ -11,6 +11,7 @@ import contextlib
 import select
 import socket
 from dataclasses import dataclass, field
+from typing import Any
 
 from ... import frames, kernel, processes
 from ...errors import ContractError
@@ -78,6 +79,33 @@ class Puppet:
         self.told = True
         with contextlib.suppress(OSError):  # the parent may have killed it meanwhile
             self.control.send(b"e%03d" % status if status >= 0 else b"k%03d" % -status)
+
+    def frame(self, type: str, **said: Any) -> bytes | None:
+        """The octets of a frame, which it has said then. Figures are what they would be of a correct worker, where
+        ``said`` does not say otherwise. ``None``: it has no order to answer.
+        """
+        if type == "octets":
+            return bytes.fromhex(said["data"])
+        if type == "HELLO":
+            capacity = said.get("capacity", 1)
+            versions = said.get("lowest", frames.VERSION), said.get("highest", frames.VERSION)
+            self.greeted, self.capacity = True, capacity
+            return frames.hello(capacity, *versions, said.get("features", 0)).octets
+        ended, capacity = said.get("ended", 0), said.get("capacity", self.capacity)
+        if type == "BUSY":
+            order = self.order
+            if order is None:
+                return None
+            accepted = said.get("accepted", 0)
+            reason = said.get("reason", "FILLED" if accepted == order.max else "EMPTY")
+            self.order = None
+            self.open, self.capacity = max(0, self.open + accepted - ended), capacity
+            frame = frames.busy(order.order, accepted, frames.REASONS.index(reason), self.open, capacity)
+        else:
+            self.open, self.capacity = max(0, self.open - ended), capacity
+            frame = frames.gone(self.open, capacity) if self.open else frames.idle(capacity)
+        wrong = said.get("wrong", {})
+        return frame._replace(**{name: (getattr(frame, name) + add) % (1 << 32) for name, add in wrong.items()}).octets
 
     # ----------------------------------------------------------------------------------------- what it sees
 

@@ -126,11 +126,11 @@ class Stage:
         return taken
 
     def _do_write(self, slot: int, frames: Sequence[Line], cuts: Sequence[int] = ()) -> list[Line] | None:
-        """Write ``frames`` (:meth:`_octets`) at once, or in several writes, cut after so many octets."""
+        """Write ``frames`` (:meth:`Puppet.frame`) at once, or in several writes, cut after so many octets."""
         puppet = self._speaking(slot)
         if puppet is None:
             return None
-        parts = [self._octets(puppet, **frame) for frame in frames]
+        parts = [self._frame(puppet, **frame) for frame in frames]
         if None in parts:
             return None
         data = b"".join(part for part in parts if part)
@@ -140,6 +140,12 @@ class Stage:
             puppet.write(data[begin:end])
             lines.append({"in": "received", "slot": slot, "data": data[begin:end].hex()})
         return lines
+
+    def _frame(self, puppet: Puppet, **said: Any) -> bytes | None:
+        order = puppet.order
+        if order is not None and said["type"] == "BUSY" and order.listener < len(self._clients):
+            self._accept(order.listener, said.get("accepted", 0))
+        return puppet.frame(**said)
 
     def _do_end(self, slot: int, how: str = "close") -> list[Line] | None:
         """Close the channel, or end (``half``) what is written to it."""
@@ -190,38 +196,6 @@ class Stage:
     def thaw(self) -> None:
         """Let it go on."""
         self.parent.signal(signal.SIGCONT)
-
-    def _octets(self, puppet: Puppet, type: str, **said: Any) -> bytes | None:
-        """A frame. Figures are what they would be of a correct worker, where the step does not say otherwise."""
-        if type == "octets":
-            return bytes.fromhex(said["data"])
-        if type == "HELLO":
-            capacity = said.get("capacity", 1)
-            octets = frames.hello(
-                capacity,
-                said.get("lowest", frames.VERSION),
-                said.get("highest", frames.VERSION),
-                said.get("features", 0),
-            ).octets
-            puppet.greeted, puppet.capacity = True, capacity
-            return octets
-        ended, capacity = said.get("ended", 0), said.get("capacity", puppet.capacity)
-        if type == "BUSY":
-            order = puppet.order
-            if order is None:
-                return None
-            accepted = said.get("accepted", 0)
-            if order.listener < len(self._clients):
-                self._accept(order.listener, accepted)
-            reason = said.get("reason", "FILLED" if accepted == order.max else "EMPTY")
-            puppet.order = None
-            puppet.open, puppet.capacity = max(0, puppet.open + accepted - ended), capacity
-            frame = frames.busy(order.order, accepted, frames.REASONS.index(reason), puppet.open, capacity)
-        else:
-            puppet.open, puppet.capacity = max(0, puppet.open - ended), capacity
-            frame = frames.gone(puppet.open, capacity) if puppet.open else frames.idle(capacity)
-        wrong = said.get("wrong", {})
-        return frame._replace(**{name: (getattr(frame, name) + add) % (1 << 32) for name, add in wrong.items()}).octets
 
     # --------------------------------------------------------------------------------------------- what it does
 

@@ -95,7 +95,7 @@ class Player:
                 stage.close()
             return None
 
-        def less(step: Step | None) -> Sequence[Step]:
+        def less(step: Step | None) -> Sequence[Step | None]:
             return simpler(step) if step else []
 
         shorter = shrink([*history.steps], again, less) or shrink(life.steps[:-1], again, less)
