@@ -98,7 +98,11 @@ class Player:
         def less(step: Step | None) -> Sequence[Step | None]:
             return simpler(step) if step else []
 
-        shorter = shrink([*history.steps], again, less) or shrink(life.steps[:-1], again, less)
+        steps: Sequence[Step | None] = history.steps
+        shorter = shrink(steps, again, less)
+        if shorter is None:  # it takes what the worker had lived through before
+            steps = life.steps[:-1]
+            shorter = shrink(steps, again, less)
         seen, trace = shorter[1] if shorter else (violation.seen, life.stage.trace)
         note = "" if shorter else "\n  (played again on a fresh worker, it did not fail: this is what happened)"
         script = "\n".join(f"    {line}" for line in trace)
