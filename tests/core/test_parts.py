@@ -137,9 +137,17 @@ def test_a_reload_alone() -> None:
     assert (old.state, new.state, new.generation) == (SlotState.READY, SlotState.STARTING, 2)
     made.lives.welcomed(new, 2.0)
     reload.changed(new)
+    order = old.new_order(0, 1)
     reload.proceed(2.0)
     assert (old.state, new.state) == (SlotState.DRAINING, SlotState.READY)
+    assert not reload.active
+    # it may still accept whoever connects now, and would serve them with old code
+    reload.tell()
+    assert Reloaded(2) not in made.actions
+    order.expired = True
+    reload.tell()
     assert made.actions[-1] == Reloaded(2)
+    assert not reload.untold
 
 
 def test_failures_alone() -> None:

@@ -177,6 +177,8 @@ class Parent:
             return
         if self._reload.active:
             self._reload.proceed(now)
+        if self._reload.untold:
+            self._reload.tell()
         decision = self._sizing.decide(now)
         for _ in range(decision.spawn):
             self._lives.spawn(self._reload.current, now)

@@ -39,6 +39,8 @@ class Reload:
     """A pass may find something to do."""
     waiting: bool = False
     """The next newcomer is delayed by early exits (BC-SCALE-12)."""
+    untold: bool = False
+    """The last one is over, but an old worker may still accept what it was ordered to: see :meth:`tell`."""
     _at_once: bool = False
     _starting: set[Worker] = field(default_factory=set)
     _ready: set[Worker] = field(default_factory=set)
@@ -51,6 +53,7 @@ class Reload:
         surplus = self._end()
         self.current += 1
         self.active = self.due = True
+        self.untold = False
         self._at_once = at_once
         self._sizing.hold(True)
         self._lives.drain_each(surplus, now)
@@ -58,11 +61,13 @@ class Reload:
     def fail(self, why: str, now: float) -> None:
         """The new generation cannot start: the old one goes on (BC-RELOAD-05)."""
         self._lives.drain_each(self._end(), now)
-        self._over(why)
+        self._sizing.hold(False)
+        self._actions.append(Reloaded(self.current, why))
 
     def abandon(self) -> None:
         """All workers are to go: there is none to replace any more."""
         self._end()
+        self.untold = False
 
     def _end(self) -> list[Worker]:
         """End it. Returns newcomers that have replaced no worker."""
@@ -72,9 +77,15 @@ class Reload:
         self.active = self.waiting = False
         return surplus
 
-    def _over(self, failure: str) -> None:
-        self._sizing.hold(False)
-        self._actions.append(Reloaded(self.current, failure))
+    def tell(self) -> None:
+        """Say that it is over, now that no old worker has an order: whoever connects from now on is served by new
+        code. A worker whose order has expired is not waited for: it may be silent for long.
+        """
+        for worker in self._lives.workers.values():
+            if worker.generation < self.current and worker.order is not None and not worker.order.expired:
+                return
+        self.untold = False
+        self._actions.append(Reloaded(self.current))
 
     def changed(self, worker: Worker) -> None:
         """``worker`` may have changed its state, or has exited."""
@@ -114,7 +125,8 @@ class Reload:
         if len(drain) == len(old):
             self.active = bool(self._starting)  # its last newcomer is still to come, and may fail
             if not self.active:
-                self._over("")
+                self._sizing.hold(False)
+                self.untold = True
             return
         left = len(old) - len(drain)
         # one that was killed counts until it has exited, and may do so after the delay of its successor (BC-RELOAD-03)
