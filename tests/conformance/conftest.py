@@ -6,13 +6,22 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from backchannel_conformance.waiting import scale
 
 PORT = Path(__file__).parents[2] / "examples" / "c"
 SANITIZED = "-O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all"
+
+
+@pytest.fixture(autouse=True)
+def own_scale() -> Iterator[None]:
+    """What one test makes of the limits of time (``--time-scale``) is nothing to the next one."""
+    before = scale()
+    yield
+    scale(before)
 
 
 @pytest.fixture(scope="session")

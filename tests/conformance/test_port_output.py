@@ -19,7 +19,7 @@ from backchannel_conformance.codec_under_test import CodecUnderTest
 from backchannel_conformance.errors import ContractError, RequirementViolated, UsageError
 from backchannel_conformance.kernel import limits
 from backchannel_conformance.pool_under_test import PoolUnderTest
-from backchannel_conformance.waiting import TimedOut, scale
+from backchannel_conformance.waiting import TimedOut
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b]8;;http://x\x1b\\\x1b[2J\r\x08\u202eevil\u2066\x9b31m\x00\u2028<script>alert(1)</script>\udc80"
 SHOWN = r"\x1b]52;c;ZXZpbA==\x07\x1b]8;;http://x\x1b\\x1b[2J\r\x08\u202eevil\u2066\x9b31m\x00\u2028"
@@ -222,4 +222,3 @@ def test_whose_rights_is_said_before_anything_starts(
         assert said in first
         assert "build.command failed with status 1" in second
         assert third == "built"
-    scale(1)

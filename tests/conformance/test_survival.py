@@ -103,12 +103,9 @@ linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the 
 
 
 @pytest.fixture
-def hurried() -> Iterator[None]:
+def hurried() -> None:
     """Limits of time are short."""
-    before = scale()
     scale(0.05)
-    yield
-    scale(before)
 
 
 @linux
