@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+import shutil
 import socket
 import sys
 import tempfile
@@ -216,7 +217,18 @@ def _targets(options: argparse.Namespace) -> list[manifest.Manifest]:
 
 def _pytest(options: argparse.Namespace, extra: list[str], more: list[str], plugins: list[object]) -> int:
     cases = _chosen(options.role)
-    return pytest.main([*SETTLED, *cases, *more, *extra], plugins=[*plugins, Fixtures()])
+    return in_own_folder([*SETTLED, *cases, *more, *extra], [*plugins, Fixtures()])
+
+
+def in_own_folder(arguments: list[str], plugins: list[object]) -> int:
+    """Run pytest with a folder for temporary files that is this run's own: in the common one, runs at the same time
+    tidy up after one another, and then say that a folder is not empty.
+    """
+    folder = tempfile.mkdtemp(prefix="bc-run-")
+    try:
+        return pytest.main(["--basetemp", f"{folder}/t", *arguments], plugins=plugins)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _chosen(roles: Sequence[str] | None) -> list[str]:

@@ -22,9 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from backchannel_conformance import coverage, manifest
-from backchannel_conformance.cli import CASES, QUIET
+from backchannel_conformance.cli import CASES, QUIET, in_own_folder
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.plugin import Suite
 from backchannel_conformance.requirements import Requirements
@@ -59,7 +58,7 @@ def run(mutants: list[Mutant], whole: bool, factor: float) -> dict[str, dict[str
     suite = Suite([implementation(mutant, whole) for mutant in mutants], strict=False)
     folders = sorted({str(CASES / mutant.role) for mutant in mutants})
     with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main([*QUIET, *folders], plugins=[suite, Fixtures()])
+        in_own_folder([*QUIET, *folders], [suite, Fixtures()])
     return {
         name: {case.id: (case.status, case.message) for case in target.cases}
         for name, target in suite.report.targets.items()

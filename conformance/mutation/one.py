@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from backchannel_conformance.cli import CASES, QUIET
+from backchannel_conformance.cli import CASES, QUIET, in_own_folder
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.histories.plan import Plan, plan
 from backchannel_conformance.plugin import Suite, case_of, manifest_of
@@ -128,7 +128,7 @@ def main() -> int:
     signal.signal(signal.SIGALRM, conduct.give_up)
     folders = [str(CASES / case) for case in TARGETS[target].cases]
     with contextlib.redirect_stdout(io.StringIO()):
-        status = pytest.main([*QUIET, *folders], plugins=[suite, Fixtures(), conduct])
+        status = in_own_folder([*QUIET, *folders], [suite, Fixtures(), conduct])
     if conduct.verdict:
         print(conduct.verdict)
         return 1

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from allowed import Variant, every
 from backchannel_conformance import manifest
-from backchannel_conformance.cli import CASES, SETTLED
+from backchannel_conformance.cli import CASES, SETTLED, in_own_folder
 from backchannel_conformance.fixtures import Fixtures
 from backchannel_conformance.plugin import Suite, manifest_of, role_of
 from backchannel_conformance.waiting import scale
@@ -92,7 +92,7 @@ def run(variants: list[Variant], roles: list[str], seed: int | None, options: li
     suite, alarms = Suite([made for made in manifests if made.roles], strict=False), Alarms(variants, seed)
     folders = [str(CASES / role) for role in roles]
     arguments = [*SETTLED, "-q", "-s", "-o", "addopts=--import-mode=importlib", *folders, *options]
-    status = pytest.main(arguments, plugins=[suite, Fixtures(), alarms])
+    status = in_own_folder(arguments, [suite, Fixtures(), alarms])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SystemExit(f"the run went wrong: pytest ended with {status!r}")
     return alarms.found
