@@ -158,6 +158,19 @@ def test_sockets_in_netlink_and_in_the_file(
             ]
 
 
+def test_a_descriptor_that_is_closed_while_it_is_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was listed, and there is nothing to read of it any more: the others are told of."""
+    (tmp_path / "7" / "fd").mkdir(parents=True)
+    (tmp_path / "7" / "fdinfo").mkdir()
+    for number in (3, 4, 5):
+        (tmp_path / "7" / "fd" / str(number)).symlink_to("anon_inode:[eventpoll]")
+    (tmp_path / "7" / "fdinfo" / "3").write_text("pos:\t0\nflags:\t02\n")
+    (tmp_path / "7" / "fdinfo" / "4").write_text(f"pos:\t0\nflags:\t0{os.O_CLOEXEC | 2:o}\n")
+    (tmp_path / "7" / "fdinfo" / "5").symlink_to("is-not-there")
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    assert procfs.kept_at_exec(7) == [3]
+
+
 def test_what_ps_prints_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"nvcsw": "4711", "state": "Is+", "time": "1:02.50"}
     monkeypatch.setattr(ps, "_column", lambda name, _pid: said[name])

@@ -192,12 +192,10 @@ def _things(pid: int) -> list[tuple[str, str]]:
         if number <= 2:
             continue
         if link == "anon_inode:[eventpoll]":
-            try:
-                info = (PROC / f"{pid}/fdinfo/{number}").read_text()
-            except FileNotFoundError:  # it was closed meanwhile
-                continue
-            watched = re.findall(r"^tfd:.* ino:(\w+)", info, re.MULTILINE)
-            found.append(("poller", " ".join(sorted(watched))))
+            info = _fdinfo(pid, number)
+            if info is not None:
+                watched = re.findall(r"^tfd:.* ino:(\w+)", info, re.MULTILINE)
+                found.append(("poller", " ".join(sorted(watched))))
             continue
         inode = _inode(link)
         kind = link
@@ -207,25 +205,35 @@ def _things(pid: int) -> list[tuple[str, str]]:
     return found
 
 
-def listener_flags(pid: int) -> list[int]:
-    listening = {row.inode for row in _tcp_table() if row.state == tcp_table.LISTEN}
-    found = []
-    for number, link in _descriptors(pid).items():
-        if _inode(link) in listening:
-            match = re.search(r"^flags:\s*(\d+)", (PROC / f"{pid}/fdinfo/{number}").read_text(), re.MULTILINE)
+def _fdinfo(pid: int, number: int) -> str | None:
+    """What the kernel tells of a descriptor; ``None`` for one that was closed since it was listed."""
+    try:
+        return _text(f"{PROC}/{pid}/fdinfo/{number}").decode()
+    except FileNotFoundError:
+        return None
+
+
+def _flags(pid: int, numbers: Iterable[int]) -> dict[int, int]:
+    """The flags of those of these descriptors that are still open."""
+    found = {}
+    for number in numbers:
+        info = _fdinfo(pid, number)
+        if info is not None:
+            match = re.search(r"^flags:\s*(\d+)", info, re.MULTILINE)
             assert match
-            found.append(int(match[1], 8))
+            found[number] = int(match[1], 8)
     return found
 
 
+def listener_flags(pid: int) -> list[int]:
+    listening = {row.inode for row in _tcp_table() if row.state == tcp_table.LISTEN}
+    listeners = [number for number, link in _descriptors(pid).items() if _inode(link) in listening]
+    return list(_flags(pid, listeners).values())
+
+
 def kept_at_exec(pid: int) -> list[int]:
-    kept = []
-    for path in (PROC / f"{pid}/fdinfo").iterdir():
-        match = re.search(r"^flags:\s*(\d+)", path.read_text(), re.MULTILINE)
-        assert match
-        if int(path.name) > 2 and not int(match[1], 8) & os.O_CLOEXEC:
-            kept.append(int(path.name))
-    return sorted(kept)
+    flags = _flags(pid, _descriptors(pid))
+    return sorted(number for number, flag in flags.items() if number > 2 and not flag & os.O_CLOEXEC)
 
 
 @contextlib.contextmanager
