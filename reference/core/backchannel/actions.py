@@ -56,7 +56,9 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A reload is over; ``failure`` says why the old generation goes on, if it does (BC-RELOAD-05)."""
+    """A reload is over, and no old worker has an order that it could still carry out in time. ``failure`` says why the
+    old generation goes on, if it does (BC-RELOAD-05).
+    """
 
     generation: int
     failure: str = ""
